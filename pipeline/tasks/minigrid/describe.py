@@ -1,0 +1,79 @@
+"""Situation → facts → text c(s), and an option's words → the thing that they name (appendix A.2).
+
+A situation is the number that the engine perceives (`engine._perceive`). Things are named in its slot
+order: keys, then doors, each in the order of the scan, then what is held. Where a task has colours,
+they are the canonical ones below by order of mention: the LLM is asked about one text for all
+situations that differ only by the names of their colours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+import re
+
+from pipeline.tasks.minigrid.engine import FIRST_DOOR, HELD, SLOTS
+
+CANONICAL_COLORS = ("red", "blue", "green")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a text says: names in order, each with the engine's slot; `holds` is None for nothing."""
+
+    sees: tuple[str, ...]
+    slots: tuple[int, ...]
+    holds: str | None
+
+
+def facts(situation: int, colored: bool, numbered_doors: bool) -> Facts:
+    names = [_name(situation, slot, colored, numbered_doors) for slot in range(SLOTS)]
+    seen = [slot for slot in range(HELD) if names[slot]]
+    return Facts(tuple(names[slot] for slot in seen), tuple(seen), names[HELD])
+
+
+def _name(situation: int, slot: int, colored: bool, numbered_doors: bool) -> str | None:
+    rank = ((situation >> (2 * slot)) & 3) - 1
+    if rank < 0:
+        return None
+    is_door = FIRST_DOOR <= slot < HELD
+    noun = "door" if is_door else "key"
+    if numbered_doors and is_door:
+        return f"{noun}{slot - FIRST_DOOR + 1}"
+    return f"{CANONICAL_COLORS[rank]} {noun}" if colored else noun
+
+
+def describe(sees: Sequence[str], holds: str | None) -> str:
+    """The text template: the same facts give the same text."""
+    seen = ", ".join(map(_with_article, sees)) or "nothing"
+    return f"Agent sees {seen}, holds {_with_article(holds) if holds else 'nothing'}."
+
+
+def _with_article(name: str) -> str:
+    return name if name[-1].isdigit() else f"a {name}"
+
+
+def canonical(words: str) -> str:
+    """Recorded decisions write color1, color2 for colours in order of mention."""
+    return re.sub(r"color(\d)", lambda match: CANONICAL_COLORS[int(match[1]) - 1], words)
+
+
+def slot_of(words: str, known: Facts) -> int:
+    """The slot of the thing that an option's object names, -1 if the text names no such thing.
+
+    The exact name wins; else words that fit a single thing ("key" where one key is in the text,
+    "locked red door" for "red door").
+    """
+    named = dict(zip((*known.sees, known.holds), (*known.slots, HELD)))
+    named.pop(None, None)
+    if words in named:
+        return named[words]
+    fitting = [slot for name, slot in named.items() if _fits(words.split(), name.split())]
+    return fitting[0] if len(fitting) == 1 else -1
+
+
+def _fits(words: list[str], name: list[str]) -> bool:
+    if not words:
+        return False
+    noun = name[-1].rstrip("0123456789")
+    shorter = words[-1] == noun and set(words[:-1]) <= set(name[:-1])
+    longer = words[-1] == name[-1] and set(name) <= set(words)
+    return shorter or longer

@@ -1,0 +1,240 @@
+"""The four DoorKey tasks: environment, engine, options, text and prompt put together as `Task`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+import zlib
+
+import gymnasium
+import numpy as np
+
+from pipeline.tasks.minigrid import describe, engine, options
+from pipeline.tasks.minigrid.envs import (
+    GRID, ColoredDoorKeyEnv, DivergedDoorKeyEnv, DoorKeyEnv, LavaDoorKeyEnv,
+)
+from pipeline.tasks.minigrid.view import egocentric_view, plane_table, view_size
+from pipeline.tasks.task import Advice, Decision, Distributions, Option, Prompt
+
+OPTIONS = (
+    Option(
+        "explore", "look at parts of the room not seen yet, until the whole room is known", takes_object=False,
+        synonyms=("look around", "search", "scan", "wander"),
+    ),
+    Option(
+        "go to", "walk until the object is right in front of the agent",
+        synonyms=("goto", "go towards", "go toward", "move to", "move towards", "walk to", "navigate to",
+                  "head to", "approach", "return to"),
+    ),
+    Option(
+        "pick up", "take the object right in front of the agent",
+        synonyms=("pickup", "pick", "take", "grab", "get", "collect"),
+    ),
+    Option("drop", "put down the object that the agent holds", synonyms=("put down", "release", "place", "discard")),
+    Option("open", "open the object right in front of the agent", synonyms=("unlock",)),
+)
+VERBS = {"explore": options.EXPLORE, "go to": options.GO_TO, "pick up": options.PICK_UP_X,
+         "drop": options.DROP_X, "open": options.OPEN_X}
+
+# One layout in this many is kept for evaluation, chosen by its content.
+HELD_OUT_SHARE = 8
+
+
+@dataclass(frozen=True)
+class DoorKeyTask:
+    """One of the four tasks (see `pipeline.tasks.task.Task`)."""
+
+    name: str
+    env_class: type[DoorKeyEnv]
+    prompt: Prompt
+    contents: tuple[str, ...]  # what the student tells apart (see `view`)
+    colored: bool = False
+    numbered_doors: bool = False
+
+    actions = engine.ACTIONS
+
+    @property
+    def env_id(self) -> str:
+        return f"pipeline.tasks.minigrid.register:askonce/{self.name}-v0"
+
+    @property
+    def view_size(self) -> int:
+        return view_size(self.contents)
+
+    @cached_property
+    def max_steps(self) -> int:
+        return _environment(self.env_class).max_steps
+
+    def batch(self, size: int) -> "DoorKeyBatch":
+        return DoorKeyBatch(self, size)
+
+    def seeds(self, count: int, seed: int, held_out: bool = False) -> np.ndarray:
+        """Layouts are split by a digest of their content, so that no evaluated one was trained on."""
+        drawn, rng = [], np.random.default_rng([seed, held_out])
+        while len(drawn) < count:
+            candidate = int(rng.integers(2**31))
+            if (layout(self.env_class, candidate)[2] % HELD_OUT_SHARE == 0) == held_out:
+                drawn.append(candidate)
+        return np.array(drawn, dtype=np.int64)
+
+    def facts(self, situation: int) -> describe.Facts:
+        return describe.facts(situation, self.colored, self.numbered_doors)
+
+    def text(self, situation: int) -> str:
+        known = self.facts(situation)
+        return describe.describe(known.sees, known.holds)
+
+    def describe(self, sees: Sequence[str], holds: str | None) -> str:
+        return describe.describe([describe.canonical(name) for name in sees], holds and describe.canonical(holds))
+
+    @cached_property
+    def situations(self) -> dict[str, int]:
+        """Text → situation, for every text that the template can write."""
+        return {self.text(situation): situation for situation in reversed(range(engine.SITUATIONS))}
+
+    def decisions(self, text: str) -> tuple[Decision, ...]:
+        known = self.facts(self.situations[text])
+        choices = [("explore",)]
+        for name in known.sees:
+            verbs = ("go to", "open") if "door" in name else ("go to", "pick up")
+            choices += [(f"{verb} {name}",) for verb in verbs]
+        if known.holds:
+            choices.append((f"drop {known.holds}",))
+        return tuple(choices)
+
+    def plans(self, distributions: Distributions) -> options.Plans:
+        """Texts that this task cannot write have no effect."""
+        answered = [(self.situations[text], found) for text, found in distributions.items()
+                    if found and text in self.situations]
+        most = max((len(found) for _, found in answered), default=1)
+        longest = max((len(decision) for _, found in answered for decision in found), default=1)
+        shape = (max(len(answered), 1), most, longest)
+        plans = options.Plans(
+            row=np.full(engine.SITUATIONS, -1, np.int64),
+            verb=np.full(shape, options.NO_MORE, np.int8),
+            slot=np.full(shape, -1, np.int8),
+            probability=np.zeros(shape[:2], np.float32),
+        )
+        for row, (situation, found) in enumerate(answered):
+            plans.row[situation] = row
+            known = self.facts(situation)
+            for k, (decision, probability) in enumerate(found.items()):
+                plans.probability[row, k] = probability
+                for i, words in enumerate(decision):
+                    plans.verb[row, k, i], plans.slot[row, k, i] = _compile(words, known)
+        return plans
+
+
+def _compile(words: str, known: describe.Facts) -> tuple[int, int]:
+    for name, verb in VERBS.items():
+        if words == name:
+            return (verb, -1)
+        if words.startswith(name + " ") and name != "explore":
+            return (verb, describe.slot_of(words.removeprefix(name + " "), known))
+    return (options.NO_SUCH_OPTION, -1)
+
+
+class DoorKeyBatch:
+    """N DoorKey worlds in the compiled engine (see `pipeline.tasks.task.Batch`)."""
+
+    def __init__(self, task: DoorKeyTask, size: int):
+        self.task, self.size = task, size
+        self.state = engine.empty_state(size, GRID, GRID)
+        self._rewards = np.zeros(size)
+        self._planes = plane_table(task.contents)
+        self._view = np.zeros((size, task.view_size), np.uint8)
+
+    @property
+    def observations(self) -> np.ndarray:
+        return self.state.observation
+
+    @property
+    def situations(self) -> np.ndarray:
+        return self.state.situation
+
+    @property
+    def view(self) -> np.ndarray:
+        egocentric_view(self.state, self._planes, len(self.task.contents), self._view)
+        return self._view
+
+    def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
+        layouts = [layout(self.task.env_class, int(seed)) for seed in seeds]
+        worlds, agents = (np.stack([drawn[i] for drawn in layouts]) for i in (0, 1))
+        engine.reset(self.state, np.asarray(index), worlds, agents, self.task.colored)
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        engine.step(self.state, actions, self.task.max_steps, self.task.colored, self._rewards)
+        ended = self.state.ended
+        return self._rewards.copy(), ended & engine.TERMINATED > 0, ended & engine.TRUNCATED > 0
+
+    def advise(self, plans: options.Plans) -> Advice:
+        shape = (self.size, plans.verb.shape[1])
+        advice = Advice(np.empty(shape, np.int64), np.empty(shape, np.float32))
+        options.advise(self.state, plans, advice.actions, advice.probabilities)
+        return advice
+
+
+@lru_cache(maxsize=None)
+def _environment(env_class: type[DoorKeyEnv]) -> DoorKeyEnv:
+    return env_class()
+
+
+@lru_cache(maxsize=1 << 16)
+def layout(env_class: type[DoorKeyEnv], seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """The MiniGrid class's layout of one seed: world (W, H, 3) uint8, agent (3,), digest of both."""
+    env = _environment(env_class)
+    # What MiniGridEnv.reset does, less the observation.
+    gymnasium.Env.reset(env, seed=seed)
+    env.agent_pos = (-1, -1)
+    env._gen_grid(env.width, env.height)
+    world = np.zeros((env.width, env.height, 3), np.uint8)
+    world[..., 0] = engine.EMPTY
+    for cell, thing in enumerate(env.grid.grid):
+        if thing is not None:
+            world[cell % env.width, cell // env.width] = thing.encode()
+    agent = np.array([*env.agent_pos, env.agent_dir], np.int64)
+    return world, agent, zlib.crc32(agent.tobytes(), zlib.crc32(world.tobytes()))
+
+
+_SETTING = (
+    "An agent is in a locked room laid out as a grid. It remembers what it has seen, and it can hold one "
+    "object at a time. Its task is to open {goal}. {rule}"
+)
+_EXAMPLE = dict(
+    example_text="Agent sees a {key}, holds nothing.",
+    example_observation="The agent sees a {key} and holds nothing. It has not seen a door yet.",
+    example_reasoning="It will need the key for the door, and its hands are free, so it should walk to the {key} "
+    "and then take it.",
+)
+
+
+def _prompt(goal: str, rule: str, key: str) -> Prompt:
+    return Prompt(
+        setting=_SETTING.format(goal=goal, rule=rule),
+        options=OPTIONS,
+        example_decision=(f"go to {key}", f"pick up {key}"),
+        **{field: text.format(key=key) for field, text in _EXAMPLE.items()},
+    )
+
+
+_ANY_KEY = "A door opens only while the agent holds the key."
+_SIMPLE = _prompt("the door", _ANY_KEY, "key")
+
+_CONTENTS = ("unseen", "wall", "door", "key")
+
+TASKS = (
+    DoorKeyTask("SimpleDoorKey", DoorKeyEnv, _SIMPLE, _CONTENTS),
+    # Its texts and its prompt are SimpleDoorKey's: neither knows of lava. The student sees it.
+    DoorKeyTask("LavaDoorKey", LavaDoorKeyEnv, _SIMPLE, (*_CONTENTS, "lava")),
+    DoorKeyTask(
+        "ColoredDoorKey", ColoredDoorKeyEnv,
+        _prompt("the door", "A door opens only while the agent holds a key of the door's own colour.", "red key"),
+        ("unseen", "wall", "door", "blue key", "red key"),
+        colored=True,
+    ),
+    DoorKeyTask(
+        "DivergedDoorKey", DivergedDoorKeyEnv,
+        _prompt("either of the two doors, door1 or door2", _ANY_KEY, "key"),
+        _CONTENTS,
+        numbered_doors=True,
+    ),
+)

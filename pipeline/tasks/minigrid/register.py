@@ -1,0 +1,14 @@
+"""Importing this module registers the environments with Gymnasium; it is here for nothing else.
+
+`gymnasium.make("pipeline.tasks.minigrid.register:askonce/SimpleDoorKey-v0")` imports it by itself.
+"""
+
+from gymnasium import register
+
+for _name, _class in (
+    ("SimpleDoorKey", "DoorKeyEnv"),
+    ("LavaDoorKey", "LavaDoorKeyEnv"),
+    ("ColoredDoorKey", "ColoredDoorKeyEnv"),
+    ("DivergedDoorKey", "DivergedDoorKeyEnv"),
+):
+    register(f"askonce/{_name}-v0", entry_point=f"pipeline.tasks.minigrid.envs:{_class}")

@@ -1,0 +1,124 @@
+"""The protocol that every task obeys: an environment, its options, its texts, its part of the prompt.
+
+The pipeline and the student meet a task only through `Task` and `Batch`. The MiniGrid tasks
+implement both with one compiled engine (`pipeline/tasks/minigrid`); a task of your own is
+usually a `GymTask` (`pipeline/tasks/gym_task.py`), which implements them over any Gymnasium
+environment from a few Python functions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+# What an LLM answered for one text: options in the order in which they are to be carried out,
+# each in normal form, such as ("go to red key", "pick up red key").
+Decision = tuple[str, ...]
+
+# text → decision → probability
+Distributions = Mapping[str, Mapping[Decision, float]]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One kind of option as the LLM is told of it.
+
+    `name` is the verb in normal form ("go to"); with `takes_object` it is followed by an object
+    of the text ("go to red key"). `synonyms` are other verbs that LLMs write for it.
+    """
+
+    name: str
+    help: str
+    takes_object: bool = True
+    synonyms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A task's part of the prompt; `pipeline/prompt.py` frames it.
+
+    `setting` says where the agent is, what it must do and by which rules; the worked example is a
+    text with the three stages of its answer: what is seen and held, what should be done, the decision.
+    """
+
+    setting: str
+    options: tuple[Option, ...]
+    example_text: str
+    example_observation: str
+    example_reasoning: str
+    example_decision: Decision
+
+
+@dataclass
+class Advice:
+    """What the teacher's decisions would do next in each of N environments (Eq. 1).
+
+    actions        (N, K) int64: the next action of each of up to K decisions
+    probabilities  (N, K) float32: Pr(decision | text); rows of zeros where the text has no answer
+    """
+
+    actions: np.ndarray
+    probabilities: np.ndarray
+
+
+class Batch(Protocol):
+    """N environments that advance together. An ended one stays as it ended until it is reset.
+
+    size          N
+    observations  (N, ...) what each agent knows now
+    view          (N, F) uint8 or float32: the same as features, what the student's network takes
+    situations    (N,) int64: equal where the text is equal; `Task.text` writes it out
+    """
+
+    size: int
+    observations: np.ndarray
+    view: np.ndarray
+    situations: np.ndarray
+
+    def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
+        """Starts environments `index` anew, environment index[i] with the layout of seeds[i]."""
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(N,) actions → (N,) float64 rewards, bool terminated, bool truncated.
+
+        An ended environment stands still, earns nothing, and reports again how it ended.
+        """
+
+    def advise(self, plans: Any) -> Advice:
+        """The next action of every decision in `plans` (made by `Task.plans`) for the present texts."""
+
+
+class Task(Protocol):
+    """A world, its options, its text template and its part of the prompt.
+
+    name       what --task takes
+    env_id     Gymnasium id of one environment
+    prompt     the task's part of the prompt
+    actions    number of primitive actions
+    view_size  F, the width of `Batch.view`
+    """
+
+    name: str
+    env_id: str
+    prompt: Prompt
+    actions: int
+    view_size: int
+
+    def batch(self, size: int) -> Batch:
+        """A fresh batch of `size` environments, to be reset before use."""
+
+    def seeds(self, count: int, seed: int, held_out: bool = False) -> np.ndarray:
+        """`count` layout seeds (int64) drawn from `seed`; held-out layouts never occur in the others."""
+
+    def text(self, situation: int) -> str:
+        """The text description c(s) of one value of `Batch.situations`."""
+
+    def describe(self, sees: Sequence[str], holds: str | None) -> str:
+        """The same text from the names of what is seen and held, in the order in which it names them."""
+
+    def decisions(self, text: str) -> tuple[Decision, ...]:
+        """The single-option decisions that make sense in `text`: what option-driven rollouts draw from."""
+
+    def plans(self, distributions: Distributions) -> Any:
+        """Decisions and their probabilities in the form that `Batch.advise` executes."""
