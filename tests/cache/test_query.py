@@ -1,0 +1,153 @@
+from datetime import timedelta
+from itertools import permutations
+
+import pytest
+
+from cache import query, store
+from cache.errors import AskonceError
+from cache.query import Answer
+from tests.cache.example import TEXT, completion
+
+TASK, MODEL, PROMPT = "SimpleDoorKey", "small-model", "b07c91d2"
+
+
+def later(seconds):
+    return completion().asked_at + timedelta(seconds=seconds)
+
+
+def test_an_empty_cache_has_the_same_columns_and_no_rows(tmp_path):
+    store.create(tmp_path / "empty")
+    store.append(tmp_path / "full", [completion()])
+    describe = "SELECT column_name, column_type FROM (DESCRIBE completions)"
+    empty, full = (query.connect(tmp_path / name).execute(describe).fetchall() for name in ("empty", "full"))
+    assert empty == full
+    assert [name for name, _ in empty] == store.SCHEMA.names
+    assert query.answers(tmp_path / "empty", TASK, MODEL, PROMPT) == {}
+    assert query.stored(tmp_path / "empty", TASK, [completion().key]) == {}
+    assert query.show(tmp_path / "empty", TEXT) == []
+    assert query.stats(tmp_path / "empty") == query.CacheStats([], 0, 0)
+
+
+def test_a_directory_name_is_never_a_pattern_nor_sql(tmp_path):
+    for name in ("run[1]", "it's", "a*", "ab", "{a,b}", "x?", "back\\slash"):
+        store.append(tmp_path / name, [completion(name)])
+        assert list(query.answers(tmp_path / name, TASK, MODEL, PROMPT)) == [name]
+
+
+def test_answers_come_by_text_in_order_of_sample(tmp_path):
+    store.append(tmp_path, [completion("b", sample=1, content="", weight=0.25, finish_reason="length")])
+    store.append(tmp_path, [completion("a"), completion("b", sample=0, content="open door")])
+    store.append(tmp_path, [completion("c", model="other"), completion("c", task="Other")])
+    assert query.answers(tmp_path, TASK, MODEL, PROMPT) == {
+        "a": [Answer(0, completion().content, 1.0, "stop")],
+        "b": [Answer(0, "open door", 1.0, "stop"), Answer(1, "", 0.25, "length")],
+    }
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_of_doubled_rows_the_earliest_is_read_whatever_the_order_of_writing(tmp_path, order):
+    for second in order:
+        store.append(tmp_path, [completion(content=f"answer {2 - second}", asked_at=later(second))])
+    assert [found.content for found in query.show(tmp_path, TEXT)] == ["answer 2"]
+    assert query.stored(tmp_path, TASK, [completion().key]) == {completion().key: 1}
+    assert query.stats(tmp_path).teachers[0].completions == 1
+
+
+def test_doubled_rows_of_the_same_moment_are_settled_by_their_content(tmp_path):
+    for name, contents in (("one", "ab"), ("two", "ba")):
+        for content in contents:
+            store.append(tmp_path / name, [completion(content=content, latency=None)])
+    assert query.show(tmp_path / "one", TEXT) == query.show(tmp_path / "two", TEXT)
+
+
+def test_stored_counts_only_the_keys_that_were_asked_about(tmp_path):
+    some, other, absent = completion("some"), completion("other"), completion("absent")
+    store.append(tmp_path, [completion("some", sample=sample) for sample in range(3)] + [other])
+    assert query.stored(tmp_path, TASK, [some.key, absent.key]) == {some.key: 3}
+    assert query.stored(tmp_path, TASK, iter([])) == {}
+    assert query.stored(tmp_path, TASK, ["' OR true --"]) == {}
+
+
+def test_an_answer_kept_for_another_task_is_found_until_this_task_has_its_own(tmp_path):
+    theirs = [completion("a", task="LavaDoorKey", sample=sample) for sample in range(2)]
+    store.append(tmp_path, [*theirs, completion("b", task="LavaDoorKey"), completion("b")])
+    keys = [completion(text).key for text in "ab"]
+    assert query.elsewhere(tmp_path, TASK, keys) == theirs
+    assert query.stored(tmp_path, TASK, keys) == {keys[1]: 1}
+    store.append(tmp_path, [completion("a")])
+    assert query.elsewhere(tmp_path, TASK, keys) == []
+    assert query.stored(tmp_path, "LavaDoorKey", keys) == {keys[0]: 2, keys[1]: 1}
+
+
+def test_teachers_are_told_apart_by_model_and_prompt(tmp_path):
+    store.append(tmp_path, [completion("a", sample=sample) for sample in range(2)] + [completion("b")])
+    store.append(tmp_path, [completion("a", key="v1-sha256:1", prompt="0new")])
+    store.append(tmp_path, [completion("a", key="v1-sha256:2", task="LavaDoorKey")])
+    store.append(tmp_path, [completion("a", model="other")])
+    found = [(entry.name, entry.texts, entry.completions) for entry in query.teachers(tmp_path, TASK)]
+    assert found == [("other@b07c91d2", 1, 1), ("small-model@0new", 1, 1), ("small-model@b07c91d2", 2, 3)]
+    assert query.teachers(tmp_path, "Unknown") == []
+
+
+def test_the_only_teacher_is_implied(tmp_path):
+    store.append(tmp_path, [completion()])
+    for model in (None, MODEL, f"{MODEL}@{PROMPT}"):
+        assert query.choose_teacher(tmp_path, TASK, model).name == f"{MODEL}@{PROMPT}"
+
+
+def test_of_several_teachers_one_must_be_chosen(tmp_path):
+    store.append(tmp_path, [completion(), completion(model="@org/model@2025")])
+    store.append(tmp_path, [completion(key="v1-sha256:1", prompt="0new")])
+    with pytest.raises(AskonceError) as refusal:
+        query.choose_teacher(tmp_path, TASK, None)
+    assert refusal.value.exit_code == 2
+    for name in ("small-model@b07c91d2", "small-model@0new", "@org/model@2025@b07c91d2"):
+        assert name in str(refusal.value)
+        assert query.choose_teacher(tmp_path, TASK, name).name == name
+    assert query.choose_teacher(tmp_path, TASK, "@org/model@2025").model == "@org/model@2025"
+    with pytest.raises(AskonceError, match="small-model@0new, small-model@b07c91d2") as refusal:
+        query.choose_teacher(tmp_path, TASK, "small-model")
+    assert refusal.value.exit_code == 2
+
+
+def test_a_teacher_that_is_not_there(tmp_path):
+    store.create(tmp_path)
+    with pytest.raises(AskonceError, match="nor for any other task.*cli build-cache --task SimpleDoorKey"):
+        query.choose_teacher(tmp_path, TASK, None)
+    store.append(tmp_path, [completion(), completion("b", task="LavaDoorKey")])
+    with pytest.raises(AskonceError, match="only for LavaDoorKey, SimpleDoorKey"):
+        query.choose_teacher(tmp_path, "ColoredDoorKey", None)
+    with pytest.raises(AskonceError, match="no answers of gpt for .*; it holds small-model@b07c91d2"):
+        query.choose_teacher(tmp_path, TASK, "gpt")
+
+
+def test_stats(tmp_path):
+    store.append(tmp_path, [completion("a"), completion("a", sample=1, asked_at=later(60))])
+    store.append(tmp_path, [completion("b", prompt_tokens=None, completion_tokens=None, asked_at=later(-60))])
+    stats = query.stats(tmp_path)
+    assert stats.segments == 2
+    assert stats.bytes == sum(path.stat().st_size for path in store.segments(tmp_path))
+    assert stats.teachers == [
+        query.TeacherEntry(TASK, MODEL, PROMPT, 2, 3, 600, 80, first_asked=later(-60), last_asked=later(60))
+    ]
+
+
+def test_show_by_id_by_key_by_text_and_by_part_of_a_text(tmp_path):
+    rows = [completion("Agent sees key.", sample=sample) for sample in range(2)]
+    more = [completion("Agent sees key. It holds 100% of 'it'.")]
+    store.append(tmp_path, rows + more)
+    digest = rows[0].key.removeprefix("v1-sha256:")
+    assert query.show(tmp_path, rows[1].completion_id) == [rows[1]]
+    assert query.show(tmp_path, f"{digest}-1") == [rows[1]]
+    for name in (digest, digest[:6], rows[0].key):
+        assert query.show(tmp_path, name) == rows
+    assert query.show(tmp_path, "Agent sees key.") == rows
+    assert query.show(tmp_path, "sees key") == rows + more
+    assert query.show(tmp_path, "100% of 'it'") == more
+    for nothing in ("sees%key", "sees_key", "' OR true --", "0" * 12 + "-0", f"{digest[:12]}-2"):
+        assert query.show(tmp_path, nothing) == []
+
+
+def test_a_text_that_looks_like_an_id_is_found(tmp_path):
+    store.append(tmp_path, [completion("facade")])
+    assert query.show(tmp_path, "facade") == [completion("facade")]
