@@ -67,7 +67,7 @@ class Batch(Protocol):
 
     size          N
     observations  (N, ...) what each agent knows now
-    view          (N, F) uint8 or float32: the same as features, what the student's network takes
+    view          (N, F) uint8 or float32: the same as the inputs of the student's network
     situations    (N,) int64: equal where the text is equal; `Task.text` writes it out
     """
 
@@ -116,6 +116,9 @@ class Task(Protocol):
 
     def describe(self, sees: Sequence[str], holds: str | None) -> str:
         """The same text from the names of what is seen and held, in the order in which it names them."""
+
+    def canonical(self, words: str) -> str:
+        """A name or an option as decisions recorded elsewhere write it → as this task's texts write it."""
 
     def decisions(self, text: str) -> tuple[Decision, ...]:
         """The single-option decisions that make sense in `text`: what option-driven rollouts draw from."""

@@ -84,7 +84,10 @@ class DoorKeyTask:
         return describe.describe(known.sees, known.holds)
 
     def describe(self, sees: Sequence[str], holds: str | None) -> str:
-        return describe.describe([describe.canonical(name) for name in sees], holds and describe.canonical(holds))
+        return describe.describe([self.canonical(name) for name in sees], holds and self.canonical(holds))
+
+    def canonical(self, words: str) -> str:
+        return describe.canonical(words)
 
     @cached_property
     def situations(self) -> dict[str, int]:

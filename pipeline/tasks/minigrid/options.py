@@ -3,7 +3,7 @@
 Every option may start in any state and chooses one action from what the agent knows, never from the
 world itself:
 
-explore   sweeps the room row by row until walls close the area; ended when nothing inside is unseen
+explore   sweeps the room row by row until walls close the area; ended when nothing inside them is unseen
 go to X   takes a shortest path to a cell from which it faces X; ended when it faces or holds X
 pick up X tries to pick up what is ahead, after dropping whatever else is held; ended when it holds X
 drop X    drops X on the nearest free cell; ended when X is not held
@@ -103,23 +103,35 @@ def _drop(state, n, scratch):
 
 @njit(cache=True, nogil=True)
 def _explore(state, n, scratch):
-    """Ahead, left, right or behind: the first side where something inside the walls is still unseen.
+    """A sweep, and a shortest path to any pose that shows something new for what the sweep leaves.
 
-    A strip as wide as the view is swept as the agent walks, so only what lies beyond it counts.
-    Where a thing stands in the way, and no other side is left, a shortest path leads around it.
+    Keys that lie about can stand in a sweep's way and turn it in circles, so with one in sight the
+    shortest paths do all the work: each step brings the agent nearer to something new.
+    """
+    right_wall, bottom_wall = _walls(state.observation, n)
+    if state.cells[n, 0, 0] < 0:
+        action = _sweep(state, n, right_wall, bottom_wall)
+        if action != ENDED:
+            return action
+    return _path(state, n, _UNSEEN_CELL, right_wall, bottom_wall, ENDED, scratch)
+
+
+@njit(cache=True, nogil=True)
+def _sweep(state, n, right_wall, bottom_wall):
+    """Ahead, left, right or back: towards the first side where something inside the walls is unseen.
+
+    A strip as wide as the view is swept as the agent walks, so only what lies beyond it counts, by the
+    same measure on every side: a turn is always followed by a step.
     """
     x, y, direction = state.agent[n, 0], state.agent[n, 1], state.agent[n, 2]
-    right_wall, bottom_wall = _walls(state.observation, n)
-    for turn, action in ((0, FORWARD), (3, LEFT), (1, RIGHT)):
+    for turn, action in ((0, FORWARD), (3, LEFT), (1, RIGHT), (2, LEFT)):
         side = (direction + turn) % 4
         sx, sy = x + DX[side], y + DY[side]
         if _can_enter(state.observation, n, sx, sy) and _unseen_beyond(
             state.observation, n, sx, sy, side, right_wall, bottom_wall
         ):
             return action
-    if _unseen_beyond(state.observation, n, x, y, (direction + 2) % 4, right_wall, bottom_wall):
-        return LEFT
-    return _path(state, n, _UNSEEN_CELL, right_wall, bottom_wall, ENDED, scratch)
+    return ENDED
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,398 @@
+"""The commands. Each parses, calls one function, and prints: a table for people, one JSON object with --json.
+
+Figures go to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 3 finished in part
+(everything obtained is stored), 130 interrupted (likewise).
+"""
+
+from contextlib import contextmanager
+from dataclasses import asdict
+import json
+from pathlib import Path
+import shutil
+import sys
+import time
+from typing import Annotated, Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+import typer
+
+from cache import query, store
+from cache.errors import AskonceError, Unfinished
+
+app = typer.Typer(
+    name="cli", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Ask a large language model once, train a small policy as often as you like.",
+)
+cache_app = typer.Typer(no_args_is_help=True, help="Look into a cache, or bring decisions into it.")
+app.add_typer(cache_app, name="cache")
+
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+TaskName = Annotated[str, typer.Option("--task", help="A task's name, or package.module:NAME for your own.")]
+CacheDir = Annotated[Path, typer.Option("--cache", help="The cache's directory.")]
+Model = Annotated[str | None, typer.Option(help="The LLM's name, NAME or NAME@PROMPT where a cache holds several.")]
+BaseUrl = Annotated[str | None, typer.Option(help="An OpenAI-compatible server; default OPENAI_BASE_URL.")]
+Samples = Annotated[int, typer.Option(min=1, help="Completions a text.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same result.")]
+Episodes = Annotated[int, typer.Option(min=1, help="Episodes to play.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+TeacherForm = Annotated[Literal["soft", "hard"], typer.Option(help="The whole distribution, or its best decision.")]
+
+
+def main() -> None:
+    """The console script: turns what is meant for a person into one line and an exit code."""
+    try:
+        app()
+    except AskonceError as error:
+        missing = list(error.missing) if isinstance(error, Unfinished) else []
+        if "--json" in sys.argv:
+            _print_json({"error": str(error)} | ({"missing": missing} if missing else {}))
+        print(f"error: {error}", file=sys.stderr)
+        for text in missing:
+            print(f"  missing: {text}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+@app.command("build-cache")
+def build_cache(
+    task: TaskName, cache: CacheDir, episodes: Episodes = 500, samples: Samples = 10,
+    model: Annotated[str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")] = "simulated",
+    base_url: BaseUrl = None, temperature: Annotated[float, typer.Option(min=0)] = 1.0,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 512, seed: Seed = 0, json: Json = False,
+) -> None:
+    """Find the texts that an agent meets and ask the LLM about each that the cache does not hold."""
+    from pipeline import build, tasks
+    from pipeline.teacher import Teacher
+
+    teacher = Teacher(model, base_url, temperature, max_tokens)
+    with _going_on("run the same command again to go on"), _asking() as show:
+        report = build.build_cache(tasks.find(task), cache, teacher, episodes, samples, seed, show)
+    _emit(asdict(report), json, f"{task}: {cache}", _report_rows(report))
+
+
+@app.command()
+def train(
+    task: TaskName, cache: CacheDir,
+    cache_only: Annotated[bool, typer.Option("--cache-only", help="Train offline: never ask the LLM.")] = False,
+    run: Annotated[Path | None, typer.Option(help="Where checkpoints and curves go; default runs/TASK-SEED.")] = None,
+    iterations: Annotated[int, typer.Option(min=1, help="Training iterations of 10 episodes each.")] = 3000,
+    seed: Seed = 0, model: Model = None, base_url: BaseUrl = None, samples: Samples = 10,
+    on_miss: Annotated[Literal["ask", "skip", "error"] | None, typer.Option(
+        help="What to do about a text that the cache lacks; default ask, with --cache-only skip.")] = None,
+    teacher_form: TeacherForm = "soft",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a student by PPO and distillation from the cache."""
+    from pipeline import tasks
+
+    world, run = tasks.find(task), run or Path("runs") / f"{task.rpartition(':')[2]}-{seed}"
+    if cache_only and on_miss == "ask":
+        raise AskonceError("--cache-only never asks: leave out --on-miss ask, or --cache-only", 2)
+    if cache_only or on_miss in ("skip", "error"):
+        teacher, name = _offline_teacher(world, cache, model, teacher_form, refuse=on_miss == "error")
+    else:
+        teacher, name = _asking_teacher(world, cache, model, base_url, samples, teacher_form)
+    figures = _train(world, teacher, {"teacher": name, "teacher_form": teacher_form}, run, iterations, seed, resume)
+    _emit(figures, json, f"{task}: {run}", _training_rows(figures))
+    for text, count in teacher.missing.most_common():
+        err.print(f"not in the cache, met {count} times: {text}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    task: TaskName,
+    run: Annotated[Path | None, typer.Option(help="Evaluate the student of this run.")] = None,
+    teacher: Annotated[bool, typer.Option("--teacher", help="Evaluate the LLM alone, from --cache.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="The cache's directory.")] = None,
+    model: Model = None, teacher_form: TeacherForm = "soft", episodes: Episodes = 1000, seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Play held-out layouts with a student or with its teacher alone."""
+    from pipeline import tasks
+    from student import evaluate as evaluation
+
+    world = tasks.find(task)
+    if teacher == (run is not None) or teacher == (cache is None):
+        raise AskonceError("name either --run DIR, or --teacher with --cache DIR", 2)
+    if teacher:
+        act = evaluation.teacher(world, _distributions(world, cache, model, teacher_form)[0])
+    else:
+        act = evaluation.student(world, run)
+    found = evaluation.evaluate(world, act, episodes, seed)
+    _emit(asdict(found), json, f"{task}: {'teacher alone' if teacher else run}", _evaluation_rows(found))
+
+
+@app.command("serve-teacher")
+def serve_teacher(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = 8000,
+    incorrect: Annotated[float, typer.Option(help="Share of answers that lead to failure.")] = 0.1,
+    inefficient: Annotated[float, typer.Option(help="Share of answers that waste steps.")] = 0.1,
+    inconsistent: Annotated[float, typer.Option(help="Share of answers that cannot be executed.")] = 0.05,
+    seed: Seed = 0, json: Json = False,
+) -> None:
+    """Offer the simulated LLM on loopback, to try the network path. Ends with Ctrl-C."""
+    from pipeline.serve import serve
+    from pipeline.simulated import Errors
+
+    with serve(Errors(incorrect, inefficient, inconsistent), seed, port) as base_url:
+        _emit({"base_url": base_url, "model": "simulated"}, json, "the simulated LLM", {
+            "base URL": base_url, "ask it": f"cli build-cache --task ColoredDoorKey --cache DIR --base-url {base_url}",
+        })
+        sys.stdout.flush()
+        while True:
+            time.sleep(3600)
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Option(help="Where the cache and the run go.")] = Path("demo"),
+    iterations: Annotated[int, typer.Option(min=1)] = 900, json: Json = False,
+) -> None:
+    """Build a cache with the simulated LLM, train a student from it alone, and compare the two."""
+    from pipeline import build, tasks
+    from pipeline.teacher import Teacher
+    from student import evaluate as evaluation
+
+    world, cache, run = tasks.find("ColoredDoorKey"), directory / "cache", directory / "run"
+    if (run / "run.json").exists():
+        shutil.rmtree(run)
+    _title("1. Ask once: the simulated LLM, about every situation that an agent meets in ColoredDoorKey")
+    with _asking() as show:
+        report = build.build_cache(world, cache, Teacher(), show=show)
+    _show(None, _report_rows(report), json)
+
+    _title("2. Train a student from the cache alone")
+    teacher, name = _offline_teacher(world, cache, None, "soft", refuse=False)
+    figures = _train(world, teacher, {"teacher": name, "teacher_form": "soft"}, run, iterations, seed=0, resume=False)
+    _show(None, _training_rows(figures), json)
+
+    _title("3. Let both play the same 1,000 layouts, none of which was trained on")
+    alone = evaluation.evaluate(world, evaluation.teacher(world, teacher.distributions), 1000, seed=0)
+    learnt = evaluation.evaluate(world, evaluation.student(world, run), 1000, seed=0)
+    if json:
+        return _print_json({"build_cache": asdict(report), "train": figures,
+                            "teacher": asdict(alone), "student": asdict(learnt)})
+    table = Table("", "teacher alone", "student")
+    for (label, of_teacher), of_student in zip(_evaluation_rows(alone).items(), _evaluation_rows(learnt).values()):
+        table.add_row(label, of_teacher, of_student)
+    out.print(table)
+    _title("Next")
+    err.print(
+        f"  cli cache show 'holds a red key' --cache {cache}\n"
+        "  cli build-cache --task DivergedDoorKey --cache my-cache\n"
+        "  cli train --task DivergedDoorKey --cache my-cache --cache-only\n"
+        "  cli evaluate --task DivergedDoorKey --run runs/DivergedDoorKey-0\n"
+        f"  tensorboard --logdir {directory}",
+        markup=False,
+    )
+
+
+@cache_app.command()
+def stats(cache: CacheDir, json: Json = False) -> None:
+    """Who answered how much, for which task, and the room it takes."""
+    found = query.stats(cache)
+    if json:
+        return _print_json(asdict(found))
+    table = Table("task", "model", "prompt", "texts", "completions", "tokens in", "tokens out", "last asked")
+    for entry in found.teachers:
+        table.add_row(
+            entry.task, entry.model, entry.prompt, f"{entry.texts:,}", f"{entry.completions:,}",
+            f"{entry.prompt_tokens:,}", f"{entry.completion_tokens:,}", f"{entry.last_asked:%Y-%m-%d %H:%M}",
+        )
+    out.print(table)
+    out.print(f"{found.segments} segments, {found.bytes:,} bytes")
+
+
+@cache_app.command()
+def show(
+    what: Annotated[str, typer.Argument(help="A completion's id, the start of a key, a text or a part of one.")],
+    cache: CacheDir, limit: Annotated[int, typer.Option(min=1, help="At most so many completions.")] = 20,
+    json: Json = False,
+) -> None:
+    """Completions word for word."""
+    found = query.show(cache, what)
+    if not found:
+        raise AskonceError(f"{cache} holds nothing that {what!r} names: give a completion's id or a part of a text")
+    if json:
+        rows = [asdict(row) | {"id": row.completion_id} for row in found[:limit]]
+        return _print_json({"found": len(found), "completions": rows})
+    for row in found[:limit]:
+        out.rule(f"{row.completion_id}  {row.task}  {row.model}", align="left")
+        out.print(f"{row.text}\n", style="bold", markup=False)
+        out.print(row.content, markup=False)
+    if len(found) > limit:
+        err.print(f"{len(found) - limit} more: --limit {len(found)} shows them all")
+
+
+@cache_app.command("import")
+def import_decisions(
+    file: Annotated[Path, typer.Argument(help="Decisions recorded elsewhere, one JSON object a line.")],
+    cache: CacheDir, model: Annotated[str, typer.Option(help="What to call who decided.")] = "recorded",
+    json: Json = False,
+) -> None:
+    """Bring decisions recorded elsewhere into a cache."""
+    from pipeline import recorded
+
+    rows = recorded.read(file, model)
+    store.append(cache, rows)
+    figures = {"texts": len({(row.task, row.text) for row in rows}), "completions": len(rows),
+               "tasks": list(dict.fromkeys(row.task for row in rows))}
+    _emit(figures, json, f"{file} → {cache}", {
+        "tasks": ", ".join(figures["tasks"]), "texts": figures["texts"], "decisions": figures["completions"],
+    })
+
+
+# ---- Which answers a student learns from -----------------------------------------------------------------------
+
+def _distributions(world, cache: Path, model: str | None, teacher_form: str):
+    """The chosen teacher's option distributions, and its name as NAME@PROMPT."""
+    from pipeline.distribution import option_distributions
+    from student.distill import harden
+
+    entry = query.choose_teacher(cache, world.name, model)
+    answers = query.answers(cache, world.name, entry.model, entry.prompt)
+    distributions, _ = option_distributions(answers, world.prompt.options)
+    return harden(distributions) if teacher_form == "hard" else distributions, entry.name
+
+
+def _offline_teacher(world, cache: Path, model: str | None, teacher_form: str, refuse: bool):
+    from student import distill
+
+    distributions, name = _distributions(world, cache, model, teacher_form)
+    return distill.Teacher(world, distributions, distill.refuse if refuse else distill.go_without), name
+
+
+def _asking_teacher(world, cache: Path, model: str | None, base_url: str | None, samples: int, teacher_form: str):
+    """A teacher that is asked about a missing text, once: by the way that build-cache asks."""
+    from pipeline import build
+    from pipeline.teacher import Teacher, prompt_digest
+    from student import distill
+
+    llm = Teacher((model or "simulated").partition("@")[0], base_url)
+    name = f"{llm.model}@{prompt_digest(llm, world.prompt)}"
+    store.create(cache)
+    held = [entry.name for entry in query.teachers(cache, world.name)]
+    if held and name not in held:
+        raise AskonceError(
+            f"{cache} holds answers of {', '.join(held)} for {world.name}, and {name} would be asked for more: "
+            "add --cache-only, or name the --model and --base-url that they came from", 2,
+        )
+    form = distill.harden if teacher_form == "hard" else dict
+    known, _ = build.answered(world, cache, llm)
+    ask = lambda text: form({text: build.answer_of(world, cache, llm, samples, text)})[text]
+    return distill.Teacher(world, form(known), ask), name
+
+
+def _train(world, teacher, about: dict, run: Path, iterations: int, seed: int, resume: bool) -> dict[str, Any]:
+    from student.anneal import Annealing
+    from student.train import Settings, train
+
+    # The paper's schedule, 1000 and 2000 of 3000 iterations, in proportion.
+    settings = Settings(seed, iterations, annealing=Annealing(decayed=iterations // 3, closed=2 * iterations // 3))
+    with _going_on(f"go on with the same command and --resume --run {run}"), _training(iterations) as show:
+        network, progress = train(world, teacher, settings, run, resume, about, show)
+    return asdict(progress) | {
+        "iterations": progress.iteration, "steps_per_second": progress.steps_per_second, "run": str(run),
+        "llm_calls": teacher.asked, "parameters": network.parameter_count, "missing": dict(teacher.missing),
+    }
+
+
+# ---- What people see -------------------------------------------------------------------------------------------
+
+def _report_rows(report) -> dict[str, str]:
+    return {
+        "states seen": f"{report.states:,}", "distinct texts": f"{report.texts:,}",
+        "answered before": f"{report.hits:,}", "asked now": f"{report.asked:,}",
+        "completions": f"{report.completions:,}", "unparsable": f"{report.unparsable:,}",
+        "tokens in / out": f"{report.prompt_tokens:,} / {report.completion_tokens:,}",
+        "coverage": f"{report.coverage:.2%}", "seconds": f"{report.seconds:.1f}",
+    }
+
+
+def _training_rows(figures: dict[str, Any]) -> dict[str, str]:
+    return {
+        "iterations": f"{figures['iterations']:,}", "environment steps": f"{figures['env_steps']:,}",
+        "seconds": f"{figures['seconds']:.1f}", "steps a second": f"{figures['steps_per_second']:,.0f}",
+        "success rate": f"{figures['success_rate']:.1%}", "mean return": f"{figures['return_mean']:.3f}",
+        "cache hits / misses": f"{figures['cache_hits']:,} / {figures['cache_misses']:,}",
+        "LLM calls": f"{figures['llm_calls']:,}", "parameters": f"{figures['parameters']:,}",
+    }
+
+
+def _evaluation_rows(found) -> dict[str, str]:
+    interval = lambda ends, form: " – ".join(f"{end:{form}}" for end in ends)
+    return {
+        "episodes": f"{found.episodes:,}",
+        "success rate": f"{found.success_rate:.1%}  ({interval(found.success_ci95, '.1%')})",
+        "mean return": f"{found.return_mean:.3f}  ({interval(found.return_ci95, '.3f')})",
+        "mean length": f"{found.length_mean:.1f}  ({interval(found.length_ci95, '.1f')})",
+    }
+
+
+def _emit(figures: dict[str, Any], as_json: bool, title: str, rows: dict[str, str]) -> None:
+    if as_json:
+        _print_json(figures)
+    else:
+        _show(title, rows, as_json)
+
+
+def _show(title: str | None, rows: dict[str, str], as_json: bool) -> None:
+    """A table of two columns, on stderr where stdout is kept for JSON."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for label, value in rows.items():
+        table.add_row(label, str(value))
+    (err if as_json else out).print(table)
+
+
+def _print_json(figures: dict[str, Any]) -> None:
+    print(json.dumps(figures, default=str))
+
+
+def _title(words: str) -> None:
+    err.print(f"\n{words}", style="bold")
+
+
+@contextmanager
+def _going_on(how: str):
+    """Says after Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(f"interrupted; everything obtained is stored: {how}", soft_wrap=True)
+        raise
+
+
+@contextmanager
+def _asking():
+    """A progress bar over texts, as `build_cache` reports them."""
+    columns = TextColumn("asking"), BarColumn(), MofNCompleteColumn(), TextColumn("texts"), TimeRemainingColumn()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        job = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(job, completed=done, total=total)
+
+
+@contextmanager
+def _training(iterations: int):
+    """One live line in a terminal, a plain line every tenth of the way elsewhere."""
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
+        job = bar.add_task("", total=iterations)
+
+        def show(progress) -> None:
+            bar.update(job, completed=progress.iteration, description=_training_line(progress))
+            if not err.is_terminal and progress.iteration % max(iterations // 10, 1) == 0:
+                err.print(f"iteration {progress.iteration:,}: {_training_line(progress)}", soft_wrap=True)
+
+        yield show
+
+
+def _training_line(progress) -> str:
+    return (
+        f"{progress.env_steps:,} steps, return {progress.return_mean:.2f}, success {progress.success_rate:.0%}, "
+        f"λ {progress.teacher_weight:.2f}, {progress.cache_misses:,} misses, {progress.steps_per_second:,.0f} steps/s"
+    )

@@ -1,0 +1,86 @@
+"""Rollouts that meet as many situations as an agent may come into: the states an LLM is asked about.
+
+Three ways to act, because each misses what another finds: at random; by options drawn at random, each
+carried on until the text changes or it has nothing more to do; and as the teacher would, once it answered.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from pipeline.tasks.task import Decision, Distributions, Task
+
+# Text → the decisions that a rollout may follow, with probabilities.
+Source = Callable[[str], dict[Decision, float]]
+
+# Environments advanced together.
+BATCH = 64
+
+
+def random_actions(task: Task, episodes: int, seed: int) -> Iterator[np.ndarray]:
+    """Yields the situations of one step of all running episodes at a time, each an int64 array."""
+    rng = np.random.default_rng([seed, 0])
+    yield from _episodes(task, episodes, seed, lambda batch: rng.integers(task.actions, size=batch.size))
+
+
+def random_options(task: Task, episodes: int, seed: int) -> Iterator[np.ndarray]:
+    """Like `random_actions`, each episode following one of the text's options at a time."""
+    uniform = lambda text: {decision: 1.0 for decision in task.decisions(text)}
+    yield from _episodes(task, episodes, seed, _Follow(task, uniform, np.random.default_rng([seed, 1]), patience=0.9))
+
+
+def teacher(task: Task, distributions: Distributions, episodes: int, seed: int) -> Iterator[np.ndarray]:
+    """Like `random_actions`, each step drawn from the teacher's decisions, from any option without them."""
+    def source(text: str) -> dict[Decision, float]:
+        return distributions.get(text) or {decision: 1.0 for decision in task.decisions(text)}
+
+    yield from _episodes(task, episodes, seed, _Follow(task, source, np.random.default_rng([seed, 2]), patience=0.0))
+
+
+def _episodes(task: Task, episodes: int, seed: int, act) -> Iterator[np.ndarray]:
+    seeds = task.seeds(episodes, seed)
+    for start in range(0, episodes, BATCH):
+        chunk = seeds[start:start + BATCH]
+        batch = task.batch(len(chunk))
+        batch.reset(np.arange(len(chunk)), chunk)
+        running = np.ones(len(chunk), dtype=bool)
+        while running.any():
+            yield batch.situations[running].copy()
+            _, terminated, truncated = batch.step(act(batch))
+            running &= ~(terminated | truncated)
+
+
+class _Follow:
+    """Actions of decisions drawn from a source; `patience` is the chance to stay with one while the text stays."""
+
+    def __init__(self, task: Task, source: Source, rng: np.random.Generator, patience: float):
+        self.task, self.source, self.rng, self.patience = task, source, rng, patience
+        self.known: dict[str, dict[Decision, float]] = {}
+        self.situations: set[int] = set()
+        self.plans = None
+        self.choice = self.text = None
+
+    def __call__(self, batch) -> np.ndarray:
+        self._learn(batch.situations)
+        advice = batch.advise(self.plans)
+        drawn = draw(advice.probabilities, self.rng)
+        if self.choice is None or len(self.choice) != batch.size:
+            self.choice, self.text = drawn, batch.situations.copy()
+        stay = (self.text == batch.situations) & (self.rng.random(batch.size) < self.patience)
+        self.choice = np.where(stay, self.choice, drawn)
+        self.text = batch.situations.copy()
+        return advice.actions[np.arange(batch.size), self.choice]
+
+    def _learn(self, situations: np.ndarray) -> None:
+        new = set(np.unique(situations).tolist()) - self.situations
+        if new:
+            self.situations |= new
+            self.known |= {text: self.source(text) for text in map(self.task.text, sorted(new))}
+            self.plans = self.task.plans(self.known)
+
+
+def draw(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One index per row of (N, K) weights, which need not add up to 1."""
+    cumulative = weights.cumsum(axis=1)
+    drawn = rng.random(len(weights)) * cumulative[:, -1]
+    return (cumulative <= drawn[:, None]).sum(axis=1).clip(max=weights.shape[1] - 1)

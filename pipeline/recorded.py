@@ -1,0 +1,73 @@
+"""Decisions recorded elsewhere → rows of the cache.
+
+One JSON object a line describes a situation and how often each decision was given there:
+{"task": "ColoredDoorKey", "sees": ["color1 key"], "holds": null,
+ "decisions": [{"options": ["go to color1 key", "pick up color1 key"], "probability": 0.87}, …]}
+color1, color2 stand for colours in the order in which the text names them.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+import hashlib
+import json
+import math
+from pathlib import Path
+
+from cache.errors import AskonceError
+from cache.key import answer_key, canonical_json
+from cache.store import Completion
+from pipeline import tasks
+
+ENDPOINT = "recorded"
+
+
+def read(path: Path, model: str) -> list[Completion]:
+    """Every decision of the file as a completion weighted by its probability, asked of `model`.
+
+    AskonceError names the first line that cannot be used; nothing is half read.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AskonceError(f"cannot read {path}: {error}") from None
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    now = datetime.now(UTC)
+    rows = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        if line.strip():
+            try:
+                rows += _completions(json.loads(line), model, digest, now)
+            except (ValueError, KeyError, TypeError, AttributeError, AskonceError) as error:
+                reason = f"no {error}" if isinstance(error, KeyError) else error
+                raise AskonceError(
+                    f"{path}, line {number}: {reason}; each line is one object with task, sees, holds and "
+                    "decisions, each decision with options and a probability"
+                ) from None
+    if not rows:
+        raise AskonceError(f"{path} holds no decisions; it needs one JSON object a line")
+    return rows
+
+
+def _completions(record: dict, model: str, digest: str, now: datetime) -> Iterator[Completion]:
+    task = tasks.find(record["task"])
+    text = task.describe(record["sees"], record["holds"])
+    body = {"model": model, "file": digest, "task": task.name, "text": text}
+    for sample, decision in enumerate(record["decisions"]):
+        options, probability = decision["options"], decision["probability"]
+        if not options or not all(isinstance(option, str) and option for option in options):
+            raise ValueError("the options of a decision are words, at least one")
+        if not (isinstance(probability, int | float) and math.isfinite(probability) and probability > 0):
+            raise ValueError(f"a probability is a number above 0, not {probability!r}")
+        yield Completion(
+            key=answer_key(body, ENDPOINT),
+            task=task.name,
+            model=model,
+            prompt=digest,
+            text=text,
+            sample=sample,
+            content=f"Decision: {', '.join(map(task.canonical, options))}",
+            weight=float(probability),
+            endpoint=ENDPOINT,
+            request=canonical_json(body),
+            asked_at=now,
+        )

@@ -1,0 +1,180 @@
+"""The simulated LLM as a server that speaks OpenAI's chat-completions protocol, on loopback alone.
+
+A sample is the same in whatever order samples are asked for: the header X-First-Sample says which index
+the first choice has. A request may say by which seed and error rates it wants to be answered
+(X-Simulated, see `pipeline.simulated.identity`), which goes before the server's own.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+import hmac
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import json
+import re
+import sys
+import threading
+import time
+from typing import Any
+
+from cache.errors import AskonceError
+from pipeline import simulated
+from pipeline.simulated import Errors
+
+FIRST_SAMPLE = "X-First-Sample"
+SETTINGS = "X-Simulated"
+
+LARGEST_BODY = 1 << 22
+MOST_CHOICES = 128
+
+
+@dataclass(frozen=True)
+class Response:
+    """`body` is sent as JSON, or as it is where it is bytes."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class SimulatedServer(ThreadingHTTPServer):
+    """`respond` is all that it does; tests override it to stand for servers with habits or faults."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, errors: Errors = Errors(), seed: int = 0, port: int = 0, api_key: str | None = None):
+        try:
+            super().__init__(("127.0.0.1", port), Handler)
+        except (OSError, OverflowError) as error:
+            raise AskonceError(f"port {port} cannot be used ({error}); choose another") from error
+        self.errors, self.seed, self.api_key = errors, seed, api_key
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that hangs up is no fault of the server.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+    def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+        if not self._admits(headers.get("Authorization", "")):
+            return failure(401, "incorrect API key provided", "invalid_api_key")
+        match method, path.partition("?")[0].rstrip("/"):
+            case "POST", "/v1/chat/completions":
+                return self._chat(headers, body)
+            case "GET", "/v1/models":
+                listed = {"id": simulated.MODEL, "object": "model", "created": 0, "owned_by": "askonce"}
+                return Response(200, {"object": "list", "data": [listed]})
+        return failure(404, f"unknown request: {method} {path}", "unknown_url")
+
+    def _admits(self, authorization: str) -> bool:
+        expected = f"Bearer {self.api_key}"
+        return self.api_key is None or hmac.compare_digest(authorization.encode(), expected.encode())
+
+    def _chat(self, headers: Mapping[str, str], raw: bytes) -> Response:
+        try:
+            body = json.loads(raw)
+            chat = [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in body["messages"]]
+            count = int(body.get("n") or 1)
+            limit = body.get("max_completion_tokens") or body.get("max_tokens")
+            first = int(headers.get(FIRST_SAMPLE, "0"))
+            wanted = headers.get(SETTINGS)
+            errors, seed = simulated.from_identity(wanted) if wanted else (self.errors, self.seed)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, AskonceError):
+            return failure(400, "no chat-completions request, or a malformed header", "invalid_body")
+        if body.get("model") != simulated.MODEL:
+            return failure(404, f"the model {body.get('model')!r} does not exist", "model_not_found")
+        if not chat or not 1 <= count <= MOST_CHOICES:
+            return failure(400, f"give at least one message, and n from 1 to {MOST_CHOICES}", "invalid_value")
+        samples = [0] * count if body.get("temperature") == 0 else range(first, first + count)
+        answers = [cut(simulated.complete(chat, sample, errors, seed), limit) for sample in samples]
+        return Response(200, completion(simulated.MODEL, answers, sum(tokens(m["content"]) for m in chat)))
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # The status line and the body go out together and at once.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > LARGEST_BODY:
+            self.close_connection = True
+            return self._send(failure(413, "give a Content-Length, of at most 4 MiB", "invalid_body"))
+        self._send(self.server.respond("POST", self.path, self.headers, self.rfile.read(int(length))))
+
+    def do_GET(self) -> None:
+        self._send(self.server.respond("GET", self.path, self.headers, b""))
+
+    def _send(self, response: Response) -> None:
+        body = response.body if isinstance(response.body, bytes) else json.dumps(response.body).encode()
+        self.send_response(response.status)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **response.headers}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: stderr belongs to the command that runs the server."""
+
+
+def failure(status: int, message: str, code: str) -> Response:
+    """An error in OpenAI's form."""
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return Response(status, {"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+def completion(model: str, answers: list[tuple[str, str]], prompt_tokens: int) -> dict[str, Any]:
+    """The chat.completion object of (content, finish reason) pairs."""
+    spent = sum(tokens(content) for content, _ in answers)
+    return {
+        "id": "chatcmpl-simulated", "object": "chat.completion", "created": int(time.time()), "model": model,
+        "choices": [{"index": index, "finish_reason": reason, "logprobs": None,
+                     "message": {"role": "assistant", "content": content, "refusal": None}}
+                    for index, (content, reason) in enumerate(answers)],
+        "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": spent,
+                  "total_tokens": prompt_tokens + spent},
+    }
+
+
+TOKEN = re.compile(r"\w{1,6}|[^\w\s]")
+
+
+def tokens(text: str) -> int:
+    """Pieces of words and punctuation marks, about as many as real tokenizers make."""
+    return len(TOKEN.findall(text))
+
+
+def cut(text: str, limit: int | None) -> tuple[str, str]:
+    """(text, "stop"), or its first `limit` tokens and "length"."""
+    ends = [token.end() for token in TOKEN.finditer(text)]
+    if not isinstance(limit, int) or len(ends) <= limit:
+        return text, "stop"
+    return text[:ends[limit - 1] if limit > 0 else 0], "length"
+
+
+@contextmanager
+def running(server: SimulatedServer) -> Iterator[str]:
+    """Runs a server in a thread of its own; gives its base URL."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server.base_url
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def serve(
+    errors: Errors = Errors(), seed: int = 0, port: int = 0, api_key: str | None = None
+) -> Iterator[str]:
+    """The simulated LLM on a free port of loopback, or `port`; gives its base URL."""
+    with running(SimulatedServer(errors, seed, port, api_key)) as base_url:
+        yield base_url

@@ -1,0 +1,129 @@
+"""A task of your own over any Gymnasium environment with discrete actions, from a few Python functions.
+
+It obeys the same protocol as the compiled tasks, one Python environment after another; see
+docs/adding-a-task.md for a worked example.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from pipeline.tasks.task import Advice, Decision, Distributions, Prompt
+
+
+@dataclass(frozen=True)
+class GymTask:
+    """The functions that make a Gymnasium environment a task (see `pipeline.tasks.task.Task`).
+
+    name         how the cache and the reports call it
+    env_id       what gymnasium.make takes, "module:id" where a module must be imported first
+    prompt       the task's part of the prompt
+    write        observation → text c(s)
+    choices      text → single-option decisions that make sense in it, for option-driven rollouts
+    act          (option, observation) → its next action; None once it has ended
+    look         observation → (F,) numbers, the inputs of the student's network
+    idle         the action taken where no option can act
+    """
+
+    name: str
+    env_id: str
+    prompt: Prompt
+    write: Callable[[Any], str]
+    choices: Callable[[str], Sequence[Decision]]
+    act: Callable[[str, Any], int | None]
+    look: Callable[[Any], np.ndarray] = lambda observation: np.ravel(observation).astype(np.float32)
+    idle: int = 0
+    texts: list[str] = field(default_factory=list, compare=False, repr=False)
+    numbers: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def _example(self) -> tuple[int, int]:
+        with gymnasium.make(self.env_id) as env:
+            observation, _ = env.reset(seed=0)
+            return int(env.action_space.n), len(self.look(observation))
+
+    @property
+    def actions(self) -> int:
+        return self._example[0]
+
+    @property
+    def view_size(self) -> int:
+        return self._example[1]
+
+    def batch(self, size: int) -> "GymBatch":
+        return GymBatch(self, size)
+
+    def seeds(self, count: int, seed: int, held_out: bool = False) -> np.ndarray:
+        """Even seeds are for training, odd ones for evaluation."""
+        return np.random.default_rng([seed, held_out]).integers(2**30, size=count) * 2 + held_out
+
+    def number(self, text: str) -> int:
+        """Texts are interned: the same text has the same number for as long as the process lives."""
+        if text not in self.numbers:
+            self.numbers[text] = len(self.texts)
+            self.texts.append(text)
+        return self.numbers[text]
+
+    def text(self, situation: int) -> str:
+        return self.texts[situation]
+
+    def describe(self, sees: Sequence[str], holds: str | None) -> str:
+        raise ValueError(f"{self.name} has no text for what is seen and held")
+
+    def canonical(self, words: str) -> str:
+        return words
+
+    def decisions(self, text: str) -> tuple[Decision, ...]:
+        return tuple(self.choices(text))
+
+    def plans(self, distributions: Distributions) -> dict[int, list[tuple[Decision, float]]]:
+        return {self.number(text): list(found.items()) for text, found in distributions.items()}
+
+
+class GymBatch:
+    """N Python environments stepped in turn (see `pipeline.tasks.task.Batch`)."""
+
+    def __init__(self, task: GymTask, size: int):
+        self.task, self.size = task, size
+        self._envs = [gymnasium.make(task.env_id) for _ in range(size)]
+        self.observations: list[Any] = [None] * size
+        self.situations = np.zeros(size, np.int64)
+        self._terminated = np.ones(size, dtype=bool)
+        self._truncated = np.zeros(size, dtype=bool)
+
+    @property
+    def view(self) -> np.ndarray:
+        return np.stack([self.task.look(observation) for observation in self.observations])
+
+    def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
+        for n, seed in zip(index, seeds, strict=True):
+            self._perceive(n, self._envs[n].reset(seed=int(seed))[0])
+            self._terminated[n] = self._truncated[n] = False
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rewards = np.zeros(self.size)
+        for n in np.flatnonzero(~(self._terminated | self._truncated)):
+            observation, rewards[n], self._terminated[n], self._truncated[n], _ = self._envs[n].step(int(actions[n]))
+            self._perceive(n, observation)
+        return rewards, self._terminated.copy(), self._truncated.copy()
+
+    def advise(self, plans: dict[int, list[tuple[Decision, float]]]) -> Advice:
+        most = max(map(len, plans.values()), default=1) or 1
+        advice = Advice(np.full((self.size, most), self.task.idle), np.zeros((self.size, most), np.float32))
+        for n, situation in enumerate(self.situations.tolist()):
+            for k, (decision, probability) in enumerate(plans.get(situation, ())):
+                advice.actions[n, k] = self._next_action(decision, self.observations[n])
+                advice.probabilities[n, k] = probability
+        return advice
+
+    def _next_action(self, decision: Decision, observation: Any) -> int:
+        proposed = (self.task.act(option, observation) for option in decision)
+        return next((action for action in proposed if action is not None), self.task.idle)
+
+    def _perceive(self, n: int, observation: Any) -> None:
+        self.observations[n] = observation
+        self.situations[n] = self.task.number(self.task.write(observation))

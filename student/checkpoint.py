@@ -1,0 +1,79 @@
+"""A run on disk: run.json says what it is and how far it got; safetensors hold its weights.
+
+    DIR/run.json                      written last and at once, so it always names a whole checkpoint
+    DIR/checkpoint-NNNNNN.safetensors network.* (deployed alone), adam.* (only to go on training)
+"""
+
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+import torch
+
+from cache.errors import AskonceError
+from student.network import ActorCritic
+
+FORMAT = "askonce-run"
+VERSION = 1
+
+
+def save(directory: Path, network: ActorCritic, adam: torch.optim.Adam, about: dict) -> None:
+    """Replaces the run's checkpoint; `about` (JSON values, with its "iteration") goes to run.json."""
+    weights = directory / f"checkpoint-{about['iteration']:06d}.safetensors"
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        for moment, tensor in adam.state[parameter].items():
+            tensors[f"adam.{moment}.{name}"] = tensor
+    _replace(weights, lambda path: save_file(tensors, path))
+    description = json.dumps({"format": FORMAT, "version": VERSION, "checkpoint": weights.name, **about}, indent=2)
+    _replace(directory / "run.json", lambda path: path.write_text(description + "\n"))
+    for older in set(directory.glob("checkpoint-*.safetensors")) - {weights}:
+        older.unlink()
+
+
+def describe(directory: Path) -> dict:
+    """What run.json says. AskonceError where there is no run."""
+    try:
+        about = json.loads((directory / "run.json").read_text())
+    except FileNotFoundError:
+        raise AskonceError(
+            f"there is no run at {directory}; train one with `cli train --task … --cache … --run {directory}`"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise AskonceError(f"cannot read {directory / 'run.json'}: {error}") from None
+    if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
+        raise AskonceError(f"{directory / 'run.json'} does not describe a run that this version can read")
+    return about
+
+
+def load(directory: Path, task: str, network: ActorCritic, adam: torch.optim.Adam | None = None) -> dict:
+    """Fills `network` (and `adam`) from a run of `task` and returns what run.json says."""
+    about = describe(directory)
+    if about["task"] != task:
+        raise AskonceError(f"{directory} is a run of {about['task']}, not of {task}: name its own task or another run")
+    try:
+        tensors = load_file(directory / about["checkpoint"])
+        network.load_state_dict(_under(tensors, "network."))
+        if adam is not None:
+            for name, parameter in network.named_parameters():
+                adam.state[parameter] = {
+                    moment: tensors[f"adam.{moment}.{name}"] for moment in ("step", "exp_avg", "exp_avg_sq")
+                }
+    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise AskonceError(f"cannot use {directory / about['checkpoint']}: {reason}; train the run again") from None
+    return about
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _replace(path: Path, write) -> None:
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    write(temporary)
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,88 @@
+"""How well a policy does over held-out layouts, each figure with its 95 % interval."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.collect import draw
+from pipeline.tasks.task import Batch, Distributions, Task
+from student import checkpoint
+from student.distill import Teacher
+from student.network import ActorCritic
+from student.rollout import play
+
+# (batch, running, rng) → (N,) actions.
+Act = Callable[[Batch, np.ndarray, np.random.Generator], np.ndarray]
+
+BATCH = 1000
+Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Means over `episodes`, each with the ends of its 95 % interval: normal for means, Wilson's for the rate."""
+
+    episodes: int
+    return_mean: float
+    return_ci95: tuple[float, float]
+    length_mean: float
+    length_ci95: tuple[float, float]
+    success_rate: float
+    success_ci95: tuple[float, float]
+
+
+def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
+    """Plays `episodes` held-out layouts drawn from `seed`; a positive return is a success."""
+    rng = np.random.default_rng([seed, 3])
+    seeds = task.seeds(episodes, seed, held_out=True)
+    returns, lengths = np.zeros(episodes), np.zeros(episodes)
+    for start in range(0, episodes, BATCH):
+        part = slice(start, min(start + BATCH, episodes))
+        batch = task.batch(part.stop - start)
+        for running, rewards, _, _ in play(batch, seeds[part], lambda running: act(batch, running, rng)):
+            returns[part] += rewards
+            lengths[part] += running
+    successes = returns > 0
+    return Evaluation(
+        episodes, returns.mean(), _mean_interval(returns), lengths.mean(), _mean_interval(lengths),
+        successes.mean(), _rate_interval(successes.mean(), episodes),
+    )
+
+
+def student(task: Task, run: Path) -> Act:
+    """A trained student alone: no teacher, no cache, no LLM."""
+    network = ActorCritic(task.view_size, task.actions)
+    checkpoint.load(run, task.name, network)
+    policy = as_policy(network)
+    return lambda batch, running, rng: draw(policy(batch.view)[0], rng)
+
+
+def teacher(task: Task, distributions: Distributions) -> Act:
+    """The teacher alone (LLM solely): an action of π_T at every step, the idle one where it has no answer."""
+    asked = Teacher(task, distributions)
+    return lambda batch, running, rng: draw(asked(batch, running), rng)
+
+
+def as_policy(network: ActorCritic):
+    """(N, F) views → (N, A) action probabilities and (N,) values, as arrays."""
+
+    @torch.inference_mode()
+    def policy(view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits, values = network(torch.from_numpy(view).float())
+        return logits.softmax(-1).numpy(), values.numpy()
+
+    return policy
+
+
+def _mean_interval(figures: np.ndarray) -> tuple[float, float]:
+    half = Z95 * figures.std(ddof=1) / len(figures) ** 0.5 if len(figures) > 1 else float("inf")
+    return figures.mean() - half, figures.mean() + half
+
+
+def _rate_interval(rate: float, count: int) -> tuple[float, float]:
+    middle = (rate + Z95**2 / (2 * count)) / (1 + Z95**2 / count)
+    half = Z95 / (1 + Z95**2 / count) * (rate * (1 - rate) / count + Z95**2 / (4 * count**2)) ** 0.5
+    return middle - half, middle + half

@@ -1,0 +1,83 @@
+"""PPO's clipped update (Schulman et al. 2017) with the teacher's term of Eq. 2 added to its loss."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from student.distill import cross_entropy
+from student.network import ActorCritic
+from student.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """The paper's Table 1; `gae_lambda` and Adam's `epsilon` it leaves open."""
+
+    trajectories: int = 10
+    epochs: int = 3
+    minibatch: int = 128
+    entropy_coefficient: float = 0.001
+    value_coefficient: float = 0.5
+    discount: float = 0.99
+    gae_lambda: float = 0.95
+    learning_rate: float = 0.001
+    clip: float = 0.2
+    max_gradient_norm: float = 0.5
+    epsilon: float = 1e-8
+
+
+def optimizer(network: ActorCritic, hyperparameters: Hyperparameters) -> torch.optim.Adam:
+    return torch.optim.Adam(
+        network.parameters(), lr=hyperparameters.learning_rate, eps=hyperparameters.epsilon, fused=True
+    )
+
+
+def update(
+    network: ActorCritic, adam: torch.optim.Adam, rollout: Rollout, teacher_weight: float,
+    hyperparameters: Hyperparameters, rng: np.random.Generator,
+) -> dict[str, float]:
+    """Some epochs over a rollout in random minibatches; `teacher_weight` is λ. Returns the mean losses."""
+    advantage = (rollout.advantage - rollout.advantage.mean()) / (rollout.advantage.std() + 1e-8)
+    columns = [
+        torch.from_numpy(column)
+        for column in (
+            rollout.view, rollout.action, rollout.log_probability, advantage,
+            rollout.value, rollout.value_target, rollout.teacher,
+        )
+    ]
+    sums, batches = torch.zeros(4), 0
+    for _ in range(hyperparameters.epochs):
+        order = torch.from_numpy(rng.permutation(len(rollout.action)))
+        for rows in order.split(hyperparameters.minibatch):
+            losses = _losses(network, *(column[rows] for column in columns), hyperparameters)
+            policy, value, entropy, distillation = losses
+            loss = (
+                policy
+                + hyperparameters.value_coefficient * value
+                - hyperparameters.entropy_coefficient * entropy
+                + teacher_weight * distillation
+            )
+            adam.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), hyperparameters.max_gradient_norm)
+            adam.step()
+            sums += torch.stack(losses).detach()
+            batches += 1
+    return dict(zip(("policy", "value", "entropy", "distillation"), (sums / batches).tolist()))
+
+
+def _losses(network, view, action, old_log_probability, advantage, old_value, target, teacher, hyperparameters):
+    logits, value = network(view.float())
+    log_policy = logits.log_softmax(-1)
+    log_probability = log_policy.gather(-1, action[:, None]).squeeze(-1)
+    clip = hyperparameters.clip
+
+    ratio = (log_probability - old_log_probability).exp()
+    policy_loss = -torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage).mean()
+    clipped_value = old_value + (value - old_value).clamp(-clip, clip)
+    value_loss = torch.max((value - target) ** 2, (clipped_value - target) ** 2).mean()
+    entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
+    distillation = cross_entropy(teacher, log_policy) if teacher.shape[-1] else torch.zeros(())
+    return policy_loss, value_loss, entropy, distillation

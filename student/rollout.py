@@ -1,0 +1,106 @@
+"""Whole episodes of the student, with the teacher's policy beside every step, and their advantages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from numba import njit
+import numpy as np
+
+from pipeline.collect import draw
+from pipeline.tasks.task import Batch
+
+# (N, F) views → (N, A) action probabilities and (N,) values.
+Policy = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+# A batch and which of its environments are running → the teacher's (N, A) action probabilities,
+# rows of zeros where it has no answer.
+TeacherPolicy = Callable[[Batch, np.ndarray], np.ndarray]
+
+
+@dataclass
+class Rollout:
+    """S steps of N whole episodes, flat, plus a figure per episode.
+
+    view (S, F), action (S,), log_probability (S,), value (S,), advantage (S,), value_target (S,),
+    teacher (S, A); returns, lengths, successes (N,).
+    """
+
+    view: np.ndarray
+    action: np.ndarray
+    log_probability: np.ndarray
+    value: np.ndarray
+    advantage: np.ndarray
+    value_target: np.ndarray
+    teacher: np.ndarray
+    returns: np.ndarray
+    lengths: np.ndarray
+    successes: np.ndarray
+
+
+def play(batch: Batch, seeds: np.ndarray, act: Callable[[np.ndarray], np.ndarray]):
+    """Plays one episode per environment, acting by running (N,) → actions (N,).
+
+    Yields (running before the step, rewards, terminated, truncated), each (N,), for every step.
+    """
+    batch.reset(np.arange(batch.size), seeds)
+    running = np.ones(batch.size, dtype=bool)
+    while running.any():
+        rewards, terminated, truncated = batch.step(act(running))
+        yield running, rewards, terminated, truncated
+        running = running & ~(terminated | truncated)
+
+
+def collect(
+    batch: Batch, seeds: np.ndarray, policy: Policy, teacher: TeacherPolicy | None, rng: np.random.Generator,
+    discount: float, gae_lambda: float,
+) -> Rollout:
+    """Plays one episode per environment of `batch` with the student's own actions."""
+    views, actions, log_probabilities, values, advised, rewards, alive = ([] for _ in range(7))
+
+    def act(running: np.ndarray) -> np.ndarray:
+        view = batch.view.copy()
+        probabilities, value = policy(view)
+        action = draw(probabilities, rng)
+        views.append(view)
+        actions.append(action)
+        values.append(value)
+        log_probabilities.append(np.log(probabilities[np.arange(batch.size), action]))
+        if teacher is not None:
+            advised.append(teacher(batch, running))
+        return action
+
+    for running, reward, terminated, truncated in play(batch, seeds, act):
+        rewards.append(reward)
+        alive.append(running)
+    alive, rewards, values = np.array(alive), np.array(rewards), np.array(values)
+    # An episode cut off at T would have gone on; one that ended has no future.
+    last_values = np.where(truncated & ~terminated, policy(batch.view)[1], 0.0)
+    advantages = generalized_advantages(rewards, values, alive, last_values, discount, gae_lambda)
+    returns = rewards.sum(axis=0)
+    return Rollout(
+        view=np.array(views)[alive],
+        action=np.array(actions)[alive],
+        log_probability=np.array(log_probabilities)[alive],
+        value=values[alive],
+        advantage=advantages[alive].astype(np.float32),
+        value_target=(advantages + values)[alive].astype(np.float32),
+        teacher=np.array(advised)[alive] if advised else np.zeros((alive.sum(), 0), np.float32),
+        returns=returns,
+        lengths=alive.sum(axis=0),
+        successes=returns > 0,
+    )
+
+
+@njit(cache=True)
+def generalized_advantages(rewards, values, alive, last_values, discount, gae_lambda):
+    """GAE over (T, N) steps; `alive` marks those before an episode's end, last_values (N,) what follows it."""
+    steps, size = rewards.shape
+    advantages = np.zeros((steps, size))
+    for n in range(size):
+        following, advantage = last_values[n], 0.0
+        for t in range(steps - 1, -1, -1):
+            if alive[t, n]:
+                error = rewards[t, n] + discount * following - values[t, n]
+                advantage = error + discount * gae_lambda * advantage
+                advantages[t, n] = advantage
+                following = values[t, n]
+    return advantages

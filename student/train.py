@@ -1,0 +1,165 @@
+"""Algorithm 1: the student plays, its teacher advises from the cache, PPO and distillation improve it.
+
+Every iteration's randomness comes from (seed, iteration) alone, so a resumed run ends bit for bit where
+an unbroken one does.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+import time
+
+import numpy as np
+import torch
+
+from cache.errors import AskonceError
+from pipeline.interrupt import interruption
+from pipeline.tasks.task import Task
+from student import checkpoint, ppo
+from student.anneal import Annealing
+from student.distill import Teacher
+from student.evaluate import as_policy
+from student.network import ActorCritic
+from student.rollout import Rollout, collect
+
+# Figures are means over the episodes of so many iterations.
+RECENT = 100
+CHECKPOINT_EVERY = 200
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run depends on besides its task and its teacher; the defaults are the paper's (Table 1, A.7)."""
+
+    seed: int = 0
+    iterations: int = 3000
+    hyperparameters: ppo.Hyperparameters = ppo.Hyperparameters()
+    annealing: Annealing = Annealing()
+
+
+@dataclass
+class Progress:
+    """How far a run has come; rates and means are over the last `RECENT` iterations."""
+
+    iteration: int = 0
+    env_steps: int = 0
+    seconds: float = 0.0
+    teacher_weight: float = 0.0
+    return_mean: float = 0.0
+    length_mean: float = 0.0
+    success_rate: float = 0.0
+    cache_hits: int = 0
+    cache_misses: int = 0
+
+    @property
+    def steps_per_second(self) -> float:
+        return self.env_steps / self.seconds if self.seconds else 0.0
+
+
+def train(
+    task: Task, teacher: Teacher, settings: Settings, run: Path | None = None, resume: bool = False,
+    about: dict | None = None, show: Callable[[Progress], None] = lambda progress: None,
+) -> tuple[ActorCritic, Progress]:
+    """Trains a student of `teacher`; `run` keeps checkpoints and TensorBoard curves, `about` goes to run.json.
+
+    `show` is called after every iteration. Ctrl-C and SIGTERM end the iteration, write a checkpoint and
+    raise KeyboardInterrupt.
+    """
+    # More threads only get in each other's way at these sizes.
+    torch.set_num_threads(1)
+    torch.manual_seed(settings.seed)
+    hyperparameters = settings.hyperparameters
+    network = ActorCritic(task.view_size, task.actions)
+    adam = ppo.optimizer(network, hyperparameters)
+    policy = as_policy(network)
+    progress = Progress()
+    recent: deque[list[float]] = deque(maxlen=RECENT)
+    about = {"task": task.name, "settings": asdict(settings), "parameters": network.parameter_count} | (about or {})
+    if run is not None:
+        recent.extend(_open(run, about, network, adam, progress, resume))
+    batch = task.batch(hyperparameters.trajectories)
+    started = time.perf_counter() - progress.seconds
+    hits, misses = progress.cache_hits, progress.cache_misses
+
+    def save() -> None:
+        checkpoint.save(run, network, adam, about | {
+            "iteration": progress.iteration, "progress": asdict(progress), "recent": list(recent),
+        })
+
+    with _curves(run, progress.iteration) as write, interruption() as interrupted:
+        for iteration in range(progress.iteration, settings.iterations):
+            rng = np.random.default_rng([settings.seed, iteration])
+            weight = settings.annealing.weight(iteration)
+            rollout = collect(
+                batch, task.seeds(batch.size, settings.seed << 32 | iteration), policy,
+                teacher if weight else None, rng, hyperparameters.discount, hyperparameters.gae_lambda,
+            )
+            losses = ppo.update(network, adam, rollout, weight, hyperparameters, rng)
+            recent.append(_figures(rollout))
+            progress.iteration = iteration + 1
+            progress.env_steps += len(rollout.action)
+            progress.seconds = time.perf_counter() - started
+            progress.teacher_weight = weight
+            progress.return_mean, progress.length_mean, progress.success_rate = np.mean(recent, axis=0).tolist()
+            progress.cache_hits, progress.cache_misses = hits + teacher.hits, misses + teacher.misses
+            write(progress, rollout, losses)
+            show(progress)
+            last = progress.iteration == settings.iterations
+            if run is not None and (last or interrupted.is_set() or progress.iteration % CHECKPOINT_EVERY == 0):
+                save()
+            if interrupted.is_set() and not last:
+                raise KeyboardInterrupt
+    return network, progress
+
+
+def _open(run: Path, about: dict, network, adam, progress: Progress, resume: bool) -> list[list[float]]:
+    """Makes `run` a new run, or fills everything from it to go on; returns its recent figures."""
+    if not resume:
+        if (run / "run.json").exists():
+            raise AskonceError(f"{run} already holds a run: add --resume to go on with it, or name another directory", 2)
+        run.mkdir(parents=True, exist_ok=True)
+        return []
+    stored = checkpoint.load(run, about["task"], network, adam)
+    for name in ("settings", "teacher"):
+        if stored.get(name) != about.get(name):
+            raise AskonceError(
+                f"{run} was trained with other {name}: resume it with the options it was started with "
+                f"({stored.get(name)})", 2,
+            )
+    for name, value in stored["progress"].items():
+        setattr(progress, name, value)
+    return stored["recent"]
+
+
+def _figures(rollout: Rollout) -> list[float]:
+    return [float(column.mean()) for column in (rollout.returns, rollout.lengths, rollout.successes)]
+
+
+@contextmanager
+def _curves(run: Path | None, iteration: int):
+    """A function that writes one iteration's TensorBoard scalars, by environment steps."""
+    if run is None:
+        yield lambda progress, rollout, losses: None
+        return
+    # Imported late: it takes a second, and only a kept run needs it.
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(run, purge_step=iteration)
+
+    def write(progress: Progress, rollout: Rollout, losses: dict[str, float]) -> None:
+        mean_return, mean_length, success_rate = _figures(rollout)
+        scalars = {
+            "rollout/return_mean": mean_return, "rollout/length_mean": mean_length,
+            "rollout/success_rate": success_rate, "rollout/env_steps": progress.env_steps,
+            "teacher/weight": progress.teacher_weight, "teacher/misses": progress.cache_misses,
+            "time/steps_per_second": progress.steps_per_second,
+        } | {f"loss/{name}": value for name, value in losses.items()}
+        for name, value in scalars.items():
+            writer.add_scalar(name, value, progress.iteration)
+
+    try:
+        yield write
+    finally:
+        writer.close()
