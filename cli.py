@@ -4,14 +4,16 @@ Figures go to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 wrong 
 (everything obtained is stored), 130 interrupted (likewise).
 """
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 import json
+import math
 from pathlib import Path
 import shutil
 import sys
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -28,13 +30,17 @@ app = typer.Typer(
 cache_app = typer.Typer(no_args_is_help=True, help="Look into a cache, or bring decisions into it.")
 app.add_typer(cache_app, name="cache")
 
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+# Paths, texts and what LLMs write are shown as they are: "[red]" is no colour and ":key:" no picture.
+PLAIN = dict(highlight=False, markup=False, emoji=False)
+out, err = Console(**PLAIN), Console(stderr=True, **PLAIN)
 
 TaskName = Annotated[str, typer.Option("--task", help="A task's name, or package.module:NAME for your own.")]
 CacheDir = Annotated[Path, typer.Option("--cache", help="The cache's directory.")]
 Model = Annotated[str | None, typer.Option(help="The LLM's name, NAME or NAME@PROMPT where a cache holds several.")]
 BaseUrl = Annotated[str | None, typer.Option(help="An OpenAI-compatible server; default OPENAI_BASE_URL.")]
 Samples = Annotated[int, typer.Option(min=1, help="Completions a text.")]
+Temperature = Annotated[float, typer.Option(min=0, help="The LLM's sampling temperature.")]
+MaxTokens = Annotated[int, typer.Option(min=1, help="The longest completion; reasoning models need thousands.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same result.")]
 Episodes = Annotated[int, typer.Option(min=1, help="Episodes to play.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -43,24 +49,33 @@ TeacherForm = Annotated[Literal["soft", "hard"], typer.Option(help="The whole di
 
 def main() -> None:
     """The console script: turns what is meant for a person into one line and an exit code."""
+    # A script finds no module in the directory where it is started, and that is where a user's task is.
+    sys.path.append("")
+    # A table that a terminal cannot show in full is better than none, after an hour of work.
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except AskonceError as error:
-        missing = list(error.missing) if isinstance(error, Unfinished) else []
-        if "--json" in sys.argv:
-            _print_json({"error": str(error)} | ({"missing": missing} if missing else {}))
-        print(f"error: {error}", file=sys.stderr)
-        for text in missing:
-            print(f"  missing: {text}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code, error.missing if isinstance(error, Unfinished) else ())
+    except OSError as error:
+        _fail(f"{error}; check the path and the disk", 1)
+
+
+def _fail(message: str, exit_code: int, missing: Sequence[str] = ()) -> NoReturn:
+    if "--json" in sys.argv:
+        _print_json({"error": message} | ({"missing": list(missing)} if missing else {}))
+    print(f"error: {message}", file=sys.stderr)
+    for text in missing:
+        print(f"  missing: {text}", file=sys.stderr)
+    sys.exit(exit_code)
 
 
 @app.command("build-cache")
 def build_cache(
     task: TaskName, cache: CacheDir, episodes: Episodes = 500, samples: Samples = 10,
     model: Annotated[str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")] = "simulated",
-    base_url: BaseUrl = None, temperature: Annotated[float, typer.Option(min=0)] = 1.0,
-    max_tokens: Annotated[int, typer.Option(min=1)] = 512, seed: Seed = 0, json: Json = False,
+    base_url: BaseUrl = None, temperature: Temperature = 1.0, max_tokens: MaxTokens = 512, seed: Seed = 0,
+    json: Json = False,
 ) -> None:
     """Find the texts that an agent meets and ask the LLM about each that the cache does not hold."""
     from pipeline import build, tasks
@@ -78,7 +93,8 @@ def train(
     cache_only: Annotated[bool, typer.Option("--cache-only", help="Train offline: never ask the LLM.")] = False,
     run: Annotated[Path | None, typer.Option(help="Where checkpoints and curves go; default runs/TASK-SEED.")] = None,
     iterations: Annotated[int, typer.Option(min=1, help="Training iterations of 10 episodes each.")] = 3000,
-    seed: Seed = 0, model: Model = None, base_url: BaseUrl = None, samples: Samples = 10,
+    seed: Seed = 0, model: Model = None, base_url: BaseUrl = None, temperature: Temperature = 1.0,
+    max_tokens: MaxTokens = 512, samples: Samples = 10,
     on_miss: Annotated[Literal["ask", "skip", "error"] | None, typer.Option(
         help="What to do about a text that the cache lacks; default ask, with --cache-only skip.")] = None,
     teacher_form: TeacherForm = "soft",
@@ -88,13 +104,15 @@ def train(
     """Train a student by PPO and distillation from the cache."""
     from pipeline import tasks
 
-    world, run = tasks.find(task), run or Path("runs") / f"{task.rpartition(':')[2]}-{seed}"
+    world = tasks.find(task)
+    run = run or Path("runs") / f"{world.name}-{seed}"
     if cache_only and on_miss == "ask":
         raise AskonceError("--cache-only never asks: leave out --on-miss ask, or --cache-only", 2)
     if cache_only or on_miss in ("skip", "error"):
         teacher, name = _offline_teacher(world, cache, model, teacher_form, refuse=on_miss == "error")
     else:
-        teacher, name = _asking_teacher(world, cache, model, base_url, samples, teacher_form)
+        how = {"base_url": base_url, "temperature": temperature, "max_tokens": max_tokens}
+        teacher, name = _asking_teacher(world, cache, model, how, samples, teacher_form)
     figures = _train(world, teacher, {"teacher": name, "teacher_form": teacher_form}, run, iterations, seed, resume)
     _emit(figures, json, f"{task}: {run}", _training_rows(figures))
     for text, count in teacher.missing.most_common():
@@ -186,7 +204,7 @@ def demo(
         "  cli train --task DivergedDoorKey --cache my-cache --cache-only\n"
         "  cli evaluate --task DivergedDoorKey --run runs/DivergedDoorKey-0\n"
         f"  tensorboard --logdir {directory}",
-        markup=False,
+        soft_wrap=True,
     )
 
 
@@ -196,12 +214,15 @@ def stats(cache: CacheDir, json: Json = False) -> None:
     found = query.stats(cache)
     if json:
         return _print_json(asdict(found))
-    table = Table("task", "model", "prompt", "texts", "completions", "tokens in", "tokens out", "last asked")
+    table = Table()
+    # Names are there to be copied, the second one to --model.
+    for name in ("task", "model@prompt"):
+        table.add_column(name, overflow="fold")
+    for figure in ("texts", "completions", "tokens in / out"):
+        table.add_column(figure, justify="right", no_wrap=True)
     for entry in found.teachers:
-        table.add_row(
-            entry.task, entry.model, entry.prompt, f"{entry.texts:,}", f"{entry.completions:,}",
-            f"{entry.prompt_tokens:,}", f"{entry.completion_tokens:,}", f"{entry.last_asked:%Y-%m-%d %H:%M}",
-        )
+        tokens = f"{entry.prompt_tokens:,} / {entry.completion_tokens:,}"
+        table.add_row(entry.task, entry.name, f"{entry.texts:,}", f"{entry.completions:,}", tokens)
     out.print(table)
     out.print(f"{found.segments} segments, {found.bytes:,} bytes")
 
@@ -221,8 +242,8 @@ def show(
         return _print_json({"found": len(found), "completions": rows})
     for row in found[:limit]:
         out.rule(f"{row.completion_id}  {row.task}  {row.model}", align="left")
-        out.print(f"{row.text}\n", style="bold", markup=False)
-        out.print(row.content, markup=False)
+        out.print(f"{row.text}\n", style="bold", soft_wrap=True)
+        out.print(_visible(row.content), soft_wrap=True)
     if len(found) > limit:
         err.print(f"{len(found) - limit} more: --limit {len(found)} shows them all")
 
@@ -265,20 +286,20 @@ def _offline_teacher(world, cache: Path, model: str | None, teacher_form: str, r
     return distill.Teacher(world, distributions, distill.refuse if refuse else distill.go_without), name
 
 
-def _asking_teacher(world, cache: Path, model: str | None, base_url: str | None, samples: int, teacher_form: str):
-    """A teacher that is asked about a missing text, once: by the way that build-cache asks."""
+def _asking_teacher(world, cache: Path, model: str | None, how: dict, samples: int, teacher_form: str):
+    """A teacher that is asked about a missing text, once, in the way (`how`) that build-cache asks."""
     from pipeline import build
     from pipeline.teacher import Teacher, prompt_digest
     from student import distill
 
-    llm = Teacher((model or "simulated").partition("@")[0], base_url)
-    name = f"{llm.model}@{prompt_digest(llm, world.prompt)}"
     store.create(cache)
-    held = [entry.name for entry in query.teachers(cache, world.name)]
-    if held and name not in held:
+    held = query.choose_teacher(cache, world.name, model) if query.teachers(cache, world.name) else None
+    llm = Teacher(held.model if held else model or "simulated", **how)
+    name = f"{llm.model}@{prompt_digest(llm, world.prompt)}"
+    if held and name != held.name:
         raise AskonceError(
-            f"{cache} holds answers of {', '.join(held)} for {world.name}, and {name} would be asked for more: "
-            "add --cache-only, or name the --model and --base-url that they came from", 2,
+            f"{cache} holds answers of {held.name} for {world.name}, and {name} would be asked for more: add "
+            "--cache-only, or the --base-url, --temperature and --max-tokens that they were asked with", 2,
         )
     form = distill.harden if teacher_form == "hard" else dict
     known, _ = build.answered(world, cache, llm)
@@ -291,7 +312,8 @@ def _train(world, teacher, about: dict, run: Path, iterations: int, seed: int, r
     from student.train import Settings, train
 
     # The paper's schedule, 1000 and 2000 of 3000 iterations, in proportion.
-    settings = Settings(seed, iterations, annealing=Annealing(decayed=iterations // 3, closed=2 * iterations // 3))
+    annealing = Annealing(decayed=math.ceil(iterations / 3), closed=math.ceil(2 * iterations / 3))
+    settings = Settings(seed, iterations, annealing=annealing)
     with _going_on(f"go on with the same command and --resume --run {run}"), _training(iterations) as show:
         network, progress = train(world, teacher, settings, run, resume, about, show)
     return asdict(progress) | {
@@ -350,7 +372,21 @@ def _show(title: str | None, rows: dict[str, str], as_json: bool) -> None:
 
 
 def _print_json(figures: dict[str, Any]) -> None:
-    print(json.dumps(figures, default=str))
+    print(json.dumps(_finite(figures), default=str, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for infinity, as the interval around a single episode's figure is: null."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _visible(content: str) -> str:
+    """What an LLM wrote may hold codes that would steer the terminal; they are shown instead of obeyed."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in content)
 
 
 def _title(words: str) -> None:
@@ -363,8 +399,7 @@ def _going_on(how: str):
     try:
         yield
     except KeyboardInterrupt:
-        err.print(f"interrupted; everything obtained is stored: {how}", soft_wrap=True)
-        raise
+        raise AskonceError(f"interrupted; everything obtained is stored: {how}", 130) from None
 
 
 @contextmanager

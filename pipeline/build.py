@@ -25,7 +25,7 @@ EPISODES = 500
 SAMPLES = 10
 # Rounds of teacher-driven rollouts: each may meet texts that the last one's answers lead to.
 ROUNDS = 5
-# Answers are written together, but none waits longer than this many seconds.
+# Answers that arrive within so many seconds of each other are written together.
 FLUSH_AFTER = 0.5
 
 
@@ -82,7 +82,7 @@ def build_cache(
         found = teacher_visits(task, directory, teacher, part, seed + round_number)
         new = [text for text in found.counts if text not in visits.counts]
         visits = merge(visits, found)
-        asked += teach(task, directory, teacher, new, samples, show)
+        asked += teach(task, directory, teacher, new, samples, show, unfinished=True)
         if not new:
             break
     distributions, unparsable = answered(task, directory, teacher)
@@ -105,9 +105,13 @@ def answered(task: Task, directory: Path, teacher: Teacher) -> tuple[Distributio
 
 def teach(
     task: Task, directory: Path, teacher: Teacher, texts: Iterable[str], samples: int = SAMPLES,
-    show: Show = lambda done, total: None,
+    show: Show = lambda done, total: None, unfinished: bool = False,
 ) -> Asked:
-    """Brings every text to `samples` stored completions, asking only for those that are missing."""
+    """Brings every text to `samples` stored completions, asking only for those that are missing.
+
+    Unfinished where a failure ends it with part of the answers there (or `unfinished`: from before);
+    AskonceError where there are none.
+    """
     store.create(directory)
     keys = {key(teacher, task.prompt, text): text for text in texts}
     asked = Asked()
@@ -137,12 +141,12 @@ def teach(
                     outstanding[row.key] -= 1
                 show(sum(left == 0 for left in outstanding.values()), len(jobs))
     except AskonceError as error:
-        if not asked.completions:
+        if not (asked.completions or asked.hits or unfinished):
             raise
         left = [missing[found] for found, count in outstanding.items() if count]
         raise Unfinished(f"{error}; {len(left)} of {len(keys)} texts still lack answers", left) from error
-    if any(outstanding.values()):
-        # Nothing failed, so it was stopped: what was in flight has been waited for and stored.
+    if stop.signalled:
+        # What was in flight has been waited for and stored; if that was all, there are still later rounds.
         raise KeyboardInterrupt
     return asked
 

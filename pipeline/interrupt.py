@@ -6,15 +6,30 @@ import signal
 import threading
 
 
+class Interruption(threading.Event):
+    """Set by the two signals, and by whoever else ends the work; `signalled` is true after a signal alone."""
+
+    signalled = False
+
+
 @contextmanager
-def interruption() -> Iterator[threading.Event]:
-    """An event that the two signals set. Outside the main thread, which alone gets signals, nothing sets it."""
-    came = threading.Event()
+def interruption() -> Iterator[Interruption]:
+    """An event that the two signals set; a second one no longer waits and raises KeyboardInterrupt.
+
+    Outside the main thread, which alone gets signals, nothing sets it.
+    """
+    came = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.signal(number, lambda *_: came.set()) for number in numbers}
+
+    def end(*_) -> None:
+        if came.signalled:
+            raise KeyboardInterrupt
+        came.signalled = True
+        came.set()
+
+    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield came
     finally:

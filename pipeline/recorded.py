@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from cache.errors import AskonceError
 from cache.key import answer_key, canonical_json
@@ -27,17 +28,23 @@ def read(path: Path, model: str) -> list[Completion]:
     AskonceError names the first line that cannot be used; nothing is half read.
     """
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise AskonceError(f"cannot read {path}: {error}") from None
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     now = datetime.now(UTC)
-    rows = []
-    for number, line in enumerate(content.splitlines(), start=1):
+    rows: list[Completion] = []
+    lines: dict[str, int] = {}
+    # Not splitlines(), which also ends a line at characters that JSON allows within a string.
+    for number, line in enumerate(content.split("\n"), start=1):
         if line.strip():
             try:
-                rows += _completions(json.loads(line), model, digest, now)
-            except (ValueError, KeyError, TypeError, AttributeError, AskonceError) as error:
+                found = list(_completions(json.loads(line), model, digest, now))
+                first = lines.setdefault(found[0].key, number)
+                if first != number:
+                    raise ValueError(f"the situation of line {first} once more")
+                rows += found
+            except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
                 reason = f"no {error}" if isinstance(error, KeyError) else error
                 raise AskonceError(
                     f"{path}, line {number}: {reason}; each line is one object with task, sees, holds and "
@@ -49,12 +56,20 @@ def read(path: Path, model: str) -> list[Completion]:
 
 
 def _completions(record: dict, model: str, digest: str, now: datetime) -> Iterator[Completion]:
+    # A file only names tasks: package.module:NAME in it would import, that is run, what the file wants.
+    if record["task"] not in tasks.names():
+        raise ValueError(f"unknown task {record['task']!r}, the known ones are {', '.join(tasks.names())}")
     task = tasks.find(record["task"])
-    text = task.describe(record["sees"], record["holds"])
+    holds = record["holds"]
+    if not (_are_words(record["sees"]) and (holds is None or _are_words([holds]))):
+        raise ValueError("sees is a list of names, and holds one name or null")
+    if not (isinstance(record["decisions"], list) and record["decisions"]):
+        raise ValueError("decisions is a list, of at least one")
+    text = task.describe(record["sees"], holds)
     body = {"model": model, "file": digest, "task": task.name, "text": text}
     for sample, decision in enumerate(record["decisions"]):
         options, probability = decision["options"], decision["probability"]
-        if not options or not all(isinstance(option, str) and option for option in options):
+        if not (options and _are_words(options)):
             raise ValueError("the options of a decision are words, at least one")
         if not (isinstance(probability, int | float) and math.isfinite(probability) and probability > 0):
             raise ValueError(f"a probability is a number above 0, not {probability!r}")
@@ -71,3 +86,7 @@ def _completions(record: dict, model: str, digest: str, now: datetime) -> Iterat
             request=canonical_json(body),
             asked_at=now,
         )
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) and word.strip() for word in value)

@@ -43,7 +43,8 @@ def describe(directory: Path) -> dict:
         ) from None
     except (OSError, ValueError) as error:
         raise AskonceError(f"cannot read {directory / 'run.json'}: {error}") from None
-    if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
+    known = isinstance(about, dict) and about.get("format") == FORMAT and about.get("version") == VERSION
+    if not known or not {"task", "checkpoint"} <= about.keys():
         raise AskonceError(f"{directory / 'run.json'} does not describe a run that this version can read")
     return about
 
@@ -62,7 +63,8 @@ def load(directory: Path, task: str, network: ActorCritic, adam: torch.optim.Ada
                     moment: tensors[f"adam.{moment}.{name}"] for moment in ("step", "exp_avg", "exp_avg_sq")
                 }
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        # Of several lines the first says no more than that loading failed.
+        reason = str(error).splitlines()[-1].strip()
         raise AskonceError(f"cannot use {directory / about['checkpoint']}: {reason}; train the run again") from None
     return about
 

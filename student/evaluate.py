@@ -10,7 +10,6 @@ import torch
 from pipeline.collect import draw
 from pipeline.tasks.task import Batch, Distributions, Task
 from student import checkpoint
-from student.distill import Teacher
 from student.network import ActorCritic
 from student.rollout import play
 
@@ -54,6 +53,8 @@ def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
 
 def student(task: Task, run: Path) -> Act:
     """A trained student alone: no teacher, no cache, no LLM."""
+    # More threads only get in each other's way at these sizes.
+    torch.set_num_threads(1)
     network = ActorCritic(task.view_size, task.actions)
     checkpoint.load(run, task.name, network)
     policy = as_policy(network)
@@ -62,8 +63,13 @@ def student(task: Task, run: Path) -> Act:
 
 def teacher(task: Task, distributions: Distributions) -> Act:
     """The teacher alone (LLM solely): an action of π_T at every step, the idle one where it has no answer."""
-    asked = Teacher(task, distributions)
-    return lambda batch, running, rng: draw(asked(batch, running), rng)
+    plans = task.plans(distributions)
+
+    def act(batch: Batch, running: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        advice = batch.advise(plans)
+        return advice.actions[np.arange(batch.size), draw(advice.probabilities, rng)]
+
+    return act
 
 
 def as_policy(network: ActorCritic):

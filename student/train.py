@@ -92,10 +92,16 @@ def train(
         for iteration in range(progress.iteration, settings.iterations):
             rng = np.random.default_rng([settings.seed, iteration])
             weight = settings.annealing.weight(iteration)
-            rollout = collect(
-                batch, task.seeds(batch.size, settings.seed << 32 | iteration), policy,
-                teacher if weight else None, rng, hyperparameters.discount, hyperparameters.gae_lambda,
-            )
+            try:
+                rollout = collect(
+                    batch, task.seeds(batch.size, settings.seed << 32 | iteration), policy,
+                    teacher if weight else None, rng, hyperparameters.discount, hyperparameters.gae_lambda,
+                )
+            except (AskonceError, KeyboardInterrupt):
+                # Asking about a missing text failed, or was interrupted; the last iteration still stands.
+                if run is not None and progress.iteration:
+                    save()
+                raise
             losses = ppo.update(network, adam, rollout, weight, hyperparameters, rng)
             recent.append(_figures(rollout))
             progress.iteration = iteration + 1
@@ -122,8 +128,8 @@ def _open(run: Path, about: dict, network, adam, progress: Progress, resume: boo
         run.mkdir(parents=True, exist_ok=True)
         return []
     stored = checkpoint.load(run, about["task"], network, adam)
-    for name in ("settings", "teacher"):
-        if stored.get(name) != about.get(name):
+    for name, value in about.items():
+        if stored.get(name) != value:
             raise AskonceError(
                 f"{run} was trained with other {name}: resume it with the options it was started with "
                 f"({stored.get(name)})", 2,
@@ -139,14 +145,15 @@ def _figures(rollout: Rollout) -> list[float]:
 
 @contextmanager
 def _curves(run: Path | None, iteration: int):
-    """A function that writes one iteration's TensorBoard scalars, by environment steps."""
+    """A function that writes one iteration's TensorBoard scalars, by iteration, counted from 1."""
     if run is None:
         yield lambda progress, rollout, losses: None
         return
     # Imported late: it takes a second, and only a kept run needs it.
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(run, purge_step=iteration)
+    # What a killed run wrote after its last checkpoint is written again.
+    writer = SummaryWriter(run, purge_step=iteration + 1)
 
     def write(progress: Progress, rollout: Rollout, losses: dict[str, float]) -> None:
         mean_return, mean_length, success_rate = _figures(rollout)

@@ -32,6 +32,9 @@ def _built_in() -> dict[str, Task]:
 def _import(name: str) -> Task:
     module, _, attribute = name.partition(":")
     try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise AskonceError(f"no task at {name!r} ({error}): name an importable module and a Task in it", 2) from None
+    if not hasattr(found, "plans"):
+        raise AskonceError(f"{name!r} is no task but a {type(found).__name__}: name a GymTask or another Task", 2)
+    return found

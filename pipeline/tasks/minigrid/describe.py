@@ -53,7 +53,7 @@ def _with_article(name: str) -> str:
 
 def canonical(words: str) -> str:
     """Recorded decisions write color1, color2 for colours in order of mention."""
-    return re.sub(r"color(\d)", lambda match: CANONICAL_COLORS[int(match[1]) - 1], words)
+    return re.sub(r"color([123])", lambda match: CANONICAL_COLORS[int(match[1]) - 1], words)
 
 
 def slot_of(words: str, known: Facts) -> int:

@@ -1,0 +1,144 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from cache import query
+from cache.errors import AskonceError, Unfinished
+from pipeline import tasks
+from pipeline.build import answer_of, answered, build_cache, teach
+from pipeline.serve import failure, running
+from pipeline.teacher import Teacher, key
+from tests.pipeline.test_teacher import Server, closed_port
+
+SIMPLE, LAVA = tasks.find("SimpleDoorKey"), tasks.find("LavaDoorKey")
+TEXTS = [SIMPLE.text(situation) for situation in (0, 1, 16, 17)]
+BROKEN = failure(402, "the account is empty", "empty")
+
+
+def held(cache, task=SIMPLE) -> int:
+    return sum(entry.completions for entry in query.teachers(cache, task.name))
+
+
+def test_two_tasks_that_ask_the_same_question_pay_once(tmp_path):
+    simple = build_cache(SIMPLE, tmp_path, Teacher(), episodes=60, samples=3)
+    lava = teach(LAVA, tmp_path, Teacher(), answered(SIMPLE, tmp_path, Teacher())[0], samples=3)
+    assert simple.asked == simple.texts > 0
+    assert (lava.hits, lava.asked, lava.completions, lava.prompt_tokens) == (simple.texts, 0, 0, 0)
+    assert answered(LAVA, tmp_path, Teacher())[0] == answered(SIMPLE, tmp_path, Teacher())[0]
+    entry, = query.teachers(tmp_path, "LavaDoorKey")
+    assert (entry.completions, entry.prompt_tokens, entry.completion_tokens) == (3 * simple.texts, 0, 0)
+
+
+def test_the_report_agrees_with_the_cache(tmp_path):
+    report = build_cache(SIMPLE, tmp_path, Teacher(), episodes=30, samples=2, seed=5)
+    entry, = query.teachers(tmp_path, "SimpleDoorKey")
+    assert (report.texts, report.completions) == (entry.texts, entry.completions)
+    assert (report.prompt_tokens, report.completion_tokens) == (entry.prompt_tokens, entry.completion_tokens)
+    assert report.unparsable == len(answered(SIMPLE, tmp_path, Teacher())[1])
+    again = build_cache(SIMPLE, tmp_path, Teacher(), episodes=30, samples=2, seed=5)
+    assert (again.states, again.texts, again.coverage) == (report.states, report.texts, report.coverage)
+    assert (again.asked, again.hits) == (0, report.texts)
+
+
+def test_the_same_question_twice_in_one_call_is_asked_once(tmp_path):
+    asked = teach(SIMPLE, tmp_path, Teacher(), TEXTS[:1] * 3, samples=2)
+    assert (asked.asked, asked.completions) == (1, 2)
+
+
+def test_other_settings_are_another_question(tmp_path):
+    for teacher in (Teacher(), Teacher(temperature=0.5), Teacher(seed=1)):
+        assert teach(SIMPLE, tmp_path, teacher, TEXTS, samples=1).asked == len(TEXTS)
+    assert len(query.teachers(tmp_path, "SimpleDoorKey")) == 3
+
+
+def test_samples_are_numbered_on_from_those_that_are_stored(tmp_path):
+    for samples in (2, 5):
+        teach(SIMPLE, tmp_path, Teacher(), TEXTS[:1], samples)
+    teach(SIMPLE, tmp_path / "at once", Teacher(), TEXTS[:1], 5)
+    entry, = query.teachers(tmp_path, "SimpleDoorKey")
+    found, at_once = (query.answers(cache, "SimpleDoorKey", "simulated", entry.prompt)
+                      for cache in (tmp_path, tmp_path / "at once"))
+    assert found == at_once and [answer.sample for answer in found[TEXTS[0]]] == list(range(5))
+
+
+def test_one_text_is_answered_for_a_student_that_met_it(tmp_path):
+    found = answer_of(SIMPLE, tmp_path, Teacher(), 4, TEXTS[0])
+    assert sum(found.values()) == pytest.approx(1) and held(tmp_path) == 4
+    assert answer_of(SIMPLE, tmp_path, Teacher(), 4, TEXTS[0]) == found and held(tmp_path) == 4
+
+
+def test_a_failure_midway_names_the_texts_that_still_lack_answers(tmp_path):
+    server = Server(lambda request, number: BROKEN if number > 2 else None)
+    with running(server) as url, pytest.raises(Unfinished) as raised:
+        teach(SIMPLE, tmp_path, Teacher(base_url=url), TEXTS, samples=3)
+    keys = [key(Teacher(base_url=url), SIMPLE.prompt, text) for text in TEXTS]
+    stored = query.stored(tmp_path, "SimpleDoorKey", keys)
+    assert raised.value.exit_code == 3 and len(raised.value.missing) == 2
+    assert set(raised.value.missing) < set(TEXTS) and list(stored.values()) == [3, 3]
+    assert "402" in str(raised.value) and "2 of 4" in str(raised.value)
+
+
+def test_a_text_answered_in_part_is_asked_for_the_rest(tmp_path):
+    one = failure(400, "n must be 1", "bad")
+    server = Server(lambda request, number: one if request["n"] > 1 else BROKEN if number > 3 else None)
+    with running(server) as url:
+        teacher = Teacher(base_url=url)
+        with pytest.raises(Unfinished) as raised:
+            teach(SIMPLE, tmp_path, teacher, TEXTS[:1], samples=5)
+        assert raised.value.missing == (TEXTS[0],) and held(tmp_path) == 2
+        server.instead = lambda request, number: None
+        asked = teach(SIMPLE, tmp_path, teacher, TEXTS[:1], samples=5)
+    assert (asked.asked, asked.completions, held(tmp_path)) == (1, 3, 5)
+
+
+def test_a_failure_before_any_answer_is_a_plain_one(tmp_path):
+    with running(Server(lambda request, number: BROKEN)) as url, pytest.raises(AskonceError) as raised:
+        teach(SIMPLE, tmp_path, Teacher(base_url=url), TEXTS)
+    assert raised.value.exit_code == 1 and not isinstance(raised.value, Unfinished)
+    assert held(tmp_path) == 0
+
+
+def test_a_directory_that_is_no_cache_is_refused_before_anything_is_asked(tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(AskonceError, match="not a cache"):
+        teach(SIMPLE, tmp_path, Teacher(base_url=f"http://127.0.0.1:{closed_port()}/v1"), TEXTS)
+
+
+def test_an_interruption_stores_what_is_in_flight(tmp_path):
+    texts = [f"Agent sees a tone{number} key, holds nothing." for number in range(20)]
+
+    def interrupt(request, number):
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    previous = signal.getsignal(signal.SIGINT)
+    server = Server(interrupt)
+    with running(server) as url, pytest.raises(KeyboardInterrupt):
+        teach(SIMPLE, tmp_path, Teacher(base_url=url), texts, samples=1)
+    assert 1 <= held(tmp_path) == len(server.requests) < len(texts)
+    assert signal.getsignal(signal.SIGINT) is previous
+
+
+def test_an_interruption_at_the_last_text_is_one_too(tmp_path):
+    server = Server(lambda request, number: os.kill(os.getpid(), signal.SIGINT))
+    with running(server) as url, pytest.raises(KeyboardInterrupt):
+        teach(SIMPLE, tmp_path, Teacher(base_url=url), TEXTS[:1], samples=2)
+    assert held(tmp_path) == 2
+
+
+def test_progress_is_shown_from_nothing_to_all(tmp_path):
+    shown = []
+    teach(SIMPLE, tmp_path, Teacher(), TEXTS, 2, show=lambda done, total: shown.append((done, total)))
+    assert shown[0] == (0, 4) and shown[-1] == (4, 4) and shown == sorted(shown)
+
+
+def test_many_may_ask_into_one_cache_at_once(tmp_path):
+    parts = [TEXTS[:2], TEXTS[1:3], TEXTS[2:]]
+    threads = [threading.Thread(target=teach, args=(SIMPLE, tmp_path, Teacher(), part, 2)) for part in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert held(tmp_path) == 2 * len(TEXTS)

@@ -1,0 +1,68 @@
+"""What the student's tests start from: a teacher without fault, and episodes that go by a script."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# SimpleDoorKey has no other texts; LavaDoorKey has the same ones.
+PERFECT = {
+    "Agent sees nothing, holds nothing.": {("explore",): 1.0},
+    "Agent sees a door, holds nothing.": {("explore",): 1.0},
+    "Agent sees a key, holds nothing.": {("go to key", "pick up key"): 1.0},
+    "Agent sees a key, a door, holds nothing.": {("go to key", "pick up key"): 1.0},
+    "Agent sees nothing, holds a key.": {("explore",): 1.0},
+    "Agent sees a door, holds a key.": {("go to door", "open door"): 1.0},
+}
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What one environment pays, step by step, and how it ends, whatever is done in it."""
+
+    rewards: tuple[float, ...]
+    terminated: bool = True
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Script:
+    """A task whose layout n is episodes[n]; its view is the number of steps taken."""
+
+    episodes: tuple[Episode, ...]
+    actions = 2
+    view_size = 1
+
+    def batch(self, size: int) -> "ScriptBatch":
+        return ScriptBatch(self.episodes, size)
+
+    def seeds(self, count: int, seed: int, held_out: bool = False) -> np.ndarray:
+        return np.arange(count)
+
+
+class ScriptBatch:
+    def __init__(self, script: tuple[Episode, ...], size: int):
+        self.script, self.size = script, size
+        self.playing = [script[0]] * size
+        self.steps = np.zeros(size, np.int64)
+
+    @property
+    def view(self) -> np.ndarray:
+        return self.steps[:, None].astype(np.float32)
+
+    def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
+        for n, seed in zip(index, seeds, strict=True):
+            self.playing[n], self.steps[n] = self.script[seed], 0
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        assert len(actions) == self.size
+        rewards = np.zeros(self.size)
+        for n, episode in enumerate(self.playing):
+            if self.steps[n] < len(episode.rewards):
+                rewards[n] = episode.rewards[self.steps[n]]
+                self.steps[n] += 1
+        over = self.steps == [len(episode.rewards) for episode in self.playing]
+        return (
+            rewards,
+            over & [episode.terminated for episode in self.playing],
+            over & [episode.truncated for episode in self.playing],
+        )

@@ -1,0 +1,360 @@
+"""Algorithm 1 end to end: the same seed, the same result, broken off or not, and never a socket."""
+
+from dataclasses import asdict, replace
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+import torch
+
+from cache import store
+from cache.errors import AskonceError
+from pipeline import tasks
+from pipeline.collect import draw
+from student import checkpoint, evaluate, train as training
+from student.anneal import Annealing
+from student.distill import Teacher, refuse
+from student.network import ActorCritic
+from student.ppo import Hyperparameters
+from student.train import Settings, train
+from tests.cache.example import completion
+from tests.student.example import PERFECT
+
+# Its untrained students end their episodes early, in lava, so lengths differ.
+TASK = tasks.find("LavaDoorKey")
+# All three parts of Eq. 3 within 12 iterations.
+SETTINGS = Settings(
+    seed=3, iterations=12, hyperparameters=Hyperparameters(trajectories=4),
+    annealing=Annealing(decayed=4, closed=8),
+)
+# One text less than there are.
+PARTIAL = {text: found for text, found in PERFECT.items() if text != "Agent sees a door, holds nothing."}
+
+
+def learn(run: Path | None = None, distributions=PARTIAL, settings=SETTINGS, task=TASK, **options):
+    """(weights, figures less the seconds) of a whole run, or of the rest of one."""
+    network, progress = train(task, Teacher(task, distributions), settings, run, **options)
+    figures = asdict(progress)
+    del figures["seconds"]
+    return torch.nn.utils.parameters_to_vector(network.parameters()), figures
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    run = tmp_path_factory.mktemp("unbroken") / "run"
+    shown = []
+    weights, figures = learn(run, show=lambda progress: shown.append(replace(progress)))
+    return run, weights, figures, shown
+
+
+def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(run)).Reload()
+    tags = events.Tags()["scalars"]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+
+
+# ---- The same seed, the same result ------------------------------------------------------------------------
+
+def test_the_same_seed_gives_the_same_weights_and_figures_with_or_without_a_run_directory(unbroken):
+    _, weights, figures, _ = unbroken
+    again, figures_again = learn()
+    assert torch.equal(weights, again) and figures == figures_again
+    other, _ = learn(settings=replace(SETTINGS, seed=4))
+    assert not torch.equal(weights, other)
+
+
+def fall_over(number: int) -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("stop, number, kept, raised", [
+    (signal.raise_signal, signal.SIGINT, 7, KeyboardInterrupt),
+    (signal.raise_signal, signal.SIGTERM, 7, KeyboardInterrupt),
+    (fall_over, signal.SIGINT, 5, MemoryError),
+])
+def test_a_run_broken_off_and_resumed_ends_bit_for_bit_where_an_unbroken_one_does(
+    unbroken, tmp_path, monkeypatch, stop, number, kept, raised,
+):
+    """One that is told to stop goes on from there, one that falls over from its last checkpoint."""
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 5)
+    _, weights, figures, _ = unbroken
+    handler = signal.getsignal(number)
+    with pytest.raises(raised):
+        learn(tmp_path, show=lambda progress: stop(number) if progress.iteration == 7 else None)
+    assert signal.getsignal(number) is handler
+    assert checkpoint.describe(tmp_path)["iteration"] == kept
+    # TensorBoard tells the files of one run apart, and orders them, by the second.
+    time.sleep(1)
+    resumed, figures_resumed = learn(tmp_path, resume=True)
+    assert torch.equal(weights, resumed) and figures == figures_resumed
+    for tag, points in curves(tmp_path).items():
+        assert [step for step, _ in points] == list(range(1, 13)), tag
+        if not tag.startswith("time/"):
+            assert points == curves(unbroken[0])[tag]
+
+
+def test_every_iteration_plays_layouts_and_draws_actions_of_its_own():
+    layouts, actions = [], []
+
+    class Recorded:
+        def __getattr__(self, name):
+            return getattr(TASK, name)
+
+        def seeds(self, *arguments):
+            layouts.append(TASK.seeds(*arguments))
+            return layouts[-1]
+
+        def batch(self, size):
+            batch = TASK.batch(size)
+            step = batch.step
+            batch.step = lambda drawn: actions.append(drawn) or step(drawn)
+            return batch
+
+    # A student that stays as it is repeats itself wherever the randomness does.
+    standing = replace(SETTINGS, hyperparameters=replace(SETTINGS.hyperparameters, learning_rate=0.0))
+    starts = [0]
+    learn(task=Recorded(), settings=standing, show=lambda progress: starts.append(len(actions)))
+    assert len(set(np.concatenate(layouts).tolist())) == 12 * 4
+    assert len({tuple(np.concatenate(actions[start:start + 5])) for start in starts[:-1]}) == 12
+
+
+def test_resuming_a_finished_run_changes_nothing(unbroken):
+    run, weights, figures, _ = unbroken
+    again, figures_again = learn(run, resume=True)
+    assert torch.equal(weights, again) and figures == figures_again
+
+
+def test_the_last_iteration_is_not_interrupted(tmp_path):
+    learn(tmp_path, settings=replace(SETTINGS, iterations=2), show=lambda progress: (
+        signal.raise_signal(signal.SIGTERM) if progress.iteration == 2 else None
+    ))
+    assert checkpoint.describe(tmp_path)["iteration"] == 2
+
+
+# ---- What is kept ------------------------------------------------------------------------------------------
+
+def test_the_run_keeps_the_weights_that_train_returns(unbroken):
+    run, weights, figures, _ = unbroken
+    network = ActorCritic(TASK.view_size, TASK.actions)
+    about = checkpoint.load(run, TASK.name, network)
+    assert torch.equal(torch.nn.utils.parameters_to_vector(network.parameters()), weights)
+    assert about["parameters"] == network.parameter_count and about["settings"] == asdict(SETTINGS)
+    assert about["progress"].items() >= figures.items()
+
+
+def test_the_directory_is_whole_after_every_iteration_and_holds_one_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 3)
+    named = []
+
+    def look(progress) -> None:
+        if (tmp_path / "run.json").exists():
+            network = ActorCritic(TASK.view_size, TASK.actions)
+            named.append(checkpoint.load(tmp_path, TASK.name, network)["iteration"])
+            assert len(list(tmp_path.glob("checkpoint-*"))) == 1
+
+    learn(tmp_path, settings=replace(SETTINGS, iterations=8), show=look)
+    # `show` comes before the iteration's own checkpoint.
+    assert named == [3, 3, 3, 6, 6]
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-000008.safetensors"]
+
+
+def test_tensorboard_has_every_iterations_figures(unbroken):
+    run, _, _, shown = unbroken
+    found = curves(run)
+    assert set(found) >= {
+        "rollout/return_mean", "rollout/length_mean", "rollout/success_rate", "rollout/env_steps",
+        "teacher/weight", "teacher/misses", "time/steps_per_second",
+        "loss/policy", "loss/value", "loss/entropy", "loss/distillation",
+    }
+    assert all([step for step, _ in points] == list(range(1, 13)) for points in found.values())
+    for tag, figure in (("teacher/weight", "teacher_weight"), ("rollout/env_steps", "env_steps"),
+                        ("teacher/misses", "cache_misses")):
+        expected = [getattr(progress, figure) for progress in shown]
+        assert [value for _, value in found[tag]] == pytest.approx(expected)
+    assert [value for _, value in found["teacher/weight"]] == pytest.approx(
+        [SETTINGS.annealing.weight(iteration) for iteration in range(12)]
+    )
+    distillation = [value for _, value in found["loss/distillation"]]
+    assert all(distillation[:8]) and not any(distillation[8:])
+
+
+def test_figures_are_means_over_recent_iterations(unbroken):
+    run, _, figures, shown = unbroken
+    lengths = [value for _, value in curves(run)["rollout/length_mean"]]
+    assert figures["length_mean"] == pytest.approx(sum(lengths) / 12)
+    assert figures["env_steps"] == pytest.approx(4 * sum(lengths))
+    assert [progress.iteration for progress in shown] == list(range(1, 13))
+
+
+# ---- The teacher's part ------------------------------------------------------------------------------------
+
+def test_every_state_met_while_the_teacher_is_open_is_a_hit_or_a_miss(unbroken):
+    _, _, figures, shown = unbroken
+    assert figures["cache_hits"] + figures["cache_misses"] == shown[7].env_steps
+    assert 0 < figures["cache_misses"] < figures["cache_hits"]
+
+
+def test_without_advice_the_teachers_term_is_absent():
+    """A cache that answers nothing trains the student that PPO alone trains, bit for bit."""
+    short = replace(SETTINGS, iterations=3)
+    silent, figures = learn(distributions={}, settings=short)
+    alone, _ = learn(settings=replace(short, annealing=Annealing(decayed=0, closed=0)))
+    assert torch.equal(silent, alone)
+    assert figures["cache_misses"] == figures["env_steps"] and figures["cache_hits"] == 0
+    advised, _ = learn(settings=short)
+    assert not torch.equal(advised, alone)
+
+
+def test_a_student_of_a_good_teacher_soon_opens_doors():
+    task = tasks.find("SimpleDoorKey")
+    settings = Settings(iterations=15, annealing=Annealing(decayed=15, closed=15))
+
+    def success_rate(iterations: int) -> float:
+        network, _ = train(task, Teacher(task, PERFECT), replace(settings, iterations=iterations))
+        policy = evaluate.as_policy(network)
+        act = lambda batch, running, rng: draw(policy(batch.view)[0], rng)
+        return evaluate.evaluate(task, act, 100, seed=0).success_rate
+
+    assert success_rate(0) < 0.25 and success_rate(15) > 0.5
+
+
+def test_a_teacher_that_refuses_ends_the_run():
+    with pytest.raises(AskonceError, match="build-cache"):
+        train(TASK, Teacher(TASK, {}, refuse), SETTINGS)
+
+
+# ---- What a run is not resumed with ------------------------------------------------------------------------
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.iterdir()}
+
+
+def test_a_run_that_exists_is_not_overwritten(unbroken):
+    run = unbroken[0]
+    before = contents(run)
+    with pytest.raises(AskonceError, match="--resume") as error:
+        learn(run)
+    assert error.value.exit_code == 2 and "\n" not in str(error.value) and contents(run) == before
+
+
+@pytest.mark.parametrize("changed, says", [
+    (dict(settings=replace(SETTINGS, seed=4)), "other settings"),
+    (dict(settings=replace(SETTINGS, iterations=13)), "other settings"),
+    (dict(settings=replace(SETTINGS, annealing=Annealing(decayed=4, closed=9))), "other settings"),
+    (dict(about={"teacher": "another", "teacher_form": "soft"}), "other teacher"),
+    (dict(about={"teacher": "one", "teacher_form": "hard"}), "other teacher_form"),
+    (dict(task=tasks.find("SimpleDoorKey")), "run of LavaDoorKey"),
+])
+def test_a_run_is_resumed_as_it_was_started_or_not_at_all(tmp_path, changed, says):
+    with pytest.raises(KeyboardInterrupt):
+        learn(tmp_path, about={"teacher": "one", "teacher_form": "soft"},
+              show=lambda progress: signal.raise_signal(signal.SIGINT))
+    before = contents(tmp_path)
+    with pytest.raises(AskonceError, match=says) as error:
+        learn(tmp_path, resume=True, **{"about": {"teacher": "one", "teacher_form": "soft"}} | changed)
+    assert "\n" not in str(error.value) and contents(tmp_path) == before
+
+
+def test_there_is_nothing_to_resume_where_there_is_no_run(tmp_path):
+    with pytest.raises(AskonceError, match="there is no run") as error:
+        learn(tmp_path / "none", resume=True)
+    assert "\n" not in str(error.value) and not (tmp_path / "none").exists()
+
+
+# ---- As a process ------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+# Ends the process where Python touches a socket, whatever would be made of an exception.
+WITHOUT_SOCKETS = """
+import json, os, sys
+
+def forbid(event, arguments):
+    if event.startswith("socket.") and event != "socket.gethostname":
+        os.write(2, f"{event} {arguments}".encode())
+        os._exit(97)
+
+sys.addaudithook(forbid)
+"""
+COMMANDS = """
+from cli import main
+
+for command in json.loads(sys.argv[1]):
+    sys.argv = ["cli", *command]
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code:
+            raise
+"""
+
+
+def python(*arguments: str, **options) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, *arguments], env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> str:
+    """A cache that holds `PARTIAL` for SimpleDoorKey."""
+    directory = tmp_path_factory.mktemp("partial") / "cache"
+    store.append(directory, [
+        completion(text, content=f"Decision: {', '.join(decision)}", weight=share)
+        for text, found in PARTIAL.items() for decision, share in found.items()
+    ])
+    return str(directory)
+
+
+def test_no_socket_is_opened_in_training_and_evaluation(tmp_path, cache):
+    run = str(tmp_path / "run")
+    train_it = ["train", "--task", "SimpleDoorKey", "--cache", cache, "--cache-only", "--run", run,
+                "--iterations", "3", "--json"]
+    commands = [
+        train_it,
+        [*train_it, "--resume"],
+        ["evaluate", "--task", "SimpleDoorKey", "--run", run, "--episodes", "20", "--json"],
+        ["evaluate", "--task", "SimpleDoorKey", "--teacher", "--cache", cache, "--episodes", "20", "--json"],
+    ]
+    process = python("-c", WITHOUT_SOCKETS + COMMANDS, json.dumps(commands), cwd=tmp_path)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    trained, resumed, of_student, of_teacher = map(json.loads, output.splitlines())
+    assert trained["iterations"] == 3 and trained["llm_calls"] == 0
+    # The paper's schedule in proportion: the teacher is open for two of three iterations.
+    assert 0 < trained["cache_hits"] < trained["env_steps"] - trained["cache_misses"]
+    assert set(trained["missing"]) == {"Agent sees a door, holds nothing."}
+    assert sum(trained["missing"].values()) == trained["cache_misses"] > 0
+    assert "Agent sees a door, holds nothing." in errors
+    assert resumed["env_steps"] == trained["env_steps"]
+    assert of_student["episodes"] == of_teacher["episodes"] == 20
+
+
+def test_that_guard_would_notice_a_socket():
+    process = python("-c", WITHOUT_SOCKETS + "import socket; socket.socket()")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 97 and errors.startswith("socket.")
+
+
+def test_a_training_process_that_is_told_to_stop_keeps_what_it_has(tmp_path, cache):
+    run = tmp_path / "run"
+    process = python(
+        "-c", "from cli import main; main()", "train", "--task", "SimpleDoorKey", "--cache", cache,
+        "--cache-only", "--iterations", "60", "--run", str(run),
+    )
+    while not process.stderr.readline().startswith("iteration"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and f"--resume --run {run}" in errors
+    about = checkpoint.describe(run)
+    assert 6 <= about["iteration"] < 60
+    assert [path.name for path in run.glob("checkpoint-*")] == [about["checkpoint"]]

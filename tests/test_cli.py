@@ -1,0 +1,430 @@
+"""The commands as people use them: those that a signal or another process is about through the console
+script itself, the rest through its entry point in this process, which spares their start."""
+
+import json
+from pathlib import Path
+import shutil
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from cache import query, store
+import cli
+from pipeline.recorded import read
+from pipeline.serve import SimulatedServer, failure, running
+from tests.cache.example import completion
+from tests.command import SECRET, Result, command, files_with_secret, finish, start
+from tests.pipeline.test_teacher import Server, closed_port
+
+# From LLM4Teach (IJCAI 2024): decision frequencies that its authors recorded.
+RECORDED = """\
+{"task": "DivergedDoorKey", "sees": ["key"], "holds": null, "decisions": [\
+{"options": ["go to key", "pick up key"], "probability": 1.0}]}
+{"task": "DivergedDoorKey", "sees": ["door1", "door2"], "holds": "key", "decisions": [\
+{"options": ["go to door1", "open door1"], "probability": 0.5}, \
+{"options": ["go to door2", "open door2"], "probability": 0.5}]}
+"""
+NOTHING_SEEN = "Agent sees nothing, holds nothing."
+
+TASK = ("--task", "DivergedDoorKey")
+BUILD = ("build-cache", "--task", "SimpleDoorKey", "--episodes", 30, "--samples", 2, "--json")
+TRAIN = ("train", *TASK, "--iterations", 2, "--json")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes(recorded, tmp_path_factory):
+    """Commands that run beside the tests until one reads them; by name, each with its directory."""
+    home = tmp_path_factory.mktemp("processes")
+    unreachable = f"http://127.0.0.1:{closed_port()}/v1"
+    commands = {
+        "unreachable": (*BUILD, "--cache", home / "unreachable", "--base-url", unreachable),
+        "built": (*BUILD, "--cache", home / "built"),
+        "trained": (*TRAIN, "--cache", recorded, "--cache-only", "--run", home / "trained"),
+    }
+    started = {name: (home / name, start(*arguments)) for name, arguments in commands.items()}
+    yield started
+    for _, process in started.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """The entry point of the console script, called in this process."""
+    def run(*arguments: object) -> Result:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["cli", *map(str, arguments)])
+            patch.setattr(sys, "path", [*sys.path])
+            patch.setenv("OPENAI_API_KEY", SECRET)
+            patch.delenv("OPENAI_BASE_URL", raising=False)
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        return Result(ended.value.code or 0, *capsys.readouterr())
+
+    yield run
+    assert files_with_secret(tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def built(processes) -> tuple[Path, Result]:
+    cache, process = processes["built"]
+    return cache, finish(process)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory) -> Path:
+    """A cache that answers two of DivergedDoorKey's texts and lacks the others."""
+    directory = tmp_path_factory.mktemp("recorded")
+    (directory / "decisions.jsonl").write_text(RECORDED)
+    store.append(directory / "cache", read(directory / "decisions.jsonl", "recorded"))
+    return directory / "cache"
+
+
+@pytest.fixture(scope="module")
+def trained(processes) -> tuple[Path, Result]:
+    run, process = processes["trained"]
+    return run, finish(process)
+
+
+def texts(cache: Path) -> set[str]:
+    with query.connect(cache) as connection:
+        return {text for text, in connection.execute("SELECT DISTINCT text FROM completions").fetchall()}
+
+
+def asked_texts(server: Server) -> set[str]:
+    return {request["messages"][-1]["content"] for request in server.requests}
+
+
+def is_one_line(result: Result) -> bool:
+    return result.err.startswith("error: ") and result.err.count("\n") == 1
+
+
+# ---- build-cache ---------------------------------------------------------------------------------
+
+def test_build_cache_gives_its_figures_as_one_json_object(built):
+    cache, result = built
+    assert result.code == 0 and result.out.count("\n") == 1 and "\x1b" not in result.out + result.err
+    found = result.figures
+    assert set(found) >= {
+        "states", "texts", "hits", "asked", "completions", "unparsable", "prompt_tokens", "completion_tokens",
+        "coverage", "seconds",
+    }
+    assert found["hits"] == 0 and found["asked"] == found["texts"] == len(texts(cache))
+    assert found["completions"] == 2 * found["asked"] and found["states"] > found["texts"]
+    assert 0 < found["coverage"] <= 1 and found["prompt_tokens"] > 0 < found["completion_tokens"]
+
+
+def test_a_second_run_asks_nothing(built, run):
+    cache, first = built
+    again = run(*BUILD, "--cache", cache).figures
+    assert again["hits"] == again["texts"] == first.figures["texts"]
+    assert [again[name] for name in ("asked", "completions", "prompt_tokens", "completion_tokens")] == [0] * 4
+
+
+def test_more_samples_ask_only_for_those_that_are_missing(run, tmp_path):
+    few = run(*BUILD, "--cache", tmp_path / "cache").figures
+    more = run(*BUILD, "--cache", tmp_path / "cache", "--samples", 5).figures
+    assert more["asked"] == few["texts"] and more["completions"] == 3 * few["texts"]
+
+
+def test_without_json_people_get_a_table_without_codes(built, run):
+    result = run(*BUILD[:-1], "--cache", built[0])
+    assert "distinct texts" in result.out and "\x1b" not in result.out + result.err
+
+
+def test_served_by_another_process(run, tmp_path):
+    server = start("serve-teacher", "--port", 0, "--json")
+    base_url = json.loads(server.stdout.readline())["base_url"]
+    built = run(*BUILD, "--cache", tmp_path / "cache", "--base-url", base_url).figures
+    server.send_signal(signal.SIGINT)
+    ended = finish(server)
+    assert built["asked"] == built["texts"] > 0
+    assert ended.code == 130 and "Traceback" not in ended.err
+
+
+def test_a_server_that_fails_midway_leaves_what_was_obtained_and_lists_the_rest(run, tmp_path):
+    healthy = threading.Event()
+    broken = failure(402, "the account is empty", "empty")
+    server = Server(lambda request, number: None if number <= 3 or healthy.is_set() else broken)
+    with running(server) as url:
+        arguments = (*BUILD, "--cache", tmp_path / "cache", "--base-url", url)
+        ended = run(*arguments)
+        stored, answered = texts(tmp_path / "cache"), server.requests[:3]
+        missing = set(ended.figures["missing"])
+        healthy.set()
+        server.requests.clear()
+        again = run(*arguments)
+    assert ended.code == 3 and "Traceback" not in ended.err
+    assert stored == {request["messages"][-1]["content"] for request in answered}
+    assert missing and not missing & stored
+    assert all(f"missing: {text}" in ended.err for text in missing)
+    assert again.code == 0 and again.figures["asked"] == len(asked_texts(server))
+    assert not asked_texts(server) & stored and missing <= texts(tmp_path / "cache")
+
+
+def test_ctrl_c_keeps_what_was_obtained_and_what_is_in_flight(run, tmp_path):
+    released = threading.Event()
+
+    def slow(request, number):
+        if number > 2:
+            released.wait()
+
+    server = Server(slow)
+    with running(server) as url:
+        arguments = ("build-cache", "--task", "ColoredDoorKey", "--episodes", 60, "--samples", 2, "--json",
+                     "--cache", tmp_path / "cache", "--base-url", url)
+        process = start(*arguments)
+        while len(server.requests) < 10:  # two are answered, and eight under way
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)  # a new request would be one that Ctrl-C came too late for
+        released.set()
+        ended = finish(process)
+        asked = asked_texts(server)
+        server.requests.clear()
+        again = run(*arguments)
+    assert ended.code == 130 and is_one_line(ended) and "run the same command again" in ended.figures["error"]
+    assert again.figures["hits"] == len(asked) == 10
+    assert again.code == 0 and not asked & asked_texts(server) and asked_texts(server)
+    assert files_with_secret(tmp_path) == []
+
+
+# ---- train and evaluate --------------------------------------------------------------------------
+
+def test_training_from_the_cache_alone_counts_and_lists_what_it_lacks(trained):
+    run, result = trained
+    assert result.code == 0 and result.out.count("\n") == 1 and "\x1b" not in result.out + result.err
+    found = result.figures
+    assert set(found) >= {
+        "iterations", "env_steps", "seconds", "steps_per_second", "success_rate", "return_mean", "cache_hits",
+        "cache_misses", "llm_calls", "parameters",
+    }
+    assert found["iterations"] == 2 and found["llm_calls"] == 0 and 20_000 < found["parameters"] < 28_000
+    assert found["cache_hits"] + found["cache_misses"] <= found["env_steps"]
+    assert found["cache_misses"] == sum(found["missing"].values()) and NOTHING_SEEN in found["missing"]
+    assert f"times: {NOTHING_SEEN}" in result.err
+    assert files_with_secret(run) == []
+
+
+def test_a_student_and_its_teacher_are_evaluated(trained, recorded, run):
+    arguments = ("evaluate", "--task", "DivergedDoorKey", "--episodes", 20, "--json")
+    for who in (("--run", trained[0]), ("--teacher", "--cache", recorded)):
+        found = run(*arguments, *who).figures
+        assert set(found) >= {"episodes", "return_mean", "return_ci95", "length_mean", "success_rate"}
+        low, high = found["return_ci95"]
+        assert found["episodes"] == 20 and low <= found["return_mean"] <= high
+        assert 0 <= found["success_rate"] <= 1 <= found["length_mean"] <= 60
+
+
+def test_the_interval_of_a_single_episode_is_valid_json(recorded, run):
+    result = run("evaluate", *TASK, "--teacher", "--cache", recorded, "--episodes", 1, "--json")
+    assert json.loads(result.out, parse_constant=pytest.fail)["return_ci95"] == [None, None]
+
+
+def test_a_missing_text_is_asked_once_and_stored(run, tmp_path):
+    asking = (*TRAIN, "--cache", tmp_path / "cache", "--samples", 2)
+    first = run(*asking, "--run", tmp_path / "first").figures
+    stored = run("cache", "stats", "--cache", tmp_path / "cache", "--json").figures["teachers"]
+    second = run(*asking, "--run", tmp_path / "second").figures
+    assert first["llm_calls"] == len(texts(tmp_path / "cache")) > 0 == first["cache_misses"]
+    assert [entry["completions"] for entry in stored] == [2 * first["llm_calls"]]
+    assert second["llm_calls"] == 0
+    assert run("cache", "stats", "--cache", tmp_path / "cache", "--json").figures["teachers"] == stored
+
+
+def test_a_missing_text_can_be_refused(recorded, run, tmp_path):
+    ended = run(*TRAIN, "--cache", recorded, "--cache-only", "--on-miss", "error", "--run", tmp_path / "run")
+    assert ended.code == 1 and is_one_line(ended) and "the cache has no answer for 'Agent sees" in ended.err
+
+
+def test_a_run_is_named_after_its_task_and_seed(recorded, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*TRAIN[:-1], "--cache", recorded, "--cache-only", "--seed", 4, "--iterations", 1)
+    assert result.code == 0 and "environment steps" in result.out and "\x1b" not in result.out + result.err
+    assert (tmp_path / "runs" / "DivergedDoorKey-4" / "run.json").exists()
+
+
+def test_ctrl_c_in_training_leaves_a_checkpoint_to_go_on_from(recorded, run, tmp_path):
+    arguments = ("train", *TASK, "--cache", recorded, "--cache-only", "--iterations", 10, "--json",
+                 "--run", tmp_path / "run")
+    process = start(*arguments)
+    assert process.stderr.readline().startswith("iteration ")
+    process.send_signal(signal.SIGINT)
+    ended = finish(process)
+    reached = json.loads((tmp_path / "run" / "run.json").read_text())["iteration"]
+    resumed = run(*arguments, "--resume")
+    assert ended.code == 130 and "--resume" in ended.figures["error"] and "Traceback" not in ended.err
+    assert 0 < reached < 10
+    assert resumed.code == 0 and resumed.figures["iterations"] == 10
+
+
+# ---- Several models ------------------------------------------------------------------------------
+
+@pytest.fixture
+def two_models(run, tmp_path) -> Path:
+    (tmp_path / "decisions.jsonl").write_text(RECORDED)
+    for model in ("one", "two@home"):
+        assert run("cache", "import", tmp_path / "decisions.jsonl", "--cache", tmp_path / "two",
+                   "--model", model, "--json").figures["completions"] == 3
+    return tmp_path / "two"
+
+
+def test_several_models_in_a_cache_are_listed_and_chosen_from(run, two_models):
+    task = ("--task", "DivergedDoorKey", "--cache", two_models, "--json")
+    for words in (("train", "--cache-only"), ("train",), ("evaluate", "--teacher")):
+        ended = run(*words, *task)
+        assert ended.code == 2 and is_one_line(ended)
+        assert "one@" in ended.err and "two@home@" in ended.err and "--model" in ended.err
+    for model in ("one", "two@home"):
+        assert run("evaluate", "--teacher", *task, "--model", model, "--episodes", 2).code == 0
+    assert run("evaluate", "--teacher", *task, "--model", "two").code == 1
+
+
+def test_training_does_not_mix_the_answers_of_two_teachers(recorded, run, tmp_path):
+    ended = run(*TRAIN, "--cache", recorded, "--run", tmp_path / "run")
+    assert ended.code == 2 and is_one_line(ended) and "recorded@" in ended.err and "--cache-only" in ended.err
+
+
+# ---- cache ---------------------------------------------------------------------------------------
+
+def test_stats_tell_who_answered_how_much(built, run):
+    cache, first = built
+    stats = run("cache", "stats", "--cache", cache, "--json").figures
+    entry, = stats["teachers"]
+    assert (entry["task"], entry["model"]) == ("SimpleDoorKey", "simulated")
+    assert all(entry[name] == first.figures[name]
+               for name in ("texts", "completions", "prompt_tokens", "completion_tokens"))
+    assert f"simulated@{entry['prompt']}" in run("cache", "stats", "--cache", cache).out
+
+
+def test_show_gives_completions_word_for_word(built, run):
+    shown = run("cache", "show", NOTHING_SEEN, "--cache", built[0], "--json").figures
+    assert shown["found"] == 2
+    for completion in shown["completions"]:
+        assert completion["content"] in run("cache", "show", completion["id"], "--cache", built[0]).out
+    some = run("cache", "show", "Agent", "--cache", built[0], "--limit", 1, "--json").figures
+    assert len(some["completions"]) == 1 < some["found"]
+
+
+def test_show_obeys_nothing_that_an_llm_wrote(run, tmp_path):
+    said = f"[red]Decision[/] :key: \x1b[2J {'go to key ' * 20}"
+    store.append(tmp_path / "cache", [completion(content=said)])
+    out = run("cache", "show", "Agent", "--cache", tmp_path / "cache").out
+    assert said.replace("\x1b", "\\x1b") in out and "\x1b" not in out
+
+
+def test_importing_twice_changes_nothing(run, tmp_path):
+    (tmp_path / "decisions.jsonl").write_text(RECORDED)
+    arguments = ("cache", "import", tmp_path / "decisions.jsonl", "--cache", tmp_path / "cache", "--json")
+    first = run(*arguments).figures
+    before = run("cache", "stats", "--cache", tmp_path / "cache", "--json").figures["teachers"]
+    assert run(*arguments).figures == first == {"texts": 2, "completions": 3, "tasks": ["DivergedDoorKey"]}
+    assert run("cache", "stats", "--cache", tmp_path / "cache", "--json").figures["teachers"] == before
+
+
+# ---- Bad input -----------------------------------------------------------------------------------
+
+OFFLINE = ("train", *TASK, "--cache", "{recorded}", "--cache-only")
+BAD = {
+    "an unknown task": (("build-cache", "--task", "Chess", "--cache", "{tmp}/c"), 2, "SimpleDoorKey"),
+    "a task in no module": (("build-cache", "--task", "no.such:THING", "--cache", "{tmp}/c"), 2, "no.such"),
+    "no cache": (("cache", "stats", "--cache", "{tmp}/none"), 1, "build-cache"),
+    "no cache to train from": (("train", *TASK, "--cache", "{tmp}/none", "--cache-only"), 1, "build-cache"),
+    "no cache to evaluate": (("evaluate", *TASK, "--cache", "{tmp}/none", "--teacher"), 1, "build-cache"),
+    "a task not in the cache": (
+        ("evaluate", "--task", "LavaDoorKey", "--cache", "{recorded}", "--teacher"), 1, "only for Diverged"),
+    "a model not in the cache": (
+        ("evaluate", *TASK, "--cache", "{recorded}", "--teacher", "--model", "gpt"), 1, "recorded@"),
+    "a foreign directory": (("build-cache", *TASK, "--cache", "{tmp}/foreign"), 1, "not a cache"),
+    "a foreign directory to read": (("cache", "show", "key", "--cache", "{tmp}/foreign"), 1, "not a cache"),
+    "a file for a cache": (("build-cache", *TASK, "--cache", "{tmp}/foreign/notes"), 1, "notes"),
+    "nothing of that name": (("cache", "show", "dragon", "--cache", "{recorded}"), 1, "dragon"),
+    "a malformed line": (("cache", "import", "{tmp}/bad.jsonl", "--cache", "{tmp}/c"), 1, "line 3"),
+    "no file": (("cache", "import", "{tmp}/none.jsonl", "--cache", "{tmp}/c"), 1, "none.jsonl"),
+    "no address": (("build-cache", *TASK, "--cache", "{tmp}/c", "--base-url", "here"), 2, "base URL"),
+    "two ways of missing": ((*OFFLINE, "--on-miss", "ask"), 2, "--on-miss"),
+    "nobody to evaluate": (("evaluate", *TASK), 2, "--run"),
+    "no run": (("evaluate", *TASK, "--run", "{tmp}/none"), 1, "no run"),
+    "a run of another task": (("evaluate", "--task", "SimpleDoorKey", "--run", "{run}"), 1, "DivergedDoorKey"),
+    "a run that is there already": ((*OFFLINE, "--run", "{run}"), 2, "--resume"),
+    "a run with other settings": ((*OFFLINE, "--run", "{run}", "--resume", "--seed", "5"), 2, "settings"),
+    "no run to resume": ((*OFFLINE, "--run", "{tmp}/none", "--resume"), 1, "no run"),
+    "a file for a run": ((*OFFLINE, "--run", "{tmp}/foreign/notes"), 1, "notes"),
+    "a damaged checkpoint": (("evaluate", *TASK, "--run", "{tmp}/cut"), 1, "checkpoint-"),
+    "a damaged run.json": (("evaluate", *TASK, "--run", "{tmp}/garbled"), 1, "run.json"),
+    "a damaged segment": (("cache", "stats", "--cache", "{tmp}/damaged"), 1, "damaged"),
+    "rates above 1 together": (("serve-teacher", "--incorrect", "0.9", "--inefficient", "0.9"), 2, "rates"),
+}
+
+
+@pytest.fixture
+def places(trained, recorded, tmp_path) -> dict[str, Path]:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "notes").write_text("mine")
+    (tmp_path / "bad.jsonl").write_text(RECORDED + '{"task": "DivergedDoorKey", "sees"\n')
+    for name in ("cut", "garbled"):
+        shutil.copytree(trained[0], tmp_path / name)
+    weights = next((tmp_path / "cut").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-100])
+    (tmp_path / "garbled" / "run.json").write_text("{")
+    shutil.copytree(recorded, tmp_path / "damaged")
+    segment = next((tmp_path / "damaged" / "segments").iterdir())
+    segment.rename(segment.with_stem("0" * 64))
+    return {"tmp": tmp_path, "recorded": recorded, "run": trained[0]}
+
+
+def contents(directory: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_with_its_exit_code_and_loses_nothing(case, places, run):
+    arguments, code, words = BAD[case]
+    before = [contents(place) for place in places.values()]
+    ended = run(*(argument.format(**places) for argument in arguments), "--json")
+    assert (ended.code, is_one_line(ended)) == (code, True), ended
+    assert words in ended.err and ended.figures["error"] == ended.err.removeprefix("error: ").rstrip("\n")
+    kept = [contents(place) for place in places.values()]
+    assert all(old.items() <= new.items() for old, new in zip(before, kept))
+
+
+def test_through_the_script_it_is_one_line_as_well():
+    ended = command("build-cache", "--task", "Chess", "--cache", "c")
+    assert ended.code == 2 and is_one_line(ended) and ended.out == ""
+
+
+def test_wrong_use_ends_with_2_and_nothing_on_stdout(run):
+    wrong = ("build-cache",), (*BUILD, "--cache", "c", "--episodes", 0), ("fly",), ("train", "--seed", -1)
+    for arguments in wrong:
+        ended = run(*arguments)
+        assert ended.code == 2 and ended.out == "" and "Traceback" not in ended.err
+
+
+def test_names_that_look_like_markup_are_names(recorded, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("train", *TASK, "--cache", recorded, "--cache-only", "--iterations", 1, "--run", "[/red]")
+    assert result.code == 0 and "[/red]" in result.out
+
+
+def test_a_wrong_key_is_refused_and_written_nowhere(run, tmp_path):
+    with running(SimulatedServer(api_key="another")) as url:
+        refused = run(*BUILD, "--cache", tmp_path / "cache", "--base-url", url)
+    assert refused.code == 1 and is_one_line(refused) and "OPENAI_API_KEY" in refused.err
+    assert SECRET not in refused.out + refused.err
+
+
+def test_the_right_key_is_written_nowhere_either(run, tmp_path):
+    with running(SimulatedServer(api_key=SECRET)) as url:
+        asking = (*TRAIN, "--cache", tmp_path / "cache", "--samples", 1, "--run", tmp_path / "run")
+        assert run(*asking, "--base-url", url).figures["llm_calls"] > 0
+    assert files_with_secret(tmp_path) == []
+
+
+def test_an_unreachable_server_is_named(processes):
+    ended = finish(processes["unreachable"][1])
+    assert ended.code == 1 and is_one_line(ended)
+    assert "http://127.0.0.1:" in ended.err and "--base-url" in ended.err
