@@ -9,7 +9,7 @@ demo: setup
 	$(VENV)/bin/cli demo
 
 test: setup
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2
 
 # One JSON object per line: name, value, unit, peers, ratio.
 bench: setup

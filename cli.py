@@ -318,7 +318,7 @@ def _train(world, teacher, about: dict, run: Path, iterations: int, seed: int, r
         network, progress = train(world, teacher, settings, run, resume, about, show)
     return asdict(progress) | {
         "iterations": progress.iteration, "steps_per_second": progress.steps_per_second, "run": str(run),
-        "llm_calls": teacher.asked, "parameters": network.parameter_count, "missing": dict(teacher.missing),
+        "parameters": network.parameter_count,
     }
 
 

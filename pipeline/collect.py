@@ -6,9 +6,10 @@ carried on until the text changes or it has nothing more to do; and as the teach
 
 from collections.abc import Callable, Iterator
 
+from gymnasium.spaces import Discrete
 import numpy as np
 
-from pipeline.tasks.task import Decision, Distributions, Task
+from pipeline.tasks.task import Batch, Decision, Distributions, Task
 
 # Text → the decisions that a rollout may follow, with probabilities.
 Source = Callable[[str], dict[Decision, float]]
@@ -20,7 +21,14 @@ BATCH = 64
 def random_actions(task: Task, episodes: int, seed: int) -> Iterator[np.ndarray]:
     """Yields the situations of one step of all running episodes at a time, each an int64 array."""
     rng = np.random.default_rng([seed, 0])
-    yield from _episodes(task, episodes, seed, lambda batch: rng.integers(task.actions, size=batch.size))
+    space = task.action_space
+
+    def act(batch: Batch) -> np.ndarray:
+        if isinstance(space, Discrete):
+            return space.start + rng.integers(space.n, size=batch.size)
+        return rng.uniform(space.low, space.high, (batch.size, *space.shape))
+
+    yield from _episodes(task, episodes, seed, act)
 
 
 def random_options(task: Task, episodes: int, seed: int) -> Iterator[np.ndarray]:

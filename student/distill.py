@@ -51,8 +51,8 @@ class Teacher:
     """π_T over a batch, from the option distributions of texts.
 
     A missing text is handed to `on_miss` when it is first met; what comes back is used from then on.
-    `hits` counts states whose text has an answer, `missing` those without by text, `asked` the texts
-    that `on_miss` answered.
+    `hits` counts states whose text was answered (be it by nothing that could be read), `missing` those
+    whose text was not, by text, `asked` the texts that `on_miss` answered.
     """
 
     def __init__(self, task: Task, distributions: Distributions, on_miss: OnMiss = go_without):
@@ -62,6 +62,10 @@ class Teacher:
         self.hits = self.asked = 0
         self.missing: Counter[str] = Counter()
         self._texts: dict[int, str] = {}
+
+    def count(self, hits: int, missing: Mapping[str, int], asked: int) -> None:
+        """Goes on from the counts of a run that is resumed."""
+        self.hits, self.missing, self.asked = hits, Counter(missing), asked
 
     @property
     def misses(self) -> int:
@@ -75,7 +79,7 @@ class Teacher:
                 self.hits += 1
             else:
                 self.missing[text] += 1
-        return teacher_policy(batch.advise(self.plans), self.task.actions)
+        return teacher_policy(batch.advise(self.plans), self.task.action_space.n)
 
     def _meet(self, situation: int) -> str:
         text = self._texts[situation] = self.task.text(situation)

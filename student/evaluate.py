@@ -10,7 +10,7 @@ import torch
 from pipeline.collect import draw
 from pipeline.tasks.task import Batch, Distributions, Task
 from student import checkpoint
-from student.network import ActorCritic
+from student.network import ActorCritic, as_policy
 from student.rollout import play
 
 # (batch, running, rng) → (N,) actions.
@@ -55,7 +55,7 @@ def student(task: Task, run: Path) -> Act:
     """A trained student alone: no teacher, no cache, no LLM."""
     # More threads only get in each other's way at these sizes.
     torch.set_num_threads(1)
-    network = ActorCritic(task.view_size, task.actions)
+    network = ActorCritic(task.view_size, int(task.action_space.n))
     checkpoint.load(run, task.name, network)
     policy = as_policy(network)
     return lambda batch, running, rng: draw(policy(batch.view)[0], rng)
@@ -70,17 +70,6 @@ def teacher(task: Task, distributions: Distributions) -> Act:
         return advice.actions[np.arange(batch.size), draw(advice.probabilities, rng)]
 
     return act
-
-
-def as_policy(network: ActorCritic):
-    """(N, F) views → (N, A) action probabilities and (N,) values, as arrays."""
-
-    @torch.inference_mode()
-    def policy(view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        logits, values = network(torch.from_numpy(view).float())
-        return logits.softmax(-1).numpy(), values.numpy()
-
-    return policy
 
 
 def _mean_interval(figures: np.ndarray) -> tuple[float, float]:

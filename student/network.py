@@ -1,7 +1,13 @@
 """The student's policy and value network: a small perceptron over what the student sees."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import nn
+
+# (N, F) views → (N, A) action probabilities and (N,) values.
+Policy = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 # The paper's student has 24 thousand parameters (section 5).
 PARAMETERS = 24_000
@@ -34,3 +40,14 @@ class ActorCritic(nn.Module):
     @property
     def parameter_count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def as_policy(network: ActorCritic) -> Policy:
+    """The network as a function of arrays, without gradients."""
+
+    @torch.inference_mode()
+    def policy(view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits, values = network(torch.from_numpy(view).float())
+        return logits.softmax(-1).numpy(), values.numpy()
+
+    return policy

@@ -1,4 +1,8 @@
-"""PPO's clipped update (Schulman et al. 2017) with the teacher's term of Eq. 2 added to its loss."""
+"""PPO's clipped update (Schulman et al. 2017) with the teacher's term of Eq. 2 added to its loss.
+
+Advantages are normalised over a rollout; the value loss is clipped like the policy's, and not halved
+before its coefficient.
+"""
 
 from dataclasses import dataclass
 
@@ -13,7 +17,7 @@ from student.rollout import Rollout
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The paper's Table 1; `gae_lambda` and Adam's `epsilon` it leaves open."""
+    """The paper's Table 1. It leaves open `gae_lambda`, here as in its Table 2, and Adam's `epsilon`."""
 
     trajectories: int = 10
     epochs: int = 3

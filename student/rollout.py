@@ -8,9 +8,8 @@ import numpy as np
 
 from pipeline.collect import draw
 from pipeline.tasks.task import Batch
+from student.network import Policy
 
-# (N, F) views → (N, A) action probabilities and (N,) values.
-Policy = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 # A batch and which of its environments are running → the teacher's (N, A) action probabilities,
 # rows of zeros where it has no answer.
 TeacherPolicy = Callable[[Batch, np.ndarray], np.ndarray]

@@ -7,7 +7,8 @@ an unbroken one does.
 from collections import deque
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+import json
 from pathlib import Path
 import time
 
@@ -20,8 +21,7 @@ from pipeline.tasks.task import Task
 from student import checkpoint, ppo
 from student.anneal import Annealing
 from student.distill import Teacher
-from student.evaluate import as_policy
-from student.network import ActorCritic
+from student.network import ActorCritic, as_policy
 from student.rollout import Rollout, collect
 
 # Figures are means over the episodes of so many iterations.
@@ -52,6 +52,8 @@ class Progress:
     success_rate: float = 0.0
     cache_hits: int = 0
     cache_misses: int = 0
+    llm_calls: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
 
     @property
     def steps_per_second(self) -> float:
@@ -71,7 +73,7 @@ def train(
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     hyperparameters = settings.hyperparameters
-    network = ActorCritic(task.view_size, task.actions)
+    network = ActorCritic(task.view_size, int(task.action_space.n))
     adam = ppo.optimizer(network, hyperparameters)
     policy = as_policy(network)
     progress = Progress()
@@ -79,9 +81,9 @@ def train(
     about = {"task": task.name, "settings": asdict(settings), "parameters": network.parameter_count} | (about or {})
     if run is not None:
         recent.extend(_open(run, about, network, adam, progress, resume))
+        teacher.count(progress.cache_hits, progress.missing, progress.llm_calls)
     batch = task.batch(hyperparameters.trajectories)
     started = time.perf_counter() - progress.seconds
-    hits, misses = progress.cache_hits, progress.cache_misses
 
     def save() -> None:
         checkpoint.save(run, network, adam, about | {
@@ -109,7 +111,8 @@ def train(
             progress.seconds = time.perf_counter() - started
             progress.teacher_weight = weight
             progress.return_mean, progress.length_mean, progress.success_rate = np.mean(recent, axis=0).tolist()
-            progress.cache_hits, progress.cache_misses = hits + teacher.hits, misses + teacher.misses
+            progress.cache_hits, progress.cache_misses = teacher.hits, teacher.misses
+            progress.llm_calls, progress.missing = teacher.asked, dict(teacher.missing)
             write(progress, rollout, losses)
             show(progress)
             last = progress.iteration == settings.iterations
@@ -128,15 +131,22 @@ def _open(run: Path, about: dict, network, adam, progress: Progress, resume: boo
         run.mkdir(parents=True, exist_ok=True)
         return []
     stored = checkpoint.load(run, about["task"], network, adam)
-    for name, value in about.items():
-        if stored.get(name) != value:
-            raise AskonceError(
-                f"{run} was trained with other {name}: resume it with the options it was started with "
-                f"({stored.get(name)})", 2,
-            )
+    # As JSON keeps them, with every setting by its own name.
+    then, now = _flat({name: stored.get(name) for name in about}), _flat(json.loads(json.dumps(about)))
+    other = [f"{name} {then.get(name)}, not {value}" for name, value in now.items() if then.get(name) != value]
+    if other:
+        raise AskonceError(f"{run} was started with {'; '.join(other)}: resume it with the same options", 2)
     for name, value in stored["progress"].items():
         setattr(progress, name, value)
     return stored["recent"]
+
+
+def _flat(values: dict) -> dict:
+    """{"settings": {"seed": 0}} → {"seed": 0}, at any depth."""
+    flat = {}
+    for name, value in values.items():
+        flat |= _flat(value) if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _figures(rollout: Rollout) -> list[float]:

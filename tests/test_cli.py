@@ -351,7 +351,7 @@ BAD = {
     "no run": (("evaluate", *TASK, "--run", "{tmp}/none"), 1, "no run"),
     "a run of another task": (("evaluate", "--task", "SimpleDoorKey", "--run", "{run}"), 1, "DivergedDoorKey"),
     "a run that is there already": ((*OFFLINE, "--run", "{run}"), 2, "--resume"),
-    "a run with other settings": ((*OFFLINE, "--run", "{run}", "--resume", "--seed", "5"), 2, "settings"),
+    "a run with other settings": ((*OFFLINE, "--run", "{run}", "--resume", "--seed", "5"), 2, "seed 0, not 5"),
     "no run to resume": ((*OFFLINE, "--run", "{tmp}/none", "--resume"), 1, "no run"),
     "a file for a run": ((*OFFLINE, "--run", "{tmp}/foreign/notes"), 1, "notes"),
     "a damaged checkpoint": (("evaluate", *TASK, "--run", "{tmp}/cut"), 1, "checkpoint-"),

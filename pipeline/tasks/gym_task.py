@@ -41,13 +41,13 @@ class GymTask:
     numbers: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
-    def _example(self) -> tuple[int, int]:
+    def _example(self) -> tuple[gymnasium.Space, int]:
         with gymnasium.make(self.env_id) as env:
             observation, _ = env.reset(seed=0)
-            return int(env.action_space.n), len(self.look(observation))
+            return env.action_space, len(self.look(observation))
 
     @property
-    def actions(self) -> int:
+    def action_space(self) -> gymnasium.Space:
         return self._example[0]
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gymnasium import Space
 import numpy as np
 
 # What an LLM answered for one text: options in the order in which they are to be carried out,
@@ -54,7 +55,7 @@ class Prompt:
 class Advice:
     """What the teacher's decisions would do next in each of N environments (Eq. 1).
 
-    actions        (N, K) int64: the next action of each of up to K decisions
+    actions        (N, K, …) the next action of each of up to K decisions, int64 (N, K) for discrete ones
     probabilities  (N, K) float32: Pr(decision | text); rows of zeros where the text has no answer
     """
 
@@ -80,7 +81,7 @@ class Batch(Protocol):
         """Starts environments `index` anew, environment index[i] with the layout of seeds[i]."""
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(N,) actions → (N,) float64 rewards, bool terminated, bool truncated.
+        """(N, …) actions → (N,) float64 rewards, bool terminated, bool truncated.
 
         An ended environment stands still, earns nothing, and reports again how it ended.
         """
@@ -92,17 +93,17 @@ class Batch(Protocol):
 class Task(Protocol):
     """A world, its options, its text template and its part of the prompt.
 
-    name       what --task takes
-    env_id     Gymnasium id of one environment
-    prompt     the task's part of the prompt
-    actions    number of primitive actions
-    view_size  F, the width of `Batch.view`
+    name          what --task takes
+    env_id        Gymnasium id of one environment
+    prompt        the task's part of the prompt
+    action_space  of one environment
+    view_size     F, the width of `Batch.view`
     """
 
     name: str
     env_id: str
     prompt: Prompt
-    actions: int
+    action_space: Space
     view_size: int
 
     def batch(self, size: int) -> Batch:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gymnasium.spaces import Discrete
 import numpy as np
 
 # SimpleDoorKey has no other texts; LavaDoorKey has the same ones.
@@ -29,7 +30,7 @@ class Script:
     """A task whose layout n is episodes[n]; its view is the number of steps taken."""
 
     episodes: tuple[Episode, ...]
-    actions = 2
+    action_space = Discrete(2)
     view_size = 1
 
     def batch(self, size: int) -> "ScriptBatch":

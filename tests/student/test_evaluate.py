@@ -133,7 +133,7 @@ def test_evaluated_layouts_are_the_held_out_ones():
 def test_a_student_is_evaluated_from_its_run_alone(tmp_path):
     task = tasks.find("SimpleDoorKey")
     torch.manual_seed(0)
-    network = ActorCritic(task.view_size, task.actions)
+    network = ActorCritic(task.view_size, task.action_space.n)
     adam = ppo.optimizer(network, ppo.Hyperparameters())
     checkpoint.save(tmp_path, network, adam, {"task": task.name, "iteration": 1})
     act = evaluate.student(task, tmp_path)

@@ -10,7 +10,7 @@ from student.network import ActorCritic
 @pytest.mark.parametrize("name", tasks.names())
 def test_it_has_about_24_thousand_parameters(name):
     task = tasks.find(name)
-    network = ActorCritic(task.view_size, task.actions)
+    network = ActorCritic(task.view_size, task.action_space.n)
     assert 20_000 <= network.parameter_count <= 24_000
     assert network.parameter_count == sum(tensor.numel() for tensor in network.state_dict().values())
 

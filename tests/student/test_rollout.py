@@ -9,7 +9,7 @@ import torch
 from pipeline import tasks
 from pipeline.collect import draw
 from student.distill import Teacher
-from student.evaluate import as_policy
+from student.network import as_policy
 from student.network import ActorCritic
 from student.rollout import Rollout, collect, generalized_advantages
 from tests.student.example import PERFECT, Episode, Script
@@ -84,7 +84,7 @@ def played():
     """A task, its layout seeds, the network that played, and what `collect` made of it."""
     task = tasks.find("SimpleDoorKey")
     torch.manual_seed(0)
-    network = ActorCritic(task.view_size, task.actions)
+    network = ActorCritic(task.view_size, task.action_space.n)
     with torch.no_grad():
         network.actor.weight *= 100  # far enough from uniform that the actions' probabilities differ
     seeds = task.seeds(6, seed=5)

@@ -21,7 +21,7 @@ from pipeline.collect import draw
 from student import checkpoint, evaluate, train as training
 from student.anneal import Annealing
 from student.distill import Teacher, refuse
-from student.network import ActorCritic
+from student.network import ActorCritic, as_policy
 from student.ppo import Hyperparameters
 from student.train import Settings, train
 from tests.cache.example import completion
@@ -142,7 +142,7 @@ def test_the_last_iteration_is_not_interrupted(tmp_path):
 
 def test_the_run_keeps_the_weights_that_train_returns(unbroken):
     run, weights, figures, _ = unbroken
-    network = ActorCritic(TASK.view_size, TASK.actions)
+    network = ActorCritic(TASK.view_size, TASK.action_space.n)
     about = checkpoint.load(run, TASK.name, network)
     assert torch.equal(torch.nn.utils.parameters_to_vector(network.parameters()), weights)
     assert about["parameters"] == network.parameter_count and about["settings"] == asdict(SETTINGS)
@@ -155,7 +155,7 @@ def test_the_directory_is_whole_after_every_iteration_and_holds_one_checkpoint(t
 
     def look(progress) -> None:
         if (tmp_path / "run.json").exists():
-            network = ActorCritic(TASK.view_size, TASK.actions)
+            network = ActorCritic(TASK.view_size, TASK.action_space.n)
             named.append(checkpoint.load(tmp_path, TASK.name, network)["iteration"])
             assert len(list(tmp_path.glob("checkpoint-*"))) == 1
 
@@ -218,7 +218,7 @@ def test_a_student_of_a_good_teacher_soon_opens_doors():
 
     def success_rate(iterations: int) -> float:
         network, _ = train(task, Teacher(task, PERFECT), replace(settings, iterations=iterations))
-        policy = evaluate.as_policy(network)
+        policy = as_policy(network)
         act = lambda batch, running, rng: draw(policy(batch.view)[0], rng)
         return evaluate.evaluate(task, act, 100, seed=0).success_rate
 
@@ -245,11 +245,11 @@ def test_a_run_that_exists_is_not_overwritten(unbroken):
 
 
 @pytest.mark.parametrize("changed, says", [
-    (dict(settings=replace(SETTINGS, seed=4)), "other settings"),
-    (dict(settings=replace(SETTINGS, iterations=13)), "other settings"),
-    (dict(settings=replace(SETTINGS, annealing=Annealing(decayed=4, closed=9))), "other settings"),
-    (dict(about={"teacher": "another", "teacher_form": "soft"}), "other teacher"),
-    (dict(about={"teacher": "one", "teacher_form": "hard"}), "other teacher_form"),
+    (dict(settings=replace(SETTINGS, seed=4)), "seed 3, not 4"),
+    (dict(settings=replace(SETTINGS, iterations=13)), "iterations 12, not 13"),
+    (dict(settings=replace(SETTINGS, annealing=Annealing(decayed=4, closed=9))), "closed"),
+    (dict(about={"teacher": "another", "teacher_form": "soft"}), "teacher one, not another"),
+    (dict(about={"teacher": "one", "teacher_form": "hard"}), "teacher_form soft, not hard"),
     (dict(task=tasks.find("SimpleDoorKey")), "run of LavaDoorKey"),
 ])
 def test_a_run_is_resumed_as_it_was_started_or_not_at_all(tmp_path, changed, says):

@@ -52,8 +52,14 @@ def _with_article(name: str) -> str:
 
 
 def canonical(words: str) -> str:
-    """Recorded decisions write color1, color2 for colours in order of mention."""
-    return re.sub(r"color([123])", lambda match: CANONICAL_COLORS[int(match[1]) - 1], words)
+    """Recorded decisions write color1, color2 for colours in order of mention. ValueError for color9."""
+    return re.sub(r"color(\d+)", lambda match: _canonical_color(int(match[1])), words)
+
+
+def _canonical_color(number: int) -> str:
+    if not 1 <= number <= len(CANONICAL_COLORS):
+        raise ValueError(f"color{number} is none of the {len(CANONICAL_COLORS)} colours that a text can name")
+    return CANONICAL_COLORS[number - 1]
 
 
 def slot_of(words: str, known: Facts) -> int:

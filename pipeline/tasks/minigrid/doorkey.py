@@ -50,7 +50,7 @@ class DoorKeyTask:
     colored: bool = False
     numbered_doors: bool = False
 
-    actions = engine.ACTIONS
+    action_space = gymnasium.spaces.Discrete(engine.ACTIONS)
 
     @property
     def env_id(self) -> str:
