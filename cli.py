@@ -414,7 +414,10 @@ def _asking():
 @contextmanager
 def _training(iterations: int):
     """One live line in a terminal, a plain line every tenth of the way elsewhere."""
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
+    columns = (
+        BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("{task.description}"),
+        TimeRemainingColumn(compact=True),
+    )
     with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
         job = bar.add_task("", total=iterations)
 
@@ -427,7 +430,8 @@ def _training(iterations: int):
 
 
 def _training_line(progress) -> str:
+    misses = f"  {progress.cache_misses:,} misses" if progress.cache_misses else ""
     return (
-        f"{progress.env_steps:,} steps, return {progress.return_mean:.2f}, success {progress.success_rate:.0%}, "
-        f"λ {progress.teacher_weight:.2f}, {progress.cache_misses:,} misses, {progress.steps_per_second:,.0f} steps/s"
+        f"{progress.env_steps:,} steps  return {progress.return_mean:.2f}  success {progress.success_rate:.0%}  "
+        f"λ {progress.teacher_weight:.2f}{misses}  {progress.steps_per_second:,.0f} steps/s"
     )
