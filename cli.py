@@ -156,9 +156,11 @@ def serve_teacher(
     from pipeline.simulated import Errors
 
     with serve(Errors(incorrect, inefficient, inconsistent), seed, port) as base_url:
-        _emit({"base_url": base_url, "model": "simulated"}, json, "the simulated LLM", {
-            "base URL": base_url, "ask it": f"cli build-cache --task ColoredDoorKey --cache DIR --base-url {base_url}",
-        })
+        if json:
+            _print_json({"base_url": base_url, "model": "simulated"})
+        else:
+            out.print(f"the simulated LLM answers at {base_url}; ask it, for instance, by\n"
+                      f"  cli build-cache --task ColoredDoorKey --cache DIR --base-url {base_url}", soft_wrap=True)
         sys.stdout.flush()
         while True:
             time.sleep(3600)
