@@ -1,29 +1,45 @@
-"""Questions to the cache, answered by DuckDB over the segments.
+"""Questions to the cache, answered by DuckDB over the segments and the journals.
 
-DuckDB runs in memory and only reads: the segments remain the truth. A completion that is stored
-twice for a task (the same key and sample in two segments) is seen once, as it was first obtained.
+DuckDB runs in memory and only reads: the files remain the truth. A completion that is stored more than
+once is seen once; the different ones of a task and key are numbered 0, 1, … in the order in which they
+were asked, so that those of two builders that asked at the same time are all seen. Rows that are many
+stay in DuckDB, which goes to a temporary directory where memory is short.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+import resource
+import tempfile
+import uuid
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from cache import store
+from cache.completion import IDENTITY, ORDER, SCHEMA, Completion
 from cache.errors import AskonceError
-from cache.store import Completion
+from cache.store import Snapshot
 
-COLUMNS = store.SCHEMA.names
+COLUMNS = SCHEMA.names
+IN_ORDER = ", ".join(ORDER)
+Result = TypeVar("Result")
 
-# asked_at first; the rest only settles the order of equal times, so that every reader sees the same row.
-DEDUPLICATED = """
-    SELECT * EXCLUDE (filename) FROM read_parquet([{paths}], filename = true)
-    QUALIFY row_number() OVER (PARTITION BY task, key, sample ORDER BY asked_at, content, filename) = 1
+# What DuckDB may hold before it goes to disk.
+MEMORY = "1GiB"
+
+# Rows with equal rank agree in IDENTITY. The columns are named: a segment of an older version lacks some.
+DISTINCT = f"""
+    SELECT {", ".join(COLUMNS)}, dense_rank() OVER answers - 1 AS number
+    FROM ({{sources}})
+    WINDOW answers AS (PARTITION BY task, key ORDER BY {", ".join(IDENTITY[2:])})
+    QUALIFY rank() OVER answers = row_number() OVER answers
 """
 
 
@@ -55,29 +71,71 @@ class Answer:
     content: str
     weight: float
     finish_reason: str | None
+    logprobs: str | None = None
 
 
 @dataclass(frozen=True)
 class CacheStats:
-    """The whole cache: its teachers by task, model and prompt, and its segments' number and bytes."""
+    """The whole cache: its teachers by task, model and prompt, its files' numbers and bytes."""
 
     teachers: list[TeacherEntry]
     segments: int
+    journals: int
     bytes: int
 
 
 def connect(directory: str | Path) -> duckdb.DuckDBPyConnection:
     """An in-memory database with the view `completions`: one row each, columns as in `store.SCHEMA`.
 
-    Times are UTC. Sees the segments there are now, not later ones. AskonceError where the
-    directory is no cache or a segment is damaged.
+    Times are UTC. Sees the answers there are now, not later ones, whatever is done to the cache meanwhile.
+    AskonceError where the directory is no cache or is damaged.
     """
-    return _connect(store.segments(directory))
+    connection, _ = _open(lambda connection: None, {"completions": directory})
+    return connection
+
+
+def read(query: Callable[[duckdb.DuckDBPyConnection], Result], **caches: str | Path) -> Result:
+    """What `query(connection)` returns; the connection has the views of each NAME=DIRECTORY (`database`).
+
+    It is called again where files went away while it read, their rows being in others by then.
+    """
+    connection, result = _open(query, caches)
+    connection.close()
+    return result
+
+
+def database(**snapshots: Snapshot) -> duckdb.DuckDBPyConnection:
+    """For each NAME=SNAPSHOT the views NAME, its answers numbered, and NAME_rows, the same as stored."""
+    # DuckDB would otherwise look on the network for an extension that a query names.
+    config = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+    # Made only when needed. One for each database: their files in it would have the same names.
+    config["temp_directory"] = str(Path(tempfile.gettempdir()) / f"askonce-{uuid.uuid4().hex}")
+    config["memory_limit"] = MEMORY
+    connection = duckdb.connect(":memory:", config=config)
+    for name, taken in snapshots.items():
+        define(connection, name, taken)
+    return connection
+
+
+def define(connection: duckdb.DuckDBPyConnection, name: str, taken: Snapshot) -> None:
+    """Adds the views of one more snapshot, as in `database`."""
+    connection.register(f"{name}_journaled", taken.journaled)
+    sources = f"FROM {name}_journaled"
+    if taken.segments:
+        # A view takes no bound parameters, so the paths are written out as literals.
+        paths = ", ".join("'" + str(path).replace("'", "''") + "'" for path in taken.segments)
+        sources = f"FROM read_parquet([{paths}], union_by_name = true) UNION ALL BY NAME {sources}"
+    connection.execute(f"CREATE VIEW {name}_distinct AS {DISTINCT.format(sources=sources)}")
+    connection.execute(f"CREATE VIEW {name}_rows AS SELECT * EXCLUDE (number) FROM {name}_distinct")
+    connection.execute(
+        f"CREATE VIEW {name} AS "
+        f"SELECT * EXCLUDE (number) REPLACE (number::INTEGER AS sample) FROM {name}_distinct"
+    )
 
 
 def teachers(directory: str | Path, task: str) -> list[TeacherEntry]:
     """Who has answered for `task`, by model and prompt; empty where nobody has."""
-    return [entry for entry in _teachers(store.segments(directory)) if entry.task == task]
+    return [entry for entry in read(entries, completions=directory) if entry.task == task]
 
 
 def choose_teacher(directory: str | Path, task: str, model: str | None) -> TeacherEntry:
@@ -85,7 +143,7 @@ def choose_teacher(directory: str | Path, task: str, model: str | None) -> Teach
 
     AskonceError where there is none, and with exit code 2 where there are several to choose from.
     """
-    everyone = _teachers(store.segments(directory))
+    everyone = read(entries, completions=directory)
     held = [entry for entry in everyone if entry.task == task]
     if not held:
         raise AskonceError(_nothing_held(directory, task, everyone))
@@ -104,29 +162,35 @@ def choose_teacher(directory: str | Path, task: str, model: str | None) -> Teach
 
 def answers(directory: str | Path, task: str, model: str, prompt: str) -> dict[str, list[Answer]]:
     """text → its answers in order of sample, for the task, model and prompt of a `TeacherEntry`."""
-    rows = _rows(
-        store.segments(directory),
+    return dict(texts(directory, task, model, prompt))
+
+
+def texts(
+    directory: str | Path, task: str, model: str, prompt: str
+) -> Iterator[tuple[str, list[Answer]]]:
+    """The same as `answers`, text by text in their order: for when they are too many to hold."""
+    rows = _stream(
+        directory,
         """
-        SELECT text, sample, content, weight, finish_reason FROM completions
+        SELECT text, sample, content, weight, finish_reason, logprobs FROM completions
         WHERE task = $task AND model = $model AND prompt = $prompt
         ORDER BY text, sample, key
         """,
         {"task": task, "model": model, "prompt": prompt},
     )
-    found: dict[str, list[Answer]] = {}
-    for text, *answer in rows:
-        found.setdefault(text, []).append(Answer(*answer))
-    return found
+    for text, found in groupby(rows, key=lambda row: row[0]):
+        yield text, [Answer(*row[1:]) for row in found]
 
 
 def stored(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, int]:
     """key → number of its completions kept for `task`, for those of `keys` that have any.
 
-    It is also the index of the next sample: a writer numbers samples as they arrive, not as it asks,
-    for a sample that never came would leave a gap here and the next one would double a stored index.
+    It is also the index of the next sample; where two writers use the same, readers number both.
     """
-    with connect(directory) as connection:
-        connection.register("wanted", _wanted(keys))
+    wanted = _wanted(keys)
+
+    def query(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+        connection.register("wanted", wanted)
         return dict(
             connection.execute(
                 """
@@ -137,27 +201,39 @@ def stored(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, i
             ).fetchall()
         )
 
+    return read(query, completions=directory)
+
 
 def elsewhere(directory: str | Path, task: str, keys: Iterable[str]) -> list[Completion]:
-    """Completions of `keys` kept for another task only: two tasks may ask the very same question."""
-    paths = store.segments(directory)
-    with _connect(paths) as connection:
-        connection.register("wanted", _wanted(keys))
+    """Completions of `keys` kept for another task only: two tasks may ask the very same question.
+
+    As they are stored, so that their copies for `task` are the same rows whoever makes them.
+    """
+    wanted = _wanted(keys)
+    # Copies for several other tasks differ in the task and in who paid.
+    same = ", ".join(name for name in IDENTITY if name not in ("task", "prompt_tokens", "completion_tokens"))
+
+    def query(connection: duckdb.DuckDBPyConnection) -> list[Completion]:
+        connection.register("wanted", wanted)
         return _completions(
             connection,
-            """
+            "completions_rows",
+            f"""
             key IN (SELECT key FROM wanted) AND task <> $task
-            AND NOT EXISTS (FROM completions held WHERE held.task = $task AND held.key = completions.key)
-            QUALIFY row_number() OVER (PARTITION BY key, sample ORDER BY task) = 1
+            AND NOT EXISTS (FROM completions held WHERE held.task = $task AND held.key = completions_rows.key)
+            QUALIFY row_number() OVER (PARTITION BY {same} ORDER BY task) = 1
             """,
             {"task": task},
         )
 
+    return read(query, completions=directory)
+
 
 def stats(directory: str | Path) -> CacheStats:
     """What the cache holds, and the room it takes."""
-    paths = store.segments(directory)
-    return CacheStats(_teachers(paths), len(paths), sum(path.stat().st_size for path in paths))
+    found = read(entries, completions=directory)
+    segments, journals = store.segments(directory), store.journals(directory)
+    return CacheStats(found, len(segments), len(journals), sum(map(_size, segments + journals)))
 
 
 def show(directory: str | Path, what: str) -> list[Completion]:
@@ -175,39 +251,66 @@ def show(directory: str | Path, what: str) -> list[Completion]:
         digest, sample = identity.groups()
         of_key = "starts_with(split_part(key, ':', 2), $digest) AND sample = coalesce($sample, sample)"
         readings.insert(0, (of_key, {"digest": digest, "sample": sample and int(sample)}))
-    with connect(directory) as connection:
-        return next(filter(None, (_completions(connection, *reading) for reading in readings)), [])
+
+    def query(connection: duckdb.DuckDBPyConnection) -> list[Completion]:
+        found = (_completions(connection, "completions", *reading) for reading in readings)
+        return next(filter(None, found), [])
+
+    return read(query, completions=directory)
 
 
-def _connect(paths: list[Path]) -> duckdb.DuckDBPyConnection:
-    # DuckDB would otherwise look on the network for an extension that a query names.
-    offline = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-    connection = duckdb.connect(":memory:", config=offline)
-    if not paths:
-        connection.register("completions", store.SCHEMA.empty_table())
-        return connection
-    # A view takes no bound parameters, so the paths are written out as literals.
-    literals = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-    connection.execute(f"CREATE VIEW completions AS {DEDUPLICATED.format(paths=literals)}")
-    return connection
-
-
-def _rows(paths: list[Path], query: str, parameters: dict[str, Any] | None = None) -> list[tuple]:
-    with _connect(paths) as connection:
-        return connection.execute(query, parameters).fetchall()
-
-
-def _teachers(paths: list[Path]) -> list[TeacherEntry]:
-    rows = _rows(
-        paths,
+def entries(connection: duckdb.DuckDBPyConnection) -> list[TeacherEntry]:
+    """Who has answered, from the view `completions`."""
+    rows = connection.execute(
         """
         SELECT task, model, prompt, count(DISTINCT text), count(*),
                coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),
                min(asked_at), max(asked_at)
         FROM completions GROUP BY task, model, prompt ORDER BY task, model, prompt
-        """,
-    )
+        """
+    ).fetchall()
     return [TeacherEntry(*row[:-2], *map(_in_utc, row[-2:])) for row in rows]
+
+
+def _stream(directory: str | Path, query: str, parameters: dict[str, Any]) -> Iterator[tuple]:
+    """The rows of a query that sorts: with the first of them DuckDB has read all files."""
+    connection, first = _open(
+        lambda connection: connection.execute(query, parameters).fetchmany(1), {"completions": directory}
+    )
+    with connection:
+        yield from chain(first, chain.from_iterable(iter(lambda: connection.fetchmany(10_000), [])))
+
+
+def _open(
+    query: Callable[[duckdb.DuckDBPyConnection], Result], caches: Mapping[str, str | Path]
+) -> tuple[duckdb.DuckDBPyConnection, Result]:
+    """A connection as in `read`, and what `query` returned."""
+    while True:
+        snapshots = {name: store.snapshot(directory) for name, directory in caches.items()}
+        try:
+            with ExitStack() as files:
+                connection = database(**{name: _held(taken, files) for name, taken in snapshots.items()})
+                weakref.finalize(connection, files.pop_all().close)
+            return connection, query(connection)
+        except (duckdb.IOException, FileNotFoundError):
+            if all(path.exists() for taken in snapshots.values() for path in taken.segments):
+                raise
+
+
+def _held(taken: Snapshot, files: ExitStack) -> Snapshot:
+    """The same with as many segments open as may be: they can be read even once they are removed."""
+    room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
+    open_files = [files.enter_context(open(path, "rb")) for path in taken.segments[:room]]
+    names = [Path("/dev/fd") / str(file.fileno()) for file in open_files]
+    return replace(taken, segments=names + taken.segments[room:])
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        # Compacted away a moment ago.
+        return 0
 
 
 def _wanted(keys: Iterable[str]) -> pa.Table:
@@ -215,9 +318,9 @@ def _wanted(keys: Iterable[str]) -> pa.Table:
 
 
 def _completions(
-    connection: duckdb.DuckDBPyConnection, condition: str, parameters: dict[str, Any]
+    connection: duckdb.DuckDBPyConnection, view: str, condition: str, parameters: dict[str, Any]
 ) -> list[Completion]:
-    query = f"SELECT * FROM completions WHERE {condition} ORDER BY task, model, prompt, text, sample, key"
+    query = f"SELECT * FROM {view} WHERE {condition} ORDER BY task, model, prompt, text, sample, key"
     found = connection.execute(query, parameters).fetchall()
     rows = (dict(zip(COLUMNS, row, strict=True)) for row in found)
     return [Completion(**row | {"asked_at": _in_utc(row["asked_at"])}) for row in rows]

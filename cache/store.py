@@ -1,100 +1,60 @@
-"""Immutable Parquet segments, one row per completion: the truth of the cache.
+"""The cache's directory: answers are written to journals, kept in segments, and read from both.
 
-A segment is named by the SHA-256 of its bytes. It appears whole or not at all, never changes, and
-is read only while its bytes still agree with its name. Writers therefore share nothing: any number
-may append to one directory at once without a lock.
+    DIR/askonce-cache.json                   marks the directory as a cache; format and version
+    DIR/segments/<sha256>.parquet            immutable, rows sorted by key (`cache.segment`)
+    DIR/journals/<machine>-<writer>.journal  rows not yet in a segment, one journal a writer (`cache.journal`)
+    DIR/footers/<sha256>.json                a second copy of a segment's footer (`cache.footer`)
+    DIR/quarantine/                          damaged files that `cache.repair` has moved away
+    DIR/…/*.tmp                              what a killed writer left; read by nobody
 
-    DIR/askonce-cache.json           marks the directory as a cache; format and version
-    DIR/segments/<sha256>.parquet    rows sorted by key, then sample
-    DIR/…/*.tmp                      what a killed writer left; read by nobody
+Rows go one way: a journal is removed only when its rows are in a segment, a segment only when its rows
+are in another. A row that is for a moment in both is read once, for identical rows are one answer. So
+writers share nothing, readers need no lock, and a kill at any moment loses and doubles nothing.
 """
 
-import dataclasses
-import hashlib
 import json
-import os
-import uuid
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from cache import durable, journal, segment
+from cache.completion import IDENTITY, SCHEMA, Completion, to_table
 from cache.errors import AskonceError
+
+__all__ = [
+    "IDENTITY", "SCHEMA", "Completion", "Snapshot", "Writer",
+    "append", "create", "journals", "segments", "snapshot", "writer",
+]
 
 MARKER = "askonce-cache.json"
 FORMAT = "askonce-cache"
-VERSION = 1
+# 2: journals, log-probabilities. Segments of version 1 are read as they are.
+VERSION = 2
 
-SCHEMA = pa.schema(
-    [
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("prompt", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("sample", pa.int32(), nullable=False),
-        pa.field("content", pa.string(), nullable=False),
-        pa.field("weight", pa.float64(), nullable=False),
-        pa.field("finish_reason", pa.string()),
-        pa.field("prompt_tokens", pa.int64()),
-        pa.field("completion_tokens", pa.int64()),
-        pa.field("latency", pa.float64()),
-        pa.field("served_model", pa.string()),
-        pa.field("endpoint", pa.string(), nullable=False),
-        pa.field("request", pa.string(), nullable=False),
-        pa.field("asked_at", pa.timestamp("us"), nullable=False),
-    ]
-)
+# A journal of so many bytes becomes a segment: small enough to be read at every opening.
+SEAL_SIZE = 16 * 2**20
+# Rows that are synced together: half of them lost in a kill are asked again.
+RECORD_ROWS = 2048
 
 
-@dataclass(frozen=True, kw_only=True)
-class Completion:
-    """One raw LLM answer. None stands for what the server did not say.
+@dataclass(frozen=True)
+class Snapshot:
+    """Every answer that was stored when it was taken; some may be in it twice (`IDENTITY` tells)."""
 
-    key                what the answer depends on (`cache.key.answer_key`)
-    task, model        for which task it was asked, and under which model name
-    prompt             short digest that names prompt, parameters and endpoint together
-    text               the text description c(s) that was asked about
-    sample             0, 1, … among the answers of one key
-    content            the answer word for word, possibly empty
-    weight             1 for a sample; its probability for a decision recorded elsewhere
-    prompt_tokens      this completion's share of its request, so that sums say what was spent
-    completion_tokens  likewise
-    latency            seconds from request to answer
-    served_model       the model that the server says has answered
-    endpoint           `cache.key.endpoint_identity` of the server
-    request            canonical JSON of the wire body; holds no secret, headers not being part of it
-    asked_at           aware datetime, stored as UTC to the microsecond
-    """
-
-    key: str
-    task: str
-    model: str
-    prompt: str
-    text: str
-    sample: int
-    content: str
-    weight: float = 1.0
-    finish_reason: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    latency: float | None = None
-    served_model: str | None = None
-    endpoint: str
-    request: str
-    asked_at: datetime
-
-    def __post_init__(self):
-        if self.asked_at.tzinfo is None:
-            raise ValueError("asked_at needs a time zone")
+    segments: list[Path]
+    journals: list[Path]
+    journaled: pa.Table
 
     @property
-    def completion_id(self) -> str:
-        """The first 12 hex digits of the key and the sample, such as "3f0c9a7be214-0"."""
-        return f"{self.key.partition(':')[2][:12]}-{self.sample}"
+    def parts(self) -> list[str]:
+        """Names that differ whenever answers were added in between: what something derived was built from."""
+        names = [path.name for path in self.segments + self.journals]
+        return [*names, f"{self.journaled.num_rows} rows in journals"]
 
 
 def create(directory: str | Path) -> None:
@@ -104,149 +64,278 @@ def create(directory: str | Path) -> None:
     """
     directory = Path(directory)
     try:
-        _make_directory(directory)
-        if not _is_cache(directory):
-            marker = json.dumps({"format": FORMAT, "version": VERSION}) + "\n"
-            _write_durably(directory / MARKER, marker.encode())
-        _make_directory(directory / "segments")
+        durable.make_directory(directory)
+        if version(directory) < VERSION:
+            durable.write(directory / MARKER, marker(VERSION))
+        for folder in ("segments", "journals"):
+            durable.make_directory(directory / folder)
     except OSError as error:
-        raise _unwritable(directory, error) from error
+        raise unwritable(directory, error) from error
 
 
-def append(directory: str | Path, completions: Iterable[Completion]) -> Path | None:
-    """Writes `completions` as one segment and returns its path once it would survive a power cut.
+@contextmanager
+def writer(directory: str | Path) -> Iterator["Writer"]:
+    """Opens the cache for writing; creates it, and seals what writers left that were killed.
 
-    None, and no segment, where there are none. AskonceError, and nothing stored, where the
-    directory is no cache or cannot be written.
+    At the end the rows become a segment. After an exception they stay in the journal, which the next
+    writer seals: whoever leaves in a hurry loses nothing.
     """
     create(directory)
-    rows = sorted(completions, key=lambda row: (row.key, row.sample))
-    if not rows:
-        return None
-    data = _encode(rows)
-    segment = Path(directory) / "segments" / f"{hashlib.sha256(data).hexdigest()}.parquet"
+    seal_abandoned(directory)
+    opened = Writer(Path(directory))
     try:
-        _write_durably(segment, data)
-        # segments/ itself may be new, made a moment ago by a writer that has not synced it yet.
-        _sync_directory(Path(directory))
-    except OSError as error:
-        raise _unwritable(directory, error) from error
-    return segment
+        yield opened
+        opened.seal()
+    finally:
+        opened.close()
+
+
+class Writer:
+    """One writer's way into the cache, for one thread or many. Made by `writer`."""
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+        self._journal: journal.Journal | None = None
+        self._lock = Lock()
+
+    def add(self, completions: Iterable[Completion]) -> None:
+        """On return the rows would survive a power cut, and every reader sees them.
+
+        AskonceError where they cannot be written; to add them again then doubles nothing.
+        """
+        table = to_table(completions)
+        with self._lock:
+            try:
+                for batch in table.to_batches(max_chunksize=RECORD_ROWS):
+                    self._add(batch)
+            except OSError as error:
+                raise unwritable(self._directory, error) from error
+
+    def seal(self) -> None:
+        """What was added so far becomes a segment."""
+        with self._lock:
+            try:
+                self._seal()
+            except OSError as error:
+                raise unwritable(self._directory, error) from error
+
+    def close(self) -> None:
+        """Gives the journal up to whoever seals it; `seal` comes first, unless in a hurry."""
+        if self._journal:
+            self._journal.close()
+            self._journal = None
+
+    def _add(self, batch: pa.RecordBatch) -> None:
+        stored = False
+        try:
+            while not stored:
+                if self._journal is None:
+                    self._journal = journal.Journal(self._directory / "journals")
+                stored = self._journal.append(batch)
+                if not stored:
+                    self.close()
+        except BaseException:
+            # It may end in half a record, behind which nothing must follow.
+            self.close()
+            raise
+        if self._journal.size > SEAL_SIZE:
+            self._seal()
+
+    def _seal(self) -> None:
+        if self._journal:
+            seal(self._directory, self._journal.path)
+        self.close()
+
+
+def append(directory: str | Path, completions: Iterable[Completion]) -> None:
+    """A writer used once: on return the rows are on disk, and in a segment.
+
+    AskonceError where the directory is no cache or cannot be written.
+    """
+    with writer(directory) as opened:
+        opened.add(completions)
+
+
+def snapshot(directory: str | Path) -> Snapshot:
+    """Every answer stored at this moment. AskonceError where the directory is no cache or holds damage.
+
+    To pass over a damaged file would be to lose answers unseen. A segment of the snapshot may be gone
+    when it is read, its rows being in another by then (`cache.compact`): take a new one.
+    """
+    directory = Path(directory)
+    require(directory)
+    # Journals first: the rows of one that goes meanwhile are in a segment before that.
+    found = journals(directory)
+    records = [read for path in found if (read := _settled(path)) is not None]
+    damaged = next((path for path, read in records if read.damaged), None)
+    if damaged:
+        raise _damaged(directory, damaged)
+    tables = [read.table for _, read in records]
+    journaled = pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()
+    return Snapshot(segments(directory), found, journaled)
 
 
 def segments(directory: str | Path) -> list[Path]:
     """The segments in order of their names, each of them checked against its name.
 
-    AskonceError where the directory is no cache, or names the first segment that is damaged:
-    to pass over one would be to lose answers unseen.
+    They are all that is stored but for what is still in journals. AskonceError where the directory is
+    no cache, or names the first segment that is damaged.
     """
     directory = Path(directory)
+    require(directory)
+    while True:
+        paths = listing(directory / "segments", segment.SUFFIX)
+        try:
+            for path in paths:
+                segment.check(path)
+            return paths
+        except segment.Damaged as damaged:
+            raise _damaged(directory, damaged.args[0]) from None
+        except OSError as error:
+            if not durable.gone(error, path):
+                raise unreadable(directory, error) from error
+            # Compacted away, into a segment that the next list holds.
+
+
+def journals(directory: str | Path) -> list[Path]:
+    """The journals in order of their names, of living writers and of dead ones."""
+    return listing(Path(directory) / "journals", journal.SUFFIX)
+
+
+def seal_abandoned(directory: str | Path) -> int:
+    """Turns the journals whose writers are gone into segments; says how many.
+
+    AskonceError where the cache cannot be written.
+    """
+    sealed = 0
     try:
-        if not directory.exists() or not _is_cache(directory):
-            raise AskonceError(f"there is no cache at {directory}; {_how_to_build(directory)}")
-        paths = sorted((directory / "segments").glob("*.parquet"))
-        damaged = next((path for path in paths if _digest(path) != path.stem), None)
+        for path in journals(directory):
+            with journal.abandoned(path) as dead:
+                sealed += dead and seal(Path(directory), path)
     except OSError as error:
-        raise AskonceError(f"cannot read {error.filename or directory}: {error.strerror}") from error
-    if damaged:
-        raise AskonceError(
-            f"{damaged} is damaged: its bytes do not agree with its name; restore it from a copy, "
-            "or move it away and build the cache again, which asks anew for what it held"
-        )
-    return paths
+        raise unwritable(directory, error) from error
+    return sealed
 
 
-def _is_cache(directory: Path) -> bool:
-    """Whether the marker is there; False where the directory is empty, AskonceError where it is foreign."""
+def seal(directory: Path, path: Path) -> bool:
+    """Turns a journal into a segment, then removes it; False where it is damaged, which `repair` is for.
+
+    Safe even while its writer lives: the writer goes on in another journal.
+    """
+    try:
+        if journal.read(path).damaged:
+            return False
+        journal.finish(path)
+        # Only now is nothing added to it any more that counts.
+        records = journal.read(path)
+    except OSError as error:
+        if durable.gone(error, path):
+            return False
+        raise
+    segment.write(directory / "segments", [segment.in_order(records.table)])
+    path.unlink(missing_ok=True)
+    return True
+
+
+def listing(folder: Path, suffix: str) -> list[Path]:
+    """The files of `folder` that end so, by name; none where there is no such folder.
+
+    A directory is not read in one instant. While files come and go, one list might hold neither a
+    segment nor the one that replaces it; so it is read until two lists agree.
+    """
+    before = None
+    while (names := _names(folder, suffix)) != before:
+        before = names
+    return [folder / name for name in names]
+
+
+def require(directory: Path) -> None:
+    """AskonceError where `directory` is no cache that this version can read."""
+    try:
+        if not directory.exists() or not version(directory):
+            raise AskonceError(f"there is no cache at {directory}; {_how_to_build(directory)}")
+    except OSError as error:
+        raise unreadable(directory, error) from error
+
+
+def version(directory: Path) -> int:
+    """What the marker states; 0 where the directory is empty, AskonceError where it is foreign."""
     # Listed before the marker is looked for: a cache that another process is making at this moment
     # gets its marker first, so whatever the list shows, the marker is then there.
-    others = [entry.name for entry in directory.iterdir() if entry.suffix != ".tmp"]
+    others = [entry.name for entry in directory.iterdir() if entry.suffix != durable.UNFINISHED]
     try:
-        marker = json.loads((directory / MARKER).read_bytes())
+        found = json.loads((directory / MARKER).read_bytes())
     except FileNotFoundError:
         if others:
             raise AskonceError(
                 f"{directory} is not a cache: it has no {MARKER}, yet is not empty; choose another directory"
             ) from None
-        return False
+        return 0
     except ValueError:
-        marker = None
-    match marker:
-        case {"format": str(name), "version": int(version)} if name == FORMAT and version <= VERSION:
-            return True
-        case {"format": str(name), "version": int(version)} if name == FORMAT:
+        found = None
+    match found:
+        case {"format": str(name), "version": int(number)} if name == FORMAT and 1 <= number <= VERSION:
+            return number
+        case {"format": str(name), "version": int(number)} if name == FORMAT and number > VERSION:
             raise AskonceError(
-                f"{directory} was written by a newer askonce (format {version}, this one reads up to "
+                f"{directory} was written by a newer askonce (format {number}, this one reads up to "
                 f"{VERSION}); upgrade askonce"
             )
         case _:
             raise AskonceError(
-                f"{directory / MARKER} does not mark a cache; restore it, or choose another directory"
+                f"{directory / MARKER} does not mark a cache; {_how_to_repair(directory)}, "
+                "or choose another directory"
             )
 
 
-def _encode(rows: list[Completion]) -> bytes:
-    columns = {
-        field.name: pa.array([_storable(getattr(row, field.name)) for row in rows], field.type)
-        for field in SCHEMA
-    }
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, schema=SCHEMA), buffer, compression="zstd")
-    return buffer.getvalue().to_pybytes()
+def marker(number: int) -> bytes:
+    """The marker's bytes in a cache of this version."""
+    return (json.dumps({"format": FORMAT, "version": number}) + "\n").encode()
 
 
-def _storable(value):
-    if isinstance(value, str):
-        # JSON may hold half a surrogate pair, which is no character and has no UTF-8. A paid answer
-        # is not to be lost over it: it becomes U+FFFD.
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None)
-    return value
+def unwritable(directory: str | Path, error: OSError) -> AskonceError:
+    return AskonceError(f"cannot write to the cache {directory}: {error.strerror}")
 
 
-def _write_durably(path: Path, data: bytes) -> None:
-    """`path` holds `data` or does not exist, whenever the machine stops; on return it is on disk.
+def unreadable(directory: str | Path, error: OSError) -> AskonceError:
+    return AskonceError(f"cannot read {error.filename or directory}: {error.strerror}")
 
-    The bytes are synced before the rename, else the name could survive a power cut without them;
-    the directory after it, else the name could be lost.
+
+def _settled(path: Path) -> tuple[Path, journal.Records] | None:
+    """The journal's records; None where it is gone, its rows being in a segment.
+
+    On a network file system a record that is being written may for a moment look whole but be wrong.
     """
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+        for pause in (0.05, 0.2, 0.5):
+            records = journal.read(path)
+            if not records.damaged:
+                return path, records
+            time.sleep(pause)
+        return path, journal.read(path)
+    except OSError as error:
+        if durable.gone(error, path):
+            return None
+        raise unreadable(path, error) from error
 
 
-def _make_directory(directory: Path) -> None:
-    if directory.is_dir():
-        return
-    _make_directory(directory.parent)
-    directory.mkdir(exist_ok=True)
-    _sync_directory(directory.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+def _names(folder: Path, suffix: str) -> list[str]:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return sorted(entry.name for entry in folder.iterdir() if entry.suffix == suffix)
+    except FileNotFoundError:
+        return []
 
 
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _damaged(directory: Path, path: Path) -> AskonceError:
+    return AskonceError(
+        f"{path} is damaged: its bytes are not those that were written; restore it from a copy, or "
+        f"{_how_to_repair(directory)}, which saves what is sound and lists what to ask again"
+    )
 
 
 def _how_to_build(directory: str | Path) -> str:
     return f"build one with `cli build-cache --task … --cache {directory}`"
 
 
-def _unwritable(directory: str | Path, error: OSError) -> AskonceError:
-    return AskonceError(f"cannot write to the cache {directory}: {error.strerror}")
+def _how_to_repair(directory: str | Path) -> str:
+    return f"run `cli cache verify --repair --cache {directory}`"

@@ -25,8 +25,6 @@ EPISODES = 500
 SAMPLES = 10
 # Rounds of teacher-driven rollouts: each may meet texts that the last one's answers lead to.
 ROUNDS = 5
-# Answers that arrive within so many seconds of each other are written together.
-FLUSH_AFTER = 0.5
 
 
 @dataclass
@@ -132,8 +130,9 @@ def teach(
     outstanding = {job.label: job.n for job in jobs}
     show(0, len(jobs))
     try:
-        with interruption() as stop:
-            for rows in _stored(directory, _rows(task, teacher, missing, ask_all(teacher, jobs, stop=stop))):
+        with interruption() as stop, store.writer(directory) as writer:
+            for rows in _rows(task, teacher, missing, ask_all(teacher, jobs, stop=stop)):
+                writer.add(rows)
                 for row in rows:
                     asked.completions += 1
                     asked.prompt_tokens += row.prompt_tokens
@@ -172,22 +171,3 @@ def _rows(
             )
             for i, reply in enumerate(parts)
         ]
-
-
-def _stored(directory: Path, arriving: Iterator[list[Completion]]) -> Iterator[list[Completion]]:
-    """Yields rows once they are on disk; whatever ends the stream, what has arrived is stored and yielded first."""
-    waiting, since, failure = [], time.monotonic(), None
-    while True:
-        try:
-            rows = next(arriving, None)
-        except BaseException as error:
-            rows, failure = None, error
-        waiting += rows or []
-        if waiting and (rows is None or time.monotonic() - since > FLUSH_AFTER):
-            store.append(directory, waiting)
-            yield waiting
-            waiting, since = [], time.monotonic()
-        if rows is None:
-            break
-    if failure is not None:
-        raise failure

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 
 import duckdb
 import numpy as np
@@ -11,6 +12,9 @@ from pipeline.tasks.task import Task
 
 # Visits handed to DuckDB at a time.
 CHUNK = 1 << 18
+
+# What DuckDB may hold in memory; beyond it, it works on disk.
+MEMORY = "256MB"
 
 
 @dataclass(frozen=True)
@@ -38,18 +42,25 @@ class Visits:
 
 
 def distinct_texts(task: Task, situations: Iterable[np.ndarray]) -> Visits:
-    """Counts the texts of a stream of int64 situations; only the distinct ones are ever written out."""
-    with duckdb.connect() as connection:
+    """Counts the texts of a stream of int64 situations; only the distinct ones are ever written out.
+
+    Of any number of visits, no more than the distinct texts and a fixed amount is held in memory.
+    """
+    counts: dict[str, int] = {}
+    with (
+        TemporaryDirectory(prefix="askonce-") as spill,
+        duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spill}) as connection,
+    ):
         connection.execute("CREATE TABLE visits (situation BIGINT, visits BIGINT)")
         for chunk in _chunks(situations):
             connection.register("chunk", pa.table({"situation": chunk}))
             connection.execute("INSERT INTO visits SELECT situation, count(*) FROM chunk GROUP BY situation")
-        rows = connection.execute("SELECT situation, sum(visits)::BIGINT FROM visits GROUP BY situation").fetchall()
-    counts: dict[str, int] = {}
-    for situation, count in rows:
-        text = task.text(situation)
-        counts[text] = counts.get(text, 0) + count
-    return Visits(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))
+        found = connection.execute("SELECT situation, sum(visits)::BIGINT FROM visits GROUP BY situation")
+        while rows := found.fetchmany(CHUNK):
+            for situation, count in rows:
+                text = task.text(situation)
+                counts[text] = counts.get(text, 0) + count
+    return _most_visited_first(counts)
 
 
 def merge(*parts: Visits) -> Visits:
@@ -57,7 +68,13 @@ def merge(*parts: Visits) -> Visits:
     for part in parts:
         for text, count in part.counts.items():
             counts[text] = counts.get(text, 0) + count
-    return Visits(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))
+    return _most_visited_first(counts)
+
+
+def _most_visited_first(counts: dict[str, int]) -> Visits:
+    # Sorted by text, then stably by number, for a pair of both as the key would be held for every text.
+    texts = sorted(sorted(counts), key=counts.__getitem__, reverse=True)
+    return Visits({text: counts[text] for text in texts})
 
 
 def _chunks(situations: Iterable[np.ndarray]) -> Iterable[np.ndarray]:

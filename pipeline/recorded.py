@@ -20,6 +20,8 @@ from cache.store import Completion
 from pipeline import tasks
 
 ENDPOINT = "recorded"
+# When they were recorded is not known. The same time for all makes importing a file twice one import.
+UNKNOWN = datetime.fromtimestamp(0, UTC)
 
 
 def read(path: Path, model: str) -> list[Completion]:
@@ -32,14 +34,13 @@ def read(path: Path, model: str) -> list[Completion]:
     except (OSError, UnicodeDecodeError) as error:
         raise AskonceError(f"cannot read {path}: {error}") from None
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    now = datetime.now(UTC)
     rows: list[Completion] = []
     lines: dict[str, int] = {}
     # Not splitlines(), which also ends a line at characters that JSON allows within a string.
     for number, line in enumerate(content.split("\n"), start=1):
         if line.strip():
             try:
-                found = list(_completions(json.loads(line), model, digest, now))
+                found = list(_completions(json.loads(line), model, digest))
                 first = lines.setdefault(found[0].key, number)
                 if first != number:
                     raise ValueError(f"the situation of line {first} once more")
@@ -55,7 +56,7 @@ def read(path: Path, model: str) -> list[Completion]:
     return rows
 
 
-def _completions(record: dict, model: str, digest: str, now: datetime) -> Iterator[Completion]:
+def _completions(record: dict, model: str, digest: str) -> Iterator[Completion]:
     # A file only names tasks: package.module:NAME in it would import, that is run, what the file wants.
     if record["task"] not in tasks.names():
         raise ValueError(f"unknown task {record['task']!r}, the known ones are {', '.join(tasks.names())}")
@@ -84,7 +85,7 @@ def _completions(record: dict, model: str, digest: str, now: datetime) -> Iterat
             weight=float(probability),
             endpoint=ENDPOINT,
             request=canonical_json(body),
-            asked_at=now,
+            asked_at=UNKNOWN,
         )
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 
@@ -25,7 +26,7 @@ def test_an_empty_cache_has_the_same_columns_and_no_rows(tmp_path):
     assert query.answers(tmp_path / "empty", TASK, MODEL, PROMPT) == {}
     assert query.stored(tmp_path / "empty", TASK, [completion().key]) == {}
     assert query.show(tmp_path / "empty", TEXT) == []
-    assert query.stats(tmp_path / "empty") == query.CacheStats([], 0, 0)
+    assert query.stats(tmp_path / "empty") == query.CacheStats([], 0, 0, 0)
 
 
 def test_a_directory_name_is_never_a_pattern_nor_sql(tmp_path):
@@ -45,19 +46,64 @@ def test_answers_come_by_text_in_order_of_sample(tmp_path):
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_of_doubled_rows_the_earliest_is_read_whatever_the_order_of_writing(tmp_path, order):
+def test_answers_of_builders_that_asked_at_the_same_time_are_all_seen(tmp_path, order):
     for second in order:
-        store.append(tmp_path, [completion(content=f"answer {2 - second}", asked_at=later(second))])
-    assert [found.content for found in query.show(tmp_path, TEXT)] == ["answer 2"]
-    assert query.stored(tmp_path, TASK, [completion().key]) == {completion().key: 1}
-    assert query.stats(tmp_path).teachers[0].completions == 1
+        store.append(tmp_path, [completion(content=f"answer {second}", asked_at=later(second))])
+    found = [(row.sample, row.content) for row in query.show(tmp_path, TEXT)]
+    assert found == [(0, "answer 0"), (1, "answer 1"), (2, "answer 2")]
+    assert query.stored(tmp_path, TASK, [completion().key]) == {completion().key: 3}
+    assert query.stats(tmp_path).teachers[0].completions == 3
 
 
-def test_doubled_rows_of_the_same_moment_are_settled_by_their_content(tmp_path):
+def test_a_row_that_is_stored_again_is_seen_once(tmp_path):
+    nothing = {name: None for name in ("finish_reason", "prompt_tokens", "latency", "served_model")}
+    same, other = completion(**nothing), completion("other")
+    for rows in ([same], [same, other], [other, same, same]):
+        store.append(tmp_path, rows)
+    assert query.show(tmp_path, TEXT) == [same]
+    assert query.stats(tmp_path).teachers[0].completions == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"content": "go to door"}, {"sample": 1}, {"asked_at": later(1e-6)}, {"logprobs": "[]"},
+        {"latency": None},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_rows_that_differ_at_all_are_different_answers(tmp_path, change):
+    store.append(tmp_path, [completion(), completion(**change)])
+    assert [row.sample for row in query.show(tmp_path, TEXT)] == [0, 1]
+
+
+def test_answers_of_one_moment_are_numbered_alike_by_every_reader(tmp_path):
     for name, contents in (("one", "ab"), ("two", "ba")):
         for content in contents:
             store.append(tmp_path / name, [completion(content=content, latency=None)])
     assert query.show(tmp_path / "one", TEXT) == query.show(tmp_path / "two", TEXT)
+
+
+def test_copies_for_another_task_are_the_same_whoever_makes_them(tmp_path):
+    first, between, last = (
+        completion(task="LavaDoorKey", content=name, asked_at=later(second)) for second, name in enumerate("abc")
+    )
+    store.append(tmp_path, [first, last])
+    copies = [replace(row, task=TASK) for row in query.elsewhere(tmp_path, TASK, [first.key])]
+    store.append(tmp_path, [between])
+    again = [replace(row, task=TASK) for row in query.elsewhere(tmp_path, TASK, [first.key])]
+    store.append(tmp_path, copies)
+    store.append(tmp_path, again)
+    store.append(tmp_path, [replace(row, task="Third", prompt_tokens=0) for row in again])
+    assert query.stored(tmp_path, TASK, [first.key]) == {first.key: 3}
+    assert len(query.elsewhere(tmp_path, "Fourth", [first.key])) == 3
+
+
+def test_texts_come_one_by_one_as_answers_come_together(tmp_path):
+    store.append(tmp_path, [completion(text, sample=sample) for text in "cab" for sample in range(2)])
+    found = query.texts(tmp_path, TASK, MODEL, PROMPT)
+    assert next(found)[0] == "a"
+    assert dict(found) == {text: query.answers(tmp_path, TASK, MODEL, PROMPT)[text] for text in "bc"}
 
 
 def test_stored_counts_only_the_keys_that_were_asked_about(tmp_path):

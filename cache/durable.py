@@ -1,0 +1,62 @@
+"""Files and directories that are on disk when the call returns, and never there by half."""
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# What a writer that was killed leaves of a file that it had not finished; read by nobody.
+UNFINISHED = ".tmp"
+
+
+@contextmanager
+def unfinished(folder: Path) -> Iterator[Path]:
+    """A path in `folder` to write to; whatever is still there at the end is removed."""
+    temporary = folder / f"{uuid.uuid4().hex}{UNFINISHED}"
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(path: Path, data: bytes) -> None:
+    """`path` holds `data` or is as it was, whenever the machine stops; on return it is on disk."""
+    with unfinished(path.parent) as temporary:
+        temporary.write_bytes(data)
+        rename(temporary, path)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Gives a finished file its name.
+
+    The bytes are synced before the rename, else the name could survive a power cut without them;
+    the directory after it, else the name could be lost.
+    """
+    sync(source)
+    os.replace(source, target)
+    sync(target.parent)
+
+
+def make_directory(directory: Path) -> None:
+    """`directory` and all above it, each of them synced into its parent."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync(directory.parent)
+
+
+def sync(path: Path) -> None:
+    """A file's bytes, or a directory's names, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def gone(error: OSError, path: Path) -> bool:
+    """Whether it failed because another process, perhaps on another host, has removed the file."""
+    return error.errno in (errno.ENOENT, errno.ESTALE) and not os.path.lexists(path)

@@ -1,0 +1,99 @@
+"""The union of two caches by content, and where their answers disagree.
+
+Rows are added that are not there yet, as they are stored; numbers are given by readers. So to merge
+again adds nothing, and whichever of two caches is merged into the other, readers see the same.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import duckdb
+
+from cache import query, segment, store
+from cache.completion import IDENTITY
+from cache.errors import AskonceError
+
+# White space is not a difference between answers. Keys whose rows are the same in both cannot disagree.
+DISAGREEMENTS = r"""
+    WITH counted AS (
+        SELECT task, key, text, trim(regexp_replace(content, '\s+', ' ', 'g')) AS words, weight, place
+        FROM (SELECT *, 0 AS place FROM mine UNION ALL BY NAME SELECT *, 1 AS place FROM theirs)
+    ), shares AS (
+        SELECT task, key, any_value(text) AS text,
+               coalesce(sum(weight) FILTER (place = 0), 0) AS mine,
+               coalesce(sum(weight) FILTER (place = 1), 0) AS theirs,
+               count(*) FILTER (place = 0) AS mine_count, count(*) FILTER (place = 1) AS theirs_count
+        FROM counted GROUP BY task, key, words
+    ), totals AS (
+        SELECT task, key, sum(mine) AS mine, sum(theirs) AS theirs FROM shares
+        GROUP BY task, key HAVING sum(mine) > 0 AND sum(theirs) > 0
+    )
+    SELECT task, key, any_value(text), sum(mine_count)::BIGINT, sum(theirs_count)::BIGINT,
+           sum(abs(shares.mine / totals.mine - shares.theirs / totals.theirs)) / 2 AS variation
+    FROM shares JOIN totals USING (task, key) GROUP BY task, key
+    HAVING variation > 1e-9 ORDER BY variation DESC, task, key
+"""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A key for which two caches hold answers in different shares.
+
+    mine, theirs      how many answers each holds
+    total_variation   ½ Σ |share in one − share in the other| over the answers, word for word but for
+                      white space: 0 where the shares are equal, 1 where no answer is in both
+    """
+
+    task: str
+    key: str
+    text: str
+    mine: int
+    theirs: int
+    total_variation: float
+
+
+@dataclass(frozen=True)
+class Merged:
+    """`added` rows were new, `held` were there before; `disagreements` from the largest to the smallest."""
+
+    added: int
+    held: int
+    disagreements: list[Disagreement]
+
+
+def merge(into: str | Path, other: str | Path) -> Merged:
+    """Adds the answers of `other`, which stays as it is, to `into`, which is created where it is absent.
+
+    AskonceError where `other` is no cache, either is damaged, or `into` cannot be written. Killed at any
+    moment, it leaves a sound cache to merge into again.
+    """
+    into, other = Path(into), Path(other)
+    store.require(other)
+    store.create(into)
+    if into.samefile(other):
+        raise AskonceError(f"{into} and {other} are the same cache; name two", 2)
+    return query.read(partial(_merge, into / "segments"), mine=into, theirs=other)
+
+
+def add_missing(folder: Path, connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+    """Writes the rows of the view `theirs_rows` that `mine_rows` lacks: rows added, rows held before."""
+    equal = " AND ".join(f"mine.{name} IS NOT DISTINCT FROM theirs.{name}" for name in IDENTITY)
+    connection.execute(
+        "CREATE TEMP TABLE missing AS "
+        f"SELECT theirs.* FROM theirs_rows theirs ANTI JOIN mine_rows mine ON {equal}"
+    )
+    [(added, held)] = connection.execute(
+        "SELECT count(*), (SELECT count(*) FROM theirs_rows) - count(*) FROM missing"
+    ).fetchall()
+    rows = connection.sql(f"FROM missing ORDER BY {query.IN_ORDER}")
+    try:
+        segment.write(folder, rows.to_arrow_reader(segment.GROUP_ROWS))
+    except OSError as error:
+        raise store.unwritable(folder.parent, error) from error
+    return added, held
+
+
+def _merge(folder: Path, connection: duckdb.DuckDBPyConnection) -> Merged:
+    disagreements = [Disagreement(*row) for row in connection.execute(DISAGREEMENTS).fetchall()]
+    return Merged(*add_missing(folder, connection), disagreements)

@@ -1,0 +1,151 @@
+"""Every byte of a cache against its checksum, and every file against what belongs there.
+
+What no checksum can tell: that a whole file is gone, or that a journal was cut exactly between two
+records, which looks like a writer that was killed there. `build-cache` asks again for whatever is missing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cache import durable, footer, journal, segment, store
+from cache.completion import SCHEMA
+
+QUARANTINE = "quarantine"
+# Derived from the cache and checked by who reads it.
+INDEX = "index"
+FOLDERS = ("segments", "journals", "footers", QUARANTINE, INDEX)
+
+# Versions that are yet to come: their caches are not damaged, and not ours to repair.
+NEWER = 1000
+
+REQUIRED = {field.name for field in SCHEMA if not field.nullable}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a file that is not as it should be; `path` is relative to the cache.
+
+    damaged     its bytes are not those that were written: `cache.repair` saves what is sound
+    torn        a journal ends in a record that was not finished and never counted: harmless
+    unfinished  a writer is writing it, or left it when it was killed: harmless, read by nobody
+    foreign     it does not belong there: left alone, read by nobody
+    """
+
+    path: str
+    kind: Literal["damaged", "torn", "unfinished", "foreign"]
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was checked, rows as they are stored in sound files, and what was found, by path."""
+
+    segments: int
+    journals: int
+    rows: int
+    bytes: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def damaged(self) -> tuple[Finding, ...]:
+        """The findings that cost answers; none in a sound cache."""
+        return tuple(finding for finding in self.findings if finding.kind == "damaged")
+
+
+def verify(directory: str | Path) -> Verified:
+    """Reads every file, whatever was read before. AskonceError where the directory is no cache at all.
+
+    Writers and `compact` may go on meanwhile: a file that goes while it is read is passed over.
+    """
+    directory = Path(directory)
+    findings, rows, size = [], 0, 0
+    try:
+        findings += check_marker(directory)
+        segments = store.listing(directory / "segments", segment.SUFFIX)
+        journals = store.journals(directory)
+        checks = dict.fromkeys(segments, check_segment) | dict.fromkeys(journals, check_journal)
+        checks |= dict.fromkeys(store.listing(directory / "footers", footer.SUFFIX), check_footer)
+        for path, check in checks.items():
+            try:
+                count, found = check(path)
+                size += path.stat().st_size
+            except OSError as error:
+                if durable.gone(error, path):
+                    continue
+                raise
+            rows += count
+            findings += [Finding(str(path.relative_to(directory)), *each) for each in found]
+        findings += _others(directory)
+    except OSError as error:
+        raise store.unreadable(directory, error) from error
+    findings.sort(key=lambda each: each.path)
+    return Verified(len(segments), len(journals), rows, size, tuple(findings))
+
+
+def check_marker(directory: Path) -> list[Finding]:
+    """A finding where the marker is not to the byte what it was; AskonceError where there is no cache."""
+    if not (directory / "segments").is_dir():
+        store.require(directory)
+        return []
+    path = directory / store.MARKER
+    found = path.read_bytes() if path.exists() else None
+    # The first version knew no journals, so next to them its marker is wrong.
+    numbers = (2,) if (directory / "journals").is_dir() else (1, 2)
+    if found in map(store.marker, numbers):
+        return []
+    if found in map(store.marker, range(store.VERSION + 1, NEWER)):
+        store.require(directory)
+    return [Finding(store.MARKER, "damaged", "is missing" if found is None else "is not what was written")]
+
+
+def check_segment(path: Path) -> tuple[int, list[tuple[str, str]]]:
+    """Rows, and (kind, detail) of what is wrong."""
+    if segment.digest(path) != path.stem:
+        return 0, [("damaged", "its bytes do not agree with its name")]
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowException as error:
+        return 0, [("damaged", f"is no Parquet file: {error}")]
+    missing = REQUIRED - set(file.schema_arrow.names)
+    if missing:
+        return 0, [("damaged", f"lacks the columns {', '.join(sorted(missing))}")]
+    return file.metadata.num_rows, []
+
+
+def check_journal(path: Path) -> tuple[int, list[tuple[str, str]]]:
+    """Rows in sound records, and (kind, detail) of what is wrong."""
+    records = journal.read(path)
+    found = [("damaged", f"{len(piece):,} bytes are no record") for piece in records.damaged]
+    if records.torn:
+        found.append(("torn", f"the last {records.torn:,} bytes are a record that was not finished"))
+    return sum(batch.num_rows for batch in records.batches), found
+
+
+def check_footer(path: Path) -> tuple[int, list[tuple[str, str]]]:
+    """No rows, and (kind, detail) of what is wrong."""
+    if footer.read(path) is None and path.exists():
+        return 0, [("damaged", "its bytes do not agree with its checksum")]
+    return 0, []
+
+
+def _others(directory: Path) -> Iterator[Finding]:
+    """What is neither marker, segment nor journal."""
+    known = {directory / store.MARKER, *(directory / name for name in FOLDERS)}
+    places = {
+        directory: "",
+        directory / "segments": segment.SUFFIX,
+        directory / "journals": journal.SUFFIX,
+        directory / "footers": footer.SUFFIX,
+    }
+    for folder, suffix in places.items():
+        for path in folder.iterdir() if folder.is_dir() else ():
+            name = str(path.relative_to(directory))
+            if path.suffix == durable.UNFINISHED:
+                yield Finding(name, "unfinished", "is being written, or was when its writer was killed")
+            elif path not in known and not (suffix and path.suffix == suffix):
+                yield Finding(name, "foreign", "does not belong to a cache")
