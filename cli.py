@@ -251,20 +251,88 @@ def show(
 
 
 @cache_app.command("import")
-def import_decisions(
-    file: Annotated[Path, typer.Argument(help="Decisions recorded elsewhere, one JSON object a line.")],
+def import_answers(
+    source: Annotated[Path, typer.Argument(help="Decisions recorded elsewhere (.jsonl), or an exported dataset.")],
     cache: CacheDir, model: Annotated[str, typer.Option(help="What to call who decided.")] = "recorded",
     json: Json = False,
 ) -> None:
-    """Bring decisions recorded elsewhere into a cache."""
+    """Bring in decisions recorded elsewhere, or a dataset that `cli cache export` wrote."""
     from pipeline import recorded
 
-    rows = recorded.read(file, model)
+    if source.is_dir():
+        from cache.dataset import import_dataset
+
+        found = asdict(import_dataset(source, cache))
+        return _emit(found, json, f"{source} → {cache}", {"completions added": found["added"], "held before": found["held"]})
+    rows = recorded.read(source, model)
     store.append(cache, rows)
     figures = {"texts": len({(row.task, row.text) for row in rows}), "completions": len(rows),
                "tasks": list(dict.fromkeys(row.task for row in rows))}
-    _emit(figures, json, f"{file} → {cache}", {
+    _emit(figures, json, f"{source} → {cache}", {
         "tasks": ", ".join(figures["tasks"]), "texts": figures["texts"], "decisions": figures["completions"],
+    })
+
+
+@cache_app.command("export")
+def export_dataset(
+    cache: CacheDir, to: Annotated[Path, typer.Option(help="A new directory for the dataset.")],
+    license: Annotated[str, typer.Option(help="The licence's id, for the card.")] = "unknown", json: Json = False,
+) -> None:
+    """Write the cache as a Hugging Face dataset, with its card."""
+    from cache.dataset import export
+
+    written = asdict(export(cache, to, license))
+    _emit(written, json, f"{cache} → {to}", {name: f"{figure:,}" for name, figure in written.items()})
+
+
+@cache_app.command()
+def verify(
+    cache: CacheDir,
+    repair: Annotated[bool, typer.Option("--repair", help="Quarantine what is damaged, keep what is sound.")] = False,
+    json: Json = False,
+) -> None:
+    """Read every byte of the cache and name every file that is not as it was written."""
+    from cache import repair as repairing
+    from cache import verify as verifying
+
+    repaired = repairing.repair(cache) if repair else None
+    found = repaired.found if repaired else verifying.verify(cache)
+    _emit(asdict(repaired or found), json, str(cache), {
+        "segments": f"{found.segments:,}", "journals": f"{found.journals:,}", "rows": f"{found.rows:,}",
+        "bytes": f"{found.bytes:,}", "damaged files": f"{len(found.damaged):,}",
+    } | ({"rows saved": f"{repaired.saved:,}", "keys to ask again": f"{len(repaired.ask_again):,}"} if repaired else {}))
+    for finding in found.findings:
+        err.print(f"{finding.kind}: {finding.path}: {finding.detail}", soft_wrap=True)
+    for lost in repaired.ask_again if repaired else ():
+        err.print(f"to ask again: {lost.key} ({lost.answers} answers): {lost.text or 'text unknown'}", soft_wrap=True)
+    if found.damaged and not repair:
+        raise typer.Exit(1)
+
+
+@cache_app.command()
+def merge(
+    into: Annotated[Path, typer.Argument(help="The cache that receives.")],
+    other: Annotated[Path, typer.Argument(help="The cache whose answers it gets.")], json: Json = False,
+) -> None:
+    """Add another cache's answers; say where the two disagree."""
+    from cache.merge import merge as merge_caches
+
+    merged = merge_caches(into, other)
+    _emit(asdict(merged), json, f"{other} → {into}", {
+        "added": f"{merged.added:,}", "held before": f"{merged.held:,}", "disagreements": f"{len(merged.disagreements):,}",
+    })
+    for differing in merged.disagreements[:10]:
+        err.print(f"total variation {differing.total_variation:.2f}: {differing.task}: {differing.text}", soft_wrap=True)
+
+
+@cache_app.command()
+def compact(cache: CacheDir, json: Json = False) -> None:
+    """Join small segments and seal what killed writers left; others may go on using the cache."""
+    from cache.compact import compact as compact_cache
+
+    found = asdict(compact_cache(cache))
+    _emit(found, json, str(cache), {
+        "journals sealed": found["sealed"], "segments before": found["before"], "segments after": found["after"],
     })
 
 

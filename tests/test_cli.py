@@ -428,3 +428,27 @@ def test_an_unreachable_server_is_named(processes):
     ended = finish(processes["unreachable"][1])
     assert ended.code == 1 and is_one_line(ended)
     assert "http://127.0.0.1:" in ended.err and "--base-url" in ended.err
+
+
+def test_a_cache_is_exported_imported_merged_compacted_and_verified(run, recorded, tmp_path):
+    exported = run("cache", "export", "--cache", recorded, "--to", tmp_path / "dataset", "--json").figures
+    assert run("cache", "import", tmp_path / "dataset", "--cache", tmp_path / "a", "--json").figures == {
+        "added": exported["completions"], "held": 0,
+    }
+    merged = run("cache", "merge", tmp_path / "a", recorded, "--json").figures
+    assert (merged["added"], merged["held"], merged["disagreements"]) == (0, exported["completions"], [])
+    assert run("cache", "compact", "--cache", tmp_path / "a", "--json").figures["after"] == 1
+    sound = run("cache", "verify", "--cache", tmp_path / "a", "--json")
+    assert sound.code == 0 and sound.figures["rows"] == exported["completions"]
+
+
+def test_a_flipped_byte_is_named_and_repaired(run, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "cache")
+    segment = next((tmp_path / "cache" / "segments").glob("*.parquet"))
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.write_bytes(data)
+    found = run("cache", "verify", "--cache", tmp_path / "cache", "--json")
+    assert found.code == 1 and segment.name in found.err
+    assert run("cache", "verify", "--cache", tmp_path / "cache", "--repair", "--json").figures["quarantined"]
+    assert run("cache", "verify", "--cache", tmp_path / "cache", "--json").code == 0
