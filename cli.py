@@ -305,6 +305,8 @@ def verify(
         err.print(f"{finding.kind}: {finding.path}: {finding.detail}", soft_wrap=True)
     for lost in repaired.ask_again if repaired else ():
         err.print(f"to ask again: {lost.key} ({lost.answers} answers): {lost.text or 'text unknown'}", soft_wrap=True)
+    if repaired and (repaired.ask_again or repaired.unknown):
+        raise typer.Exit(3)
     if found.damaged and not repair:
         raise typer.Exit(1)
 

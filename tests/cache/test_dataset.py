@@ -21,7 +21,7 @@ def cache(tmp_path):
     first, odd = completion().asked_at, 'a "quoted: text", | piped\n---\nand \u4e16\u754c'
     for number in range(3):
         store.append(directory, [
-            completion(f"text {row}", sample=row, asked_at=first + timedelta(hours=number), content=f"{number}")
+            completion(f"{row}", sample=row, asked_at=first + timedelta(hours=number), content=f"{number}")
             for row in range(4)
         ])
     store.append(directory, [

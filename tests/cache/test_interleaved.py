@@ -130,5 +130,5 @@ class Caches(RuleBasedStateMachine):
 def test_interleaved(monkeypatch):
     monkeypatch.setattr(compaction, "GRACE", 0)
     run_state_machine_as_test(Caches, settings=settings(
-        max_examples=8, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck),
+        max_examples=6, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck),
     ))

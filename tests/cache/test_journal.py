@@ -204,7 +204,7 @@ def test_a_torn_tail_of_any_length_costs_only_itself(tmp_path):
     data, ends = path.read_bytes(), []
     for count in (1, 2):
         ends.append(left_behind(tmp_path / f"{count}", *"ab"[:count]).stat().st_size)
-    for size in [*range(0, len(data), 97), *(end + more for end in ends for more in (-1, 0, 1, 27, 28, 29))]:
+    for size in [*range(0, len(data), 229), *(end + more for end in ends for more in (-1, 0, 1, 27, 28, 29))]:
         path.write_bytes(data[:size])
         whole = "abc"[: sum(size >= end for end in ends)]
         assert answers(tmp_path / "cache") == dict.fromkeys(whole, 1)
@@ -282,7 +282,7 @@ def test_readers_writers_compaction_and_merge_at_once(tmp_path):
         others.append(start(processes.merge_again_and_again, cache, other))
         assert all(receive.poll(20) for receive in others)
         counted = {"there before", "merged"}
-        for _ in range(10):
+        for _ in range(6):
             for name, receive in writers.items():
                 while receive.poll():
                     counted.add(f"{name} {receive.recv()}")

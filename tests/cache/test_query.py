@@ -86,7 +86,8 @@ def test_answers_of_one_moment_are_numbered_alike_by_every_reader(tmp_path):
 
 def test_copies_for_another_task_are_the_same_whoever_makes_them(tmp_path):
     first, between, last = (
-        completion(task="LavaDoorKey", content=name, asked_at=later(second)) for second, name in enumerate("abc")
+        completion(task="LavaDoorKey", content=name, asked_at=later(second))
+        for second, name in enumerate("abc")
     )
     store.append(tmp_path, [first, last])
     copies = [replace(row, task=TASK) for row in query.elsewhere(tmp_path, TASK, [first.key])]

@@ -62,7 +62,7 @@ def test_what_is_appended_is_read_back(tmp_path):
 optional = st.none() | st.integers(0, 2**40)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     text=st.text(),
     contents=st.lists(st.text(), min_size=1, max_size=4),

@@ -62,7 +62,7 @@ def test_a_sound_cache(cache):
 def test_every_flipped_byte_is_found_and_named(cache):
     for path in files(cache):
         data = path.read_bytes()
-        for place in range(0, len(data), 1 if len(data) < 200 else 211):
+        for place in range(0, len(data), 1 if len(data) < 200 else 401):
             for mask in (1, 0xFF):
                 damage(path, place, mask)
                 try:
@@ -165,7 +165,7 @@ def test_of_a_damaged_segment_all_but_the_damaged_row_group_is_saved(cache):
 def test_wherever_a_segment_is_hit_what_is_read_afterwards_was_there_before(cache, tmp_path):
     rows, path = rows_of(cache), big(cache)
     data = path.read_bytes()
-    for place in range(0, len(data), len(data) // 12):
+    for place in range(0, len(data), len(data) // 8):
         for harm in (lambda path: damage(path, place, 0x5A), lambda path: path.write_bytes(data[:place])):
             shutil.copytree(cache, tmp_path / "copy")
             harm(tmp_path / "copy" / "segments" / path.name)
