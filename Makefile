@@ -11,8 +11,9 @@ demo: setup
 test: setup
 	$(VENV)/bin/python -m pytest -n 2
 
-# One JSON object per line: name, value, unit, peers, ratio.
+# One JSON object per line: name, value, unit, peers, ratio. lmdb and diskcache are peers only.
 bench: setup
+	@$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt lmdb diskcache
 	@for benchmark in tests/benchmarks/bench_*.py; do $(VENV)/bin/python $$benchmark || exit 1; done
 
 setup: $(READY)
