@@ -4,14 +4,15 @@
     DIR/checkpoint-NNNNNN.safetensors network.* (deployed alone), adam.* (only to go on training)
 """
 
+from collections.abc import Callable
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 import torch
 
+from cache import durable
 from cache.errors import AskonceError
 from student.network import ActorCritic
 
@@ -73,15 +74,7 @@ def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _replace(path: Path, write) -> None:
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    write(temporary)
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    # Else a power cut could lose the new name.
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    with durable.unfinished(path.parent) as temporary:
+        write(temporary)
+        durable.rename(temporary, path)
