@@ -180,6 +180,7 @@ def demo(
     if (run / "run.json").exists():
         shutil.rmtree(run)
     _title("1. Ask once: the simulated LLM, about every situation that an agent meets in ColoredDoorKey")
+    err.print("(the very first run also compiles the engine, for about half a minute)")
     with _asking() as show:
         report = build.build_cache(world, cache, Teacher(), show=show)
     _show(None, _report_rows(report), json)
