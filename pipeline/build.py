@@ -128,7 +128,8 @@ def teach(
     ]
     asked.asked = len(jobs)
     outstanding = {job.label: job.n for job in jobs}
-    show(0, len(jobs))
+    done = 0
+    show(done, len(jobs))
     try:
         with interruption() as stop, store.writer(directory) as writer:
             for rows in _rows(task, teacher, missing, ask_all(teacher, jobs, stop=stop)):
@@ -138,7 +139,8 @@ def teach(
                     asked.prompt_tokens += row.prompt_tokens
                     asked.completion_tokens += row.completion_tokens
                     outstanding[row.key] -= 1
-                show(sum(left == 0 for left in outstanding.values()), len(jobs))
+                    done += outstanding[row.key] == 0
+                show(done, len(jobs))
     except AskonceError as error:
         if not (asked.completions or asked.hits or unfinished):
             raise

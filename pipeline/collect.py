@@ -66,17 +66,17 @@ class _Follow:
         self.known: dict[str, dict[Decision, float]] = {}
         self.situations: set[int] = set()
         self.plans = None
-        self.choice = self.text = None
+        self.choice = self.before = None
 
     def __call__(self, batch) -> np.ndarray:
         self._learn(batch.situations)
         advice = batch.advise(self.plans)
         drawn = draw(advice.probabilities, self.rng)
         if self.choice is None or len(self.choice) != batch.size:
-            self.choice, self.text = drawn, batch.situations.copy()
-        stay = (self.text == batch.situations) & (self.rng.random(batch.size) < self.patience)
+            self.choice, self.before = drawn, batch.situations.copy()
+        stay = (self.before == batch.situations) & (self.rng.random(batch.size) < self.patience)
         self.choice = np.where(stay, self.choice, drawn)
-        self.text = batch.situations.copy()
+        self.before = batch.situations.copy()
         return advice.actions[np.arange(batch.size), self.choice]
 
     def _learn(self, situations: np.ndarray) -> None:
