@@ -45,17 +45,34 @@ def teacher(task: Task, distributions: Distributions, episodes: int, seed: int) 
     yield from _episodes(task, episodes, seed, _Follow(task, source, np.random.default_rng([seed, 2]), patience=0.0))
 
 
-def _episodes(task: Task, episodes: int, seed: int, act) -> Iterator[np.ndarray]:
+def play(batch: Batch, seeds: np.ndarray, act: Callable[[np.ndarray], np.ndarray]):
+    """Plays one episode per environment, acting by running (N,) → actions (N,).
+
+    Yields (running before the step, rewards, terminated, truncated), each (N,), for every step.
+    """
+    batch.reset(np.arange(batch.size), seeds)
+    running = np.ones(batch.size, dtype=bool)
+    while running.any():
+        rewards, terminated, truncated = batch.step(act(running))
+        yield running, rewards, terminated, truncated
+        running = running & ~(terminated | truncated)
+
+
+def _episodes(
+    task: Task, episodes: int, seed: int, act: Callable[[Batch], np.ndarray]
+) -> Iterator[np.ndarray]:
     seeds = task.seeds(episodes, seed)
     for start in range(0, episodes, BATCH):
         chunk = seeds[start:start + BATCH]
         batch = task.batch(len(chunk))
-        batch.reset(np.arange(len(chunk)), chunk)
-        running = np.ones(len(chunk), dtype=bool)
-        while running.any():
-            yield batch.situations[running].copy()
-            _, terminated, truncated = batch.step(act(batch))
-            running &= ~(terminated | truncated)
+        met: list[np.ndarray] = []
+
+        def note_and_act(running: np.ndarray) -> np.ndarray:
+            met.append(batch.situations[running].copy())
+            return act(batch)
+
+        for _ in play(batch, chunk, note_and_act):
+            yield met.pop()
 
 
 class _Follow:

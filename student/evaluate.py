@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.collect import draw
+from pipeline.collect import draw, play
 from pipeline.tasks.task import Batch, Distributions, Task
 from student import checkpoint
 from student.network import ActorCritic, as_policy
-from student.rollout import play
 
 # (batch, running, rng) → (N,) actions.
 Act = Callable[[Batch, np.ndarray, np.random.Generator], np.ndarray]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numba import njit
 import numpy as np
 
-from pipeline.collect import draw
+from pipeline.collect import draw, play
 from pipeline.tasks.task import Batch
 from student.network import Policy
 
@@ -33,19 +33,6 @@ class Rollout:
     returns: np.ndarray
     lengths: np.ndarray
     successes: np.ndarray
-
-
-def play(batch: Batch, seeds: np.ndarray, act: Callable[[np.ndarray], np.ndarray]):
-    """Plays one episode per environment, acting by running (N,) → actions (N,).
-
-    Yields (running before the step, rewards, terminated, truncated), each (N,), for every step.
-    """
-    batch.reset(np.arange(batch.size), seeds)
-    running = np.ones(batch.size, dtype=bool)
-    while running.any():
-        rewards, terminated, truncated = batch.step(act(running))
-        yield running, rewards, terminated, truncated
-        running = running & ~(terminated | truncated)
 
 
 def collect(
