@@ -5,7 +5,7 @@ Figures go to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 wrong 
 """
 
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 import json
 import math
@@ -38,7 +38,22 @@ TaskName = Annotated[str, typer.Option("--task", help="A task's name, or package
 CacheDir = Annotated[Path, typer.Option("--cache", help="The cache's directory.")]
 Model = Annotated[str | None, typer.Option(help="The LLM's name, NAME or NAME@PROMPT where a cache holds several.")]
 BaseUrl = Annotated[str | None, typer.Option(help="An OpenAI-compatible server; default OPENAI_BASE_URL.")]
-Samples = Annotated[int, typer.Option(min=1, help="Completions a text.")]
+Samples = Annotated[str, typer.Option(help="Completions a text, or auto: until its distribution is known.")]
+MaxTv = Annotated[float, typer.Option(help="With --samples auto: known to this total-variation distance …")]
+Confidence = Annotated[float, typer.Option(help="… with this confidence.")]
+ModelId = Annotated[str | None, typer.Option(help="A name of yours for a model served under several addresses.")]
+Extra = Annotated[str | None, typer.Option(help="Further fields of the request, as JSON: '{\"top_p\": 0.9}'.")]
+Estimator = Annotated[Literal["sampling", "logprobs", "hard"], typer.Option(
+    help="How distributions are made: counted, from letters' log-probabilities, or one answer at temperature 0.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="The most requests at once; fewer until the server shows that it takes more.")]
+Rpm = Annotated[float | None, typer.Option(help="The most requests a minute.")]
+Tpm = Annotated[float | None, typer.Option(help="The most tokens a minute.")]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one request.")]
+MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop before more USD would be spent.")]
+MaxRequests = Annotated[int | None, typer.Option(min=0, help="Stop before more requests would be sent.")]
+Prices = Annotated[Path | None, typer.Option(help="A JSON file: {MODEL: {input: USD, output: USD}}, a million tokens.")]
+Retry = Annotated[list[str], typer.Option(
+    help="Ask again for completions that were truncated, refused or filtered; those stay, but do not count.")]
 Temperature = Annotated[float, typer.Option(min=0, help="The LLM's sampling temperature.")]
 MaxTokens = Annotated[int, typer.Option(min=1, help="The longest completion; reasoning models need thousands.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same result.")]
@@ -72,19 +87,34 @@ def _fail(message: str, exit_code: int, missing: Sequence[str] = ()) -> NoReturn
 
 @app.command("build-cache")
 def build_cache(
-    task: TaskName, cache: CacheDir, episodes: Episodes = 500, samples: Samples = 10,
+    task: TaskName, cache: CacheDir, episodes: Episodes = 500, samples: Samples = "10",
+    max_tv: MaxTv = 0.1, confidence: Confidence = 0.95, estimator: Estimator = "sampling",
     model: Annotated[str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")] = "simulated",
-    base_url: BaseUrl = None, temperature: Temperature = 1.0, max_tokens: MaxTokens = 512, seed: Seed = 0,
+    base_url: BaseUrl = None, model_id: ModelId = None, temperature: Temperature = 1.0,
+    max_tokens: MaxTokens = 512, extra: Extra = None, retry: Retry = (), concurrency: Concurrency = 256,
+    rpm: Rpm = None, tpm: Tpm = None, timeout: Timeout = 120.0, max_cost: MaxCost = None,
+    max_requests: MaxRequests = None, prices: Prices = None, seed: Seed = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; ask nothing.")] = False,
     json: Json = False,
 ) -> None:
     """Find the texts that an agent meets and ask the LLM about each that the cache does not hold."""
     from pipeline import build, tasks
-    from pipeline.teacher import Teacher
+    from pipeline.questions import Wanted
 
-    teacher = Teacher(model, base_url, temperature, max_tokens)
+    world = tasks.find(task)
+    teacher = _teacher(estimator, model, base_url, model_id, temperature, max_tokens, extra)
+    wanted = Wanted(1 if estimator == "hard" else _samples(samples, max_tv, confidence), tuple(retry))
+    terms = _terms(model, concurrency, rpm, tpm, timeout, max_cost, max_requests, prices)
+    if dry_run:
+        plan = build.plan(world, cache, teacher, episodes, wanted, seed, terms.price)
+        return _emit(asdict(plan), json, f"{task}: {cache}, nothing asked", _plan_rows(plan))
     with _going_on("run the same command again to go on"), _asking() as show:
-        report = build.build_cache(tasks.find(task), cache, teacher, episodes, samples, seed, show)
+        report = build.build_cache(world, cache, teacher, episodes, wanted, seed, terms, show)
     _emit(asdict(report), json, f"{task}: {cache}", _report_rows(report))
+    for text, reason in report.unanswered.items():
+        err.print(f"  missing: {text} ({reason})", soft_wrap=True)
+    if report.unanswered:
+        raise typer.Exit(3)
 
 
 @app.command()
@@ -94,7 +124,7 @@ def train(
     run: Annotated[Path | None, typer.Option(help="Where checkpoints and curves go; default runs/TASK-SEED.")] = None,
     iterations: Annotated[int, typer.Option(min=1, help="Training iterations of 10 episodes each.")] = 3000,
     seed: Seed = 0, model: Model = None, base_url: BaseUrl = None, temperature: Temperature = 1.0,
-    max_tokens: MaxTokens = 512, samples: Samples = 10,
+    max_tokens: MaxTokens = 512, samples: Samples = "10",
     on_miss: Annotated[Literal["ask", "skip", "error"] | None, typer.Option(
         help="What to do about a text that the cache lacks; default ask, with --cache-only skip.")] = None,
     teacher_form: TeacherForm = "soft",
@@ -109,11 +139,12 @@ def train(
     if cache_only and on_miss == "ask":
         raise AskonceError("--cache-only never asks: leave out --on-miss ask, or --cache-only", 2)
     if cache_only or on_miss in ("skip", "error"):
-        teacher, name = _offline_teacher(world, cache, model, teacher_form, refuse=on_miss == "error")
+        opened = nullcontext(_offline_teacher(world, cache, model, teacher_form, refuse=on_miss == "error"))
     else:
         how = {"base_url": base_url, "temperature": temperature, "max_tokens": max_tokens}
-        teacher, name = _asking_teacher(world, cache, model, how, samples, teacher_form)
-    figures = _train(world, teacher, {"teacher": name, "teacher_form": teacher_form}, run, iterations, seed, resume)
+        opened = _asking_teacher(world, cache, model, how, samples, teacher_form)
+    with opened as (teacher, name):
+        figures = _train(world, teacher, {"teacher": name, "teacher_form": teacher_form}, run, iterations, seed, resume)
     _emit(figures, json, f"{task}: {run}", _training_rows(figures))
     for text, count in teacher.missing.most_common():
         err.print(f"not in the cache, met {count} times: {text}", soft_wrap=True)
@@ -359,9 +390,11 @@ def _offline_teacher(world, cache: Path, model: str | None, teacher_form: str, r
     return distill.Teacher(world, distributions, distill.refuse if refuse else distill.go_without), name
 
 
-def _asking_teacher(world, cache: Path, model: str | None, how: dict, samples: int, teacher_form: str):
+@contextmanager
+def _asking_teacher(world, cache: Path, model: str | None, how: dict, samples: str, teacher_form: str):
     """A teacher that is asked about a missing text, once, in the way (`how`) that build-cache asks."""
     from pipeline import build
+    from pipeline.questions import Wanted
     from pipeline.teacher import Teacher, prompt_digest
     from student import distill
 
@@ -376,8 +409,9 @@ def _asking_teacher(world, cache: Path, model: str | None, how: dict, samples: i
         )
     form = distill.harden if teacher_form == "hard" else dict
     known, _ = build.answered(world, cache, llm)
-    ask = lambda text: form({text: build.answer_of(world, cache, llm, samples, text)})[text]
-    return distill.Teacher(world, form(known), ask), name
+    with build.builder(world, cache, llm, Wanted(_samples(samples, 0.1, 0.95))) as builder:
+        ask = lambda text: form({text: build.answer_of(builder, text)})[text]
+        yield distill.Teacher(world, form(known), ask), name
 
 
 def _train(world, teacher, about: dict, run: Path, iterations: int, seed: int, resume: bool) -> dict[str, Any]:
@@ -395,6 +429,45 @@ def _train(world, teacher, about: dict, run: Path, iterations: int, seed: int, r
     }
 
 
+# ---- Who is asked, and how --------------------------------------------------------------------------------------
+
+def _teacher(estimator: str, model: str, base_url: str | None, model_id: str | None, temperature: float,
+             max_tokens: int, extra: str | None):
+    from pipeline.teacher import LOGPROBS, SAMPLING, Teacher
+
+    try:
+        fields = json.loads(extra) if extra else {}
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise AskonceError("""--extra is a JSON object, such as '{"top_p": 0.9}'""", 2)
+    return Teacher(
+        model, base_url, 0.0 if estimator == "hard" else temperature, max_tokens, model_id=model_id, extra=fields,
+        estimator=LOGPROBS if estimator == "logprobs" else SAMPLING,
+    )
+
+
+def _samples(samples: str, max_tv: float, confidence: float):
+    from pipeline.adaptive import Precision
+
+    if samples == "auto":
+        return Precision(max_tv, confidence)
+    if not samples.isdecimal() or int(samples) < 1:
+        raise AskonceError("--samples is a number above 0, or auto", 2)
+    return int(samples)
+
+
+def _terms(model: str, concurrency: int, rpm: float | None, tpm: float | None, timeout: float,
+           max_cost: float | None, max_requests: int | None, prices: Path | None):
+    from pipeline.budget import Budget
+    from pipeline.prices import price_of, read_prices
+    from pipeline.retry import Patience
+    from pipeline.terms import Terms
+
+    price = price_of(model, read_prices(prices) if prices else {})
+    return Terms(concurrency, rpm, tpm, Budget(max_cost, max_requests), price, Patience(timeout=timeout))
+
+
 # ---- What people see -------------------------------------------------------------------------------------------
 
 def _report_rows(report) -> dict[str, str]:
@@ -402,9 +475,29 @@ def _report_rows(report) -> dict[str, str]:
         "states seen": f"{report.states:,}", "distinct texts": f"{report.texts:,}",
         "answered before": f"{report.hits:,}", "asked now": f"{report.asked:,}",
         "completions": f"{report.completions:,}", "unparsable": f"{report.unparsable:,}",
+        "requests": f"{report.requests:,}{_errors(report.errors)}",
         "tokens in / out": f"{report.prompt_tokens:,} / {report.completion_tokens:,}",
+        "cost": _usd(report.cost),
+    } | ({} if report.saved is None else {"completions saved": f"{report.saved:,}"}) | {
         "coverage": f"{report.coverage:.2%}", "seconds": f"{report.seconds:.1f}",
     }
+
+
+def _plan_rows(plan) -> dict[str, str]:
+    return {
+        "states seen": f"{plan.states:,}", "distinct texts": f"{plan.texts:,}", "answered before": f"{plan.hits:,}",
+        "requests": f"{plan.requests:,}", "tokens in / out": f"{plan.prompt_tokens:,} / {plan.completion_tokens:,}",
+        "cost": _usd(plan.cost),
+    }
+
+
+def _usd(cost: float | None) -> str:
+    return "unknown: give --prices FILE" if cost is None else f"{cost:,.4f} USD"
+
+
+def _errors(errors: dict[str, int]) -> str:
+    """", failed: 429 ×3, timeout ×1"""
+    return ", failed: " + ", ".join(f"{kind} ×{count}" for kind, count in errors.items()) if errors else ""
 
 
 def _training_rows(figures: dict[str, Any]) -> dict[str, str]:
@@ -477,11 +570,35 @@ def _going_on(how: str):
 
 @contextmanager
 def _asking():
-    """A progress bar over texts, as `build_cache` reports them."""
-    columns = TextColumn("asking"), BarColumn(), MofNCompleteColumn(), TextColumn("texts"), TimeRemainingColumn()
+    """One live line over texts in a terminal, a plain line every minute elsewhere."""
+    columns = (
+        BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("texts  {task.description}"),
+        TimeRemainingColumn(compact=True),
+    )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         job = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(job, completed=done, total=total)
+        started = shown = time.monotonic()
+
+        def show(progress) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            line = _asking_line(progress, now - started)
+            bar.update(job, completed=progress.done, total=progress.total, description=line)
+            if not err.is_terminal and now - shown >= 60:
+                shown = now
+                err.print(f"{progress.done:,} of {progress.total:,} texts: {line}", soft_wrap=True)
+
+        yield show
+
+
+def _asking_line(progress, seconds: float) -> str:
+    tally = progress.tally
+    spent = tally.prompt_tokens + tally.completion_tokens
+    cost = f"  {tally.cost:.2f} USD" if tally.cost else ""
+    return (
+        f"{progress.hits:,} hits  {tally.requests:,} requests  {tally.requests / max(seconds, 1e-9):,.1f}/s  "
+        f"{tally.in_flight} in flight  {spent:,} tokens{cost}{_errors(tally.errors)}"
+    )
 
 
 @contextmanager

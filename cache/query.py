@@ -11,7 +11,7 @@ import resource
 import tempfile
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -33,6 +33,8 @@ Result = TypeVar("Result")
 
 # What DuckDB may hold before it goes to disk.
 MEMORY = "1GiB"
+
+AMONG_TEXTS = "AND text IN (SELECT text FROM wanted)"
 
 # Rows with equal rank agree in IDENTITY. The columns are named: a segment of an older version lacks some.
 DISTINCT = f"""
@@ -72,6 +74,8 @@ class Answer:
     weight: float
     finish_reason: str | None
     logprobs: str | None = None
+    # Of a completion with log-probabilities alone, to tell what its tokens stand for.
+    request: str | None = None
 
 
 @dataclass(frozen=True)
@@ -166,20 +170,55 @@ def answers(directory: str | Path, task: str, model: str, prompt: str) -> dict[s
 
 
 def texts(
-    directory: str | Path, task: str, model: str, prompt: str
+    directory: str | Path, task: str, model: str, prompt: str, wanted: Iterable[str] | None = None
 ) -> Iterator[tuple[str, list[Answer]]]:
-    """The same as `answers`, text by text in their order: for when they are too many to hold."""
+    """The same as `answers`, text by text in their order: for when they are too many to hold. Of all
+    texts, or of those `wanted`."""
     rows = _stream(
         directory,
-        """
-        SELECT text, sample, content, weight, finish_reason, logprobs FROM completions
-        WHERE task = $task AND model = $model AND prompt = $prompt
+        f"""
+        SELECT text, sample, content, weight, finish_reason, logprobs,
+               CASE WHEN logprobs IS NOT NULL THEN request END
+        FROM completions
+        WHERE task = $task AND model = $model AND prompt = $prompt {"" if wanted is None else AMONG_TEXTS}
         ORDER BY text, sample, key
         """,
         {"task": task, "model": model, "prompt": prompt},
+        None if wanted is None else pa.table({"text": pa.array(wanted, pa.string())}),
     )
     for text, found in groupby(rows, key=lambda row: row[0]):
         yield text, [Answer(*row[1:]) for row in found]
+
+
+def counted(
+    directory: str | Path, task: str, model: str, prompt: str, wanted: Iterable[str],
+    unwelcome: Sequence[str] = (),
+) -> dict[str, tuple[int, int]]:
+    """text → (completions, those whose finish reason is none of `unwelcome`), of `wanted` that have any."""
+    table = pa.table({"text": pa.array(wanted, pa.string())})
+
+    def query(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
+        connection.register("wanted", table)
+        rows = connection.execute(
+            f"""
+            SELECT text, count(*), count(*) FILTER (NOT list_contains($unwelcome, coalesce(finish_reason, '')))
+            FROM completions
+            WHERE task = $task AND model = $model AND prompt = $prompt {AMONG_TEXTS}
+            GROUP BY text
+            """,
+            {"task": task, "model": model, "prompt": prompt, "unwelcome": list(unwelcome)},
+        )
+        return {text: (stored, welcome) for text, stored, welcome in rows.fetchall()}
+
+    return read(query, completions=directory)
+
+
+def keys(directory: str | Path, task: str, model: str, prompt: str) -> set[str]:
+    """The keys of all completions of a `TeacherEntry`."""
+    query = "SELECT DISTINCT key FROM completions WHERE task = $task AND model = $model AND prompt = $prompt"
+    teacher = {"task": task, "model": model, "prompt": prompt}
+    found = read(lambda connection: connection.execute(query, teacher).fetchall(), completions=directory)
+    return {key for key, in found}
 
 
 def stored(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, int]:
@@ -202,6 +241,13 @@ def stored(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, i
         )
 
     return read(query, completions=directory)
+
+
+def shared(directory: str | Path, task: str, model: str, prompt: str) -> bool:
+    """Whether another task holds answers of the same model and prompt."""
+    query = "SELECT count(*) > 0 FROM completions_rows WHERE task <> $task AND model = $model AND prompt = $prompt"
+    teacher = {"task": task, "model": model, "prompt": prompt}
+    return read(lambda connection: connection.execute(query, teacher).fetchone()[0], completions=directory)
 
 
 def elsewhere(directory: str | Path, task: str, keys: Iterable[str]) -> list[Completion]:
@@ -272,11 +318,17 @@ def entries(connection: duckdb.DuckDBPyConnection) -> list[TeacherEntry]:
     return [TeacherEntry(*row[:-2], *map(_in_utc, row[-2:])) for row in rows]
 
 
-def _stream(directory: str | Path, query: str, parameters: dict[str, Any]) -> Iterator[tuple]:
+def _stream(
+    directory: str | Path, query: str, parameters: dict[str, Any], wanted: pa.Table | None
+) -> Iterator[tuple]:
     """The rows of a query that sorts: with the first of them DuckDB has read all files."""
-    connection, first = _open(
-        lambda connection: connection.execute(query, parameters).fetchmany(1), {"completions": directory}
-    )
+
+    def begin(connection: duckdb.DuckDBPyConnection) -> list[tuple]:
+        if wanted is not None:
+            connection.register("wanted", wanted)
+        return connection.execute(query, parameters).fetchmany(1)
+
+    connection, first = _open(begin, {"completions": directory})
     with connection:
         yield from chain(first, chain.from_iterable(iter(lambda: connection.fetchmany(10_000), [])))
 

@@ -1,51 +1,73 @@
 """The build-cache job: roll out, describe, deduplicate, look up, ask for what is missing, store.
 
-`teach` is the one way by which a text gets its answers; a student that meets a missing text in training
-uses the same. Every answer is on disk before it is counted.
+`Builder.teach` is the one way by which a text gets its answers; a student that meets a missing text in
+training uses the same. Every answer is on disk before it is counted.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 import time
+from typing import Any
 
 from cache import query, store
 from cache.errors import AskonceError, Unfinished
 from cache.key import canonical_json
 from cache.store import Completion
-from pipeline import collect
+from pipeline import adaptive, collect, questions
+from pipeline.adaptive import Precision
+from pipeline.asking import Answer, Asker, Unanswered
+from pipeline.client import Job
 from pipeline.deduplicate import Visits, distinct_texts, merge
 from pipeline.distribution import Unparsable, option_distributions
-from pipeline.interrupt import interruption
+from pipeline.interrupt import Interruption, interruption
+from pipeline.prices import Price, forecast
+from pipeline.questions import Wanted
 from pipeline.tasks.task import Decision, Distributions, Task
-from pipeline.teacher import Job, Reply, Teacher, ask_all, endpoint, key, prompt_digest, request
+from pipeline.teacher import Tally, Teacher, Terms, connect, endpoint, prompt_digest
 
 EPISODES = 500
-SAMPLES = 10
 # Rounds of teacher-driven rollouts: each may meet texts that the last one's answers lead to.
 ROUNDS = 5
 
 
 @dataclass
-class Asked:
-    """What it took to get texts answered; `hits` are texts that needed nothing, tokens those spent now."""
+class Progress:
+    """How far the asking is, in texts: `hits` needed nothing, `asked` were asked about, `total` are all so far.
 
+    `completions` and tokens are those obtained now; `tally` also counts what failed. `unanswered` is why
+    the server does not answer a text.
+    """
+
+    total: int = 0
     hits: int = 0
     asked: int = 0
+    done: int = 0
     completions: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-
-    def __iadd__(self, other: "Asked") -> "Asked":
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
-        return self
+    unanswered: dict[str, str] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `build_cache` did. `states` are visits, `coverage` the share of future visits that are answered."""
+    """What `build_cache` did.
+
+    states       visits, `coverage` the share of future ones whose text is answered
+    hits, asked  texts that needed nothing, and those that were asked about
+    completions, prompt_tokens, completion_tokens
+                 stored now; tokens of failed requests are counted with the others
+    requests, errors, cost
+                 sent, and failed by kind; USD, None where the price is unknown
+    unanswered   text → why the server does not answer it
+    saved        completions fewer than if every text had as many as the least known one might need;
+                 None for a fixed number of samples
+    """
 
     states: int
     texts: int
@@ -55,44 +77,86 @@ class Report:
     unparsable: int
     prompt_tokens: int
     completion_tokens: int
+    requests: int
+    errors: dict[str, int]
+    cost: float | None
+    unanswered: dict[str, str]
+    saved: int | None
     coverage: float
     seconds: float
 
 
-# Called as answers arrive, with texts answered so far and texts to be answered in this round.
-Show = Callable[[int, int], None]
+# Called as answers arrive.
+Show = Callable[[Progress], None]
 
 
 def build_cache(
-    task: Task, directory: Path, teacher: Teacher, episodes: int = EPISODES, samples: int = SAMPLES,
-    seed: int = 0, show: Show = lambda done, total: None,
+    task: Task, directory: Path, teacher: Teacher, episodes: int = EPISODES, wanted: Wanted = Wanted(),
+    seed: int = 0, terms: Terms = Terms(), show: Show = lambda progress: None,
 ) -> Report:
     """Answers every text that `episodes` rollouts meet: a third at random, a third by random options, and
     a third driven by the teacher's own answers, repeated while these lead to new texts."""
     started = time.perf_counter()
-    part = -(-episodes // 3)
-    visits = merge(
-        distinct_texts(task, collect.random_actions(task, part, seed)),
-        distinct_texts(task, collect.random_options(task, part, seed)),
-    )
-    asked = teach(task, directory, teacher, visits.counts, samples, show)
-    for round_number in range(ROUNDS):
-        found = teacher_visits(task, directory, teacher, part, seed + round_number)
-        new = [text for text in found.counts if text not in visits.counts]
-        visits = merge(visits, found)
-        asked += teach(task, directory, teacher, new, samples, show, unfinished=True)
-        if not new:
-            break
+    store.create(directory)
+    visits = _first_visits(task, episodes, seed)
+    with builder(task, directory, teacher, wanted, terms, show) as build:
+        build.teach(visits.counts)
+        for round_number in range(ROUNDS):
+            found = _teacher_visits(task, directory, teacher, episodes, seed + round_number)
+            new = [text for text in found.counts if text not in visits.counts]
+            visits = merge(visits, found)
+            if not new:
+                break
+            build.teach(new)
+    progress, tally = build.progress, build.progress.tally
     distributions, unparsable = answered(task, directory, teacher)
     return Report(
-        states=visits.total, texts=len(visits.counts), unparsable=len(unparsable),
-        coverage=visits.coverage(distributions), seconds=time.perf_counter() - started, **vars(asked),
+        states=visits.total, texts=len(visits.counts), hits=progress.hits, asked=progress.asked,
+        completions=progress.completions, unparsable=len(unparsable),
+        prompt_tokens=tally.prompt_tokens, completion_tokens=tally.completion_tokens,
+        requests=tally.requests, errors=dict(tally.errors), cost=tally.cost if terms.price else None,
+        unanswered=progress.unanswered, saved=_saved(task, directory, teacher, wanted, distributions),
+        coverage=visits.coverage(distributions), seconds=time.perf_counter() - started,
     )
 
 
-def teacher_visits(task: Task, directory: Path, teacher: Teacher, episodes: int, seed: int) -> Visits:
-    distributions, _ = answered(task, directory, teacher)
-    return distinct_texts(task, collect.teacher(task, distributions, episodes, seed))
+@dataclass(frozen=True)
+class Plan:
+    """What `build_cache` would do first; answers may lead to further texts. `cost` in USD at most, None where
+    the price is unknown."""
+
+    states: int
+    texts: int
+    hits: int
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
+def plan(
+    task: Task, directory: Path, teacher: Teacher, episodes: int = EPISODES, wanted: Wanted = Wanted(),
+    seed: int = 0, price: Price | None = None,
+) -> Plan:
+    """Asks nothing and stores nothing. Answers count as long as those stored are on average, or, where there
+    are none, as long as they may be."""
+    visits = _first_visits(task, episodes, seed)
+    hits = 0
+
+    def bodies(cache: Path) -> Iterator[tuple[dict[str, Any], int]]:
+        nonlocal hits
+        for _, jobs in questions.missing(cache, task, teacher, visits.counts, wanted):
+            hits += not jobs
+            yield from ((job.body, job.n) for job in jobs)
+
+    with TemporaryDirectory(prefix="askonce-") as empty:
+        if not directory.exists():
+            store.create(empty)
+            directory = Path(empty)
+        if held := _held(task, directory, teacher):
+            visits = merge(visits, _teacher_visits(task, directory, teacher, episodes, seed))
+        expected = forecast(bodies(directory), price, held and held.completion_tokens / held.completions)
+    return Plan(visits.total, len(visits.counts), hits, **vars(expected))
 
 
 def answered(task: Task, directory: Path, teacher: Teacher) -> tuple[Distributions, list[Unparsable]]:
@@ -101,75 +165,170 @@ def answered(task: Task, directory: Path, teacher: Teacher) -> tuple[Distributio
     return option_distributions(found, task.prompt.options)
 
 
-def teach(
-    task: Task, directory: Path, teacher: Teacher, texts: Iterable[str], samples: int = SAMPLES,
-    show: Show = lambda done, total: None, unfinished: bool = False,
-) -> Asked:
-    """Brings every text to `samples` stored completions, asking only for those that are missing.
+@contextmanager
+def builder(
+    task: Task, directory: Path, teacher: Teacher, wanted: Wanted = Wanted(), terms: Terms = Terms(),
+    show: Show = lambda progress: None,
+) -> Iterator["Builder"]:
+    """One connection, one budget and one journal for as many calls of `Builder.teach` as come.
 
-    Unfinished where a failure ends it with part of the answers there (or `unfinished`: from before);
-    AskonceError where there are none.
+    AskonceError where the directory is no cache and cannot be made one.
     """
-    store.create(directory)
-    keys = {key(teacher, task.prompt, text): text for text in texts}
-    asked = Asked()
-    store.append(directory, [
-        replace(found, task=task.name, prompt_tokens=0, completion_tokens=0)
-        for found in query.elsewhere(directory, task.name, keys)
-    ])
-    stored = query.stored(directory, task.name, keys)
-    missing = {found: text for found, text in keys.items() if stored.get(found, 0) < samples}
-    asked.hits = len(keys) - len(missing)
-    if not missing:
-        return asked
-    jobs = [
-        Job(found, request(teacher, task.prompt, text), samples - stored.get(found, 0), stored.get(found, 0))
-        for found, text in missing.items()
-    ]
-    asked.asked = len(jobs)
-    outstanding = {job.label: job.n for job in jobs}
-    done = 0
-    show(done, len(jobs))
-    try:
-        with interruption() as stop, store.writer(directory) as writer:
-            for rows in _rows(task, teacher, missing, ask_all(teacher, jobs, stop=stop)):
-                writer.add(rows)
-                for row in rows:
-                    asked.completions += 1
-                    asked.prompt_tokens += row.prompt_tokens
-                    asked.completion_tokens += row.completion_tokens
-                    outstanding[row.key] -= 1
-                    done += outstanding[row.key] == 0
-                show(done, len(jobs))
-    except AskonceError as error:
-        if not (asked.completions or asked.hits or unfinished):
-            raise
-        left = [missing[found] for found, count in outstanding.items() if count]
-        raise Unfinished(f"{error}; {len(left)} of {len(keys)} texts still lack answers", left) from error
-    if stop.signalled:
-        # What was in flight has been waited for and stored; if that was all, there are still later rounds.
-        raise KeyboardInterrupt
-    return asked
+    progress = Progress()
+    with store.writer(directory) as writer, connect(teacher, terms, progress.tally) as asker:
+        yield Builder(task, directory, teacher, wanted, asker, writer, show, progress)
 
 
-def answer_of(task: Task, directory: Path, teacher: Teacher, samples: int, text: str) -> dict[Decision, float]:
+@dataclass(frozen=True)
+class Builder:
+    """Made by `builder`."""
+
+    task: Task
+    directory: Path
+    teacher: Teacher
+    wanted: Wanted
+    asker: Asker
+    writer: store.Writer
+    show: Show
+    progress: Progress
+
+    def teach(self, texts: Iterable[str]) -> None:
+        """Brings every text to what is wanted of it, asking only for what is missing.
+
+        A text that the server does not answer is set aside in `progress`. Unfinished where a failure or the
+        budget ends it with part of the answers there; AskonceError where there are none. KeyboardInterrupt
+        after a signal, when what was in flight is stored.
+        """
+        pending = dict.fromkeys(text for text in texts if text not in self.progress.unanswered)
+        self.progress.total += len(pending)
+        asked: set[str] = set()
+        try:
+            for teacher in questions.stages(self.teacher):
+                self._adopt(teacher, pending)
+                some = list(pending)
+                while some:
+                    with interruption() as stop:
+                        some = self._ask(teacher, some, asked, pending if teacher is self.teacher else {}, stop)
+        except AskonceError as error:
+            if not (self.progress.completions or self.progress.hits):
+                raise
+            left = [*self.progress.unanswered, *pending]
+            raise Unfinished(
+                f"{error}; {len(left)} of {self.progress.total} texts still lack answers", left
+            ) from error
+
+    def _adopt(self, teacher: Teacher, texts: Iterable[str]) -> None:
+        """Two tasks may ask the very same question: its answers are paid for once."""
+        digest = prompt_digest(teacher, self.task.prompt)
+        if not query.shared(self.directory, self.task.name, teacher.model, digest):
+            return
+        opened = questions.missing(self.directory, self.task, teacher, texts, self.wanted)
+        keys = [job.label for _, jobs in opened for job in jobs]
+        self.writer.add(
+            replace(found, task=self.task.name, prompt_tokens=0, completion_tokens=0)
+            for found in query.elsewhere(self.directory, self.task.name, keys)
+        )
+
+    def _ask(
+        self, teacher: Teacher, texts: list[str], asked: set[str], pending: dict[str, None], stop: Interruption
+    ) -> list[str]:
+        """One pass over `texts`; what is done leaves `pending`. Returns those that may need another."""
+        # Key → its text and the samples still to come; text → its open keys.
+        outstanding: dict[str, list] = {}
+        open_keys: Counter[str] = Counter()
+        again: list[str] = []
+        progress = self.progress
+
+        def done(text: str) -> None:
+            if text in pending:
+                del pending[text]
+                progress.done += 1
+                progress.hits += text not in asked
+
+        def jobs() -> Iterator[Job]:
+            for text, opened in questions.missing(self.directory, self.task, teacher, texts, self.wanted):
+                if not opened:
+                    done(text)
+                    continue
+                progress.asked += text not in asked
+                asked.add(text)
+                for job in opened:
+                    outstanding[job.label] = [text, job.n]
+                open_keys[text] = len(opened)
+                yield from opened
+
+        self.show(progress)
+        for events in self.asker.ask(jobs(), stop):
+            self.writer.add(self._rows(teacher, events, outstanding))
+            for event in events:
+                text, left = outstanding[event.job.label]
+                if isinstance(event, Unanswered):
+                    progress.unanswered[text] = event.reason
+                    pending.pop(text, None)
+                else:
+                    progress.completions += event.job.n
+                outstanding[event.job.label][1] = left - event.job.n
+                if left == event.job.n:
+                    del outstanding[event.job.label]
+                    open_keys[text] -= 1
+                if open_keys[text] == 0:
+                    del open_keys[text]
+                    if isinstance(self.wanted.samples, Precision):
+                        again.append(text)
+                    else:
+                        done(text)
+            self.show(progress)
+        if stop.signalled:
+            # What was in flight has been waited for and stored; if that was all, there are still later rounds.
+            raise KeyboardInterrupt
+        return [text for text in again if text not in progress.unanswered]
+
+    def _rows(self, teacher: Teacher, events: list, outstanding: dict[str, list]) -> Iterator[Completion]:
+        digest, address = prompt_digest(teacher, self.task.prompt), endpoint(teacher)
+        for job, replies in (event for event in events if isinstance(event, Answer)):
+            for number, reply in enumerate(replies):
+                yield Completion(
+                    key=job.label, task=self.task.name, model=teacher.model, prompt=digest,
+                    text=outstanding[job.label][0], sample=job.first + number, content=reply.content,
+                    finish_reason=reply.finish_reason or None, prompt_tokens=reply.prompt_tokens,
+                    completion_tokens=reply.completion_tokens, latency=reply.latency,
+                    served_model=reply.served_model or None, endpoint=address,
+                    request=canonical_json(job.body), asked_at=reply.asked_at,
+                    logprobs=None if reply.logprobs is None else json.dumps(reply.logprobs),
+                )
+
+
+def answer_of(build: Builder, text: str) -> dict[Decision, float]:
     """Asks about one text, stores the answers, and returns its distribution."""
-    teach(task, directory, teacher, [text], samples)
-    return answered(task, directory, teacher)[0].get(text, {})
+    build.teach([text])
+    who = build.task.name, build.teacher.model, prompt_digest(build.teacher, build.task.prompt)
+    found = dict(query.texts(build.directory, *who, [text]))
+    return option_distributions(found, build.task.prompt.options)[0].get(text, {})
 
 
-def _rows(
-    task: Task, teacher: Teacher, texts: dict[str, str], replies: Iterable[tuple[Job, list[Reply]]]
-) -> Iterator[list[Completion]]:
-    digest, address = prompt_digest(teacher, task.prompt), endpoint(teacher)
-    for job, parts in replies:
-        yield [
-            Completion(
-                key=job.label, task=task.name, model=teacher.model, prompt=digest, text=texts[job.label],
-                sample=job.first + i, content=reply.content, finish_reason=reply.finish_reason or None,
-                prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens,
-                latency=reply.latency, served_model=reply.served_model or None, endpoint=address,
-                request=canonical_json(job.body), asked_at=datetime.now(UTC),
-            )
-            for i, reply in enumerate(parts)
-        ]
+def _first_visits(task: Task, episodes: int, seed: int) -> Visits:
+    part = -(-episodes // 3)
+    return merge(
+        distinct_texts(task, collect.random_actions(task, part, seed)),
+        distinct_texts(task, collect.random_options(task, part, seed)),
+    )
+
+
+def _teacher_visits(task: Task, directory: Path, teacher: Teacher, episodes: int, seed: int) -> Visits:
+    distributions, _ = answered(task, directory, teacher)
+    return distinct_texts(task, collect.teacher(task, distributions, -(-episodes // 3), seed))
+
+
+def _held(task: Task, directory: Path, teacher: Teacher) -> query.TeacherEntry | None:
+    who = teacher.model, prompt_digest(teacher, task.prompt)
+    return next((held for held in query.teachers(directory, task.name) if (held.model, held.prompt) == who), None)
+
+
+def _saved(
+    task: Task, directory: Path, teacher: Teacher, wanted: Wanted, distributions: Distributions
+) -> int | None:
+    held = _held(task, directory, teacher)
+    if held is None or not isinstance(wanted.samples, Precision):
+        return None
+    most = max(map(len, distributions.values()))
+    return held.texts * adaptive.fixed(most, wanted.samples.max_tv, wanted.samples.confidence) - held.completions

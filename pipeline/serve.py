@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import hmac
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import json
+import math
 import re
 import sys
 import threading
@@ -26,6 +27,7 @@ SETTINGS = "X-Simulated"
 
 LARGEST_BODY = 1 << 22
 MOST_CHOICES = 128
+MOST_LOGPROBS = 20
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class SimulatedServer(ThreadingHTTPServer):
             chat = [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in body["messages"]]
             count = int(body.get("n") or 1)
             limit = body.get("max_completion_tokens") or body.get("max_tokens")
+            top = int(body.get("top_logprobs") or 0)
             first = int(headers.get(FIRST_SAMPLE, "0"))
             wanted = headers.get(SETTINGS)
             errors, seed = simulated.from_identity(wanted) if wanted else (self.errors, self.seed)
@@ -89,9 +92,16 @@ class SimulatedServer(ThreadingHTTPServer):
             return failure(404, f"the model {body.get('model')!r} does not exist", "model_not_found")
         if not chat or not 1 <= count <= MOST_CHOICES:
             return failure(400, f"give at least one message, and n from 1 to {MOST_CHOICES}", "invalid_value")
+        if not 0 <= top <= MOST_LOGPROBS:
+            return failure(400, f"top_logprobs is a number from 0 to {MOST_LOGPROBS}", "invalid_value")
         samples = [0] * count if body.get("temperature") == 0 else range(first, first + count)
         answers = [cut(simulated.complete(chat, sample, errors, seed), limit) for sample in samples]
-        return Response(200, completion(simulated.MODEL, answers, sum(tokens(m["content"]) for m in chat)))
+        answer = completion(simulated.MODEL, answers, sum(tokens(m["content"]) for m in chat))
+        if body.get("logprobs") is True:
+            likely = simulated.letter_probabilities(chat, errors, seed)
+            for choice in answer["choices"]:
+                choice["logprobs"] = logprobs(choice["message"]["content"], likely, top)
+        return Response(200, answer)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -140,6 +150,21 @@ def completion(model: str, answers: list[tuple[str, str]], prompt_tokens: int) -
         "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": spent,
                   "total_tokens": prompt_tokens + spent},
     }
+
+
+def logprobs(content: str, likely: Mapping[str, float], top: int) -> dict[str, Any]:
+    """The logprobs object of one choice. `likely` are the probabilities of an answer of a single token; any
+    other answer is one of many ways to say the same, and the simulated LLM knows no probability of words,
+    so there its tokens have none."""
+    if content not in likely:
+        return {"content": None, "refusal": None}
+    ranked = sorted(likely.items(), key=lambda entry: -entry[1])[:top]
+    entries = [_token(token, probability) for token, probability in ranked if probability > 0]
+    return {"content": [_token(content, likely[content]) | {"top_logprobs": entries}], "refusal": None}
+
+
+def _token(token: str, probability: float) -> dict[str, Any]:
+    return {"token": token, "logprob": math.log(probability), "bytes": list(token.encode())}
 
 
 TOKEN = re.compile(r"\w{1,6}|[^\w\s]")

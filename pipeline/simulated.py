@@ -17,9 +17,12 @@ import re
 from urllib.parse import parse_qsl, urlencode
 
 from cache.errors import AskonceError
+from pipeline.estimate import letters_in
 from pipeline.tasks.task import Decision
 
 MODEL = "simulated"
+# Its answer to a question for a letter, where what it would do is not among the choices.
+NO_LETTER = "None"
 
 SOUND, INCORRECT, INEFFICIENT, INCONSISTENT = KINDS = ("sound", "incorrect", "inefficient", "inconsistent")
 
@@ -67,16 +70,49 @@ def from_identity(text: str) -> tuple[Errors, int]:
 
 
 def complete(messages: Sequence[Mapping[str, str]], sample: int, errors: Errors, seed: int) -> str:
-    """The completion with index `sample` of a chat as `pipeline.prompt.messages` writes it."""
-    text = messages[-1]["content"]
+    """The completion with index `sample` of a chat as `pipeline.prompt.messages` writes it.
+
+    Where the last message lists choices by letter (`pipeline.estimate.letter_messages`), one of the letters.
+    """
     rng = _rng(seed, sample, json.dumps([[message["role"], message["content"]] for message in messages]))
-    options = _options_of("\n".join(message["content"] for message in messages[:-1]))
+    if letters := letter_probabilities(messages, errors, seed):
+        return rng.choices(list(letters), list(letters.values()))[0]
+    options, text = _read(messages)
     facts = facts_of(text)
     if _is_doorkey(options, facts):
         decision, _ = decide(facts, rng, rates_of_text(text, errors, seed))
     else:
         decision = _any_option(options, facts, rng)
     return _in_words(facts, decision, rng)
+
+
+def probabilities(messages: Sequence[Mapping[str, str]], errors: Errors, seed: int) -> dict[Decision, float]:
+    """How likely each decision is in a chat as `complete` takes it: what samples are drawn from."""
+    options, text = _read(messages)
+    facts = facts_of(text)
+    if not _is_doorkey(options, facts):
+        return _any_probabilities(options, facts)
+    rates = asdict(rates_of_text(text, errors, seed))
+    possible, found = choices(facts), {}
+    by_kind = {kind: rate for kind, rate in rates.items() if possible[kind]}
+    by_kind[SOUND] = max(0.0, 1.0 - sum(by_kind.values()))
+    for kind, rate in by_kind.items():
+        for decision in possible[kind]:
+            found[decision] = found.get(decision, 0.0) + rate / len(possible[kind])
+    return found
+
+
+def letter_probabilities(
+    messages: Sequence[Mapping[str, str]], errors: Errors, seed: int
+) -> dict[str, float]:
+    """Letter → probability where the last message asks for one; what is not among the choices is "None"."""
+    lettered = letters_in(messages)
+    if not lettered:
+        return {}
+    of_decision = probabilities(messages, errors, seed)
+    found = {letter: of_decision.get(decision, 0.0) for letter, decision in lettered.items()}
+    outside = 1.0 - sum(found.values())
+    return found | ({NO_LETTER: outside} if outside > 1e-9 else {})
 
 
 def facts_of(text: str) -> Facts:
@@ -167,6 +203,13 @@ def _noun(thing: str) -> str:
 
 # ---- Reading the prompt --------------------------------------------------------------------------
 
+def _read(messages: Sequence[Mapping[str, str]]) -> tuple[dict[str, bool], str]:
+    """The options that the instructions list, and the text that the user asks about first."""
+    asked = next((at for at, message in enumerate(messages) if message["role"] == "user"), len(messages) - 1)
+    instructions = "\n".join(message["content"] for message in messages[:asked])
+    return _options_of(instructions), messages[asked]["content"]
+
+
 def _options_of(instructions: str) -> dict[str, bool]:
     """Verb → whether it takes an object, from the lines "- go to <object>: …" of the prompt."""
     listed = re.findall(r"^- ([a-z][a-z ]*?)( <object>)?: ", instructions, flags=re.MULTILINE)
@@ -183,6 +226,18 @@ def _is_doorkey(options: Mapping[str, bool], facts: Facts) -> bool:
     holds_key = facts.holds is None or _noun(facts.holds) == "key"
     known_things = all(_noun(name) in ("key", "door") for name in facts.sees)
     return DOORKEY_OPTIONS <= set(options) and holds_key and known_things
+
+
+def _any_probabilities(options: Mapping[str, bool], facts: Facts) -> dict[Decision, float]:
+    """What `_any_option` draws from."""
+    things = [*facts.sees, *filter(None, [facts.holds])]
+    usable = [verb for verb, takes_object in options.items() if things or not takes_object] or list(options)
+    found: dict[Decision, float] = {} if usable else {("wait",): 1.0}
+    for verb in usable:
+        named = [f"{verb} {thing}" for thing in things] if options[verb] and things else [verb]
+        for words in named:
+            found[(words,)] = found.get((words,), 0.0) + 1.0 / len(usable) / len(named)
+    return found
 
 
 def _any_option(options: Mapping[str, bool], facts: Facts, rng: random.Random) -> Decision:

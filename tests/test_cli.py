@@ -17,7 +17,7 @@ from pipeline.recorded import read
 from pipeline.serve import SimulatedServer, failure, running
 from tests.cache.example import completion
 from tests.command import SECRET, Result, command, files_with_secret, finish, start
-from tests.pipeline.test_teacher import Server, closed_port
+from tests.pipeline.servers import Server, closed_port
 
 # From LLM4Teach (IJCAI 2024): decision frequencies that its authors recorded.
 RECORDED = """\
@@ -176,7 +176,7 @@ def test_ctrl_c_keeps_what_was_obtained_and_what_is_in_flight(run, tmp_path):
     server = Server(slow)
     with running(server) as url:
         arguments = ("build-cache", "--task", "ColoredDoorKey", "--episodes", 60, "--samples", 2, "--json",
-                     "--cache", tmp_path / "cache", "--base-url", url)
+                     "--cache", tmp_path / "cache", "--base-url", url, "--concurrency", 8)
         process = start(*arguments)
         while len(server.requests) < 10:  # two are answered, and eight under way
             time.sleep(0.01)

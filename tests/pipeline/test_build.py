@@ -7,14 +7,23 @@ import pytest
 from cache import query
 from cache.errors import AskonceError, Unfinished
 from pipeline import tasks
-from pipeline.build import answer_of, answered, build_cache, teach
+from pipeline.build import answer_of, answered, build_cache, builder
 from pipeline.serve import failure, running
-from pipeline.teacher import Teacher, key, prompt_digest
-from tests.pipeline.test_teacher import Server, closed_port
+from pipeline.retry import Patience
+from pipeline.teacher import Teacher, Terms, key, prompt_digest
+from pipeline.questions import Wanted
+from tests.pipeline.servers import Server, closed_port
 
+HURRY = Terms(patience=Patience(attempts=2, first_wait=0.01, longest_wait=0.02, timeout=5))
 SIMPLE, LAVA = tasks.find("SimpleDoorKey"), tasks.find("LavaDoorKey")
 TEXTS = [SIMPLE.text(situation) for situation in (0, 1, 16, 17)]
 BROKEN = failure(402, "the account is empty", "empty")
+
+
+def teach(task, cache, teacher, texts, samples=10, terms=HURRY, show=lambda progress: None):
+    with builder(task, cache, teacher, Wanted(samples), terms, show) as build:
+        build.teach(texts)
+    return build.progress
 
 
 def held(cache, task=SIMPLE) -> int:
@@ -22,7 +31,7 @@ def held(cache, task=SIMPLE) -> int:
 
 
 def test_two_tasks_that_ask_the_same_question_pay_once(tmp_path):
-    simple = build_cache(SIMPLE, tmp_path, Teacher(), episodes=60, samples=3)
+    simple = build_cache(SIMPLE, tmp_path, Teacher(), episodes=60, wanted=Wanted(3))
     lava = teach(LAVA, tmp_path, Teacher(), answered(SIMPLE, tmp_path, Teacher())[0], samples=3)
     assert simple.asked == simple.texts > 0
     assert (lava.hits, lava.asked, lava.completions, lava.prompt_tokens) == (simple.texts, 0, 0, 0)
@@ -32,12 +41,12 @@ def test_two_tasks_that_ask_the_same_question_pay_once(tmp_path):
 
 
 def test_the_report_agrees_with_the_cache(tmp_path):
-    report = build_cache(SIMPLE, tmp_path, Teacher(), episodes=30, samples=2, seed=5)
+    report = build_cache(SIMPLE, tmp_path, Teacher(), episodes=30, wanted=Wanted(2), seed=5)
     entry, = query.teachers(tmp_path, "SimpleDoorKey")
     assert (report.texts, report.completions) == (entry.texts, entry.completions)
     assert (report.prompt_tokens, report.completion_tokens) == (entry.prompt_tokens, entry.completion_tokens)
     assert report.unparsable == len(answered(SIMPLE, tmp_path, Teacher())[1])
-    again = build_cache(SIMPLE, tmp_path, Teacher(), episodes=30, samples=2, seed=5)
+    again = build_cache(SIMPLE, tmp_path, Teacher(), episodes=30, wanted=Wanted(2), seed=5)
     assert (again.states, again.texts, again.coverage) == (report.states, report.texts, report.coverage)
     assert (again.asked, again.hits) == (0, report.texts)
 
@@ -64,9 +73,10 @@ def test_samples_are_numbered_on_from_those_that_are_stored(tmp_path):
 
 
 def test_one_text_is_answered_for_a_student_that_met_it(tmp_path):
-    found = answer_of(SIMPLE, tmp_path, Teacher(), 4, TEXTS[0])
-    assert sum(found.values()) == pytest.approx(1) and held(tmp_path) == 4
-    assert answer_of(SIMPLE, tmp_path, Teacher(), 4, TEXTS[0]) == found and held(tmp_path) == 4
+    with builder(SIMPLE, tmp_path, Teacher(), Wanted(4)) as build:
+        found = answer_of(build, TEXTS[0])
+        assert sum(found.values()) == pytest.approx(1) and held(tmp_path) == 4
+        assert answer_of(build, TEXTS[0]) == found and held(tmp_path) == 4
 
 
 def test_a_failure_midway_names_the_texts_that_still_lack_answers(tmp_path):
@@ -130,7 +140,7 @@ def test_an_interruption_at_the_last_text_is_one_too(tmp_path):
 
 def test_progress_is_shown_from_nothing_to_all(tmp_path):
     shown = []
-    teach(SIMPLE, tmp_path, Teacher(), TEXTS, 2, show=lambda done, total: shown.append((done, total)))
+    teach(SIMPLE, tmp_path, Teacher(), TEXTS, 2, show=lambda progress: shown.append((progress.done, progress.total)))
     assert shown[0] == (0, 4) and shown[-1] == (4, 4) and shown == sorted(shown)
 
 

@@ -1,0 +1,177 @@
+"""One job → its replies: requests through the gate, tried again by the policy, failures told apart.
+
+A failure is the prompt's own (`SetAside`: the others go on) or the server's (`AskonceError`: the run ends).
+A server that answers other requests meanwhile is not down, so what it fails to answer for good is
+set aside like a prompt that it refuses.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import UTC, datetime
+import json
+import time
+from typing import Any, NamedTuple
+
+import httpx2
+import openai
+
+from cache.errors import AskonceError
+from pipeline import serve
+from pipeline.budget import Tally
+from pipeline.endpoint import Endpoint
+from pipeline.explain import explained, kind, reason
+from pipeline.gate import Abandoned, Gate, Ticket
+from pipeline.prices import completion_limit, prompt_tokens
+from pipeline.reply import NoAnswer, Reply, replies, spent
+from pipeline.retry import is_busy, is_passing, retrying
+from pipeline.terms import Terms
+
+# The statuses that may be a single prompt's fault: malformed or filtered, too long, unprocessable.
+OF_ONE_PROMPT = (400, 413, 422)
+# When so many prompts are refused before any has been answered, no other will be.
+HOPELESS = 8
+
+
+class Job(NamedTuple):
+    """Samples `first` to `first + n - 1` of one request body; `label` is the asker's own."""
+
+    label: Any
+    body: dict[str, Any]
+    n: int
+    first: int = 0
+
+
+class SetAside(Exception):
+    """The server does not answer this prompt; the message says why."""
+
+
+class Client:
+    """Asks one server, for use in one event loop; close it there too."""
+
+    def __init__(self, server: Endpoint, terms: Terms, tally: Tally):
+        self.server, self.terms, self.tally = server, terms, tally
+        self.gate = Gate(terms, tally)
+        self.answers = self.set_aside = 0
+        # Whether the server takes n > 1; None until it has been seen.
+        self.takes_several: bool | None = None
+        # The most that a prompt took beyond its estimate, as a factor.
+        self.underestimated = 1.0
+        # A proxy of the environment would be asked for this machine's own servers too. Attempts are timed
+        # as a whole, so that a server that sends a byte now and then cannot hold one for ever.
+        self.http = openai.DefaultAsyncHttpxClient(
+            trust_env=not server.on_loopback, timeout=None,
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+        )
+        self.openai = openai.AsyncOpenAI(
+            api_key=server.api_key, base_url=server.address, max_retries=0, http_client=self.http
+        )
+
+    async def close(self) -> None:
+        await self.openai.close()
+
+    async def parts(self, job: Job, stopping: asyncio.Event) -> AsyncIterator[list[Reply]]:
+        """The replies as they arrive: at once, or in parts from a server that gives fewer than asked for.
+
+        SetAside, AskonceError, or Abandoned when `stopping` is set before all have come.
+        """
+        given = 0
+        while given < job.n:
+            wanted = job.n - given if self.takes_several is not False else 1
+            part = await self._ask(job._replace(first=job.first + given, n=wanted), stopping)
+            given += len(part)
+            yield part
+
+    async def _ask(self, job: Job, stopping: asyncio.Event) -> list[Reply]:
+        answers_before = self.answers
+        try:
+            found = await self._with_patience(job, stopping)
+        except (openai.OpenAIError, NoAnswer, TimeoutError) as error:
+            if isinstance(error, openai.APIStatusError) and error.status_code in OF_ONE_PROMPT:
+                if job.n > 1 and not self.takes_several:
+                    # Some servers refuse n > 1; if that was not it, the same error comes again.
+                    found = await self._ask(job._replace(n=1), stopping)
+                    self.takes_several = self.takes_several or False
+                    return found
+                self.set_aside += 1
+                own = self.answers > 0 or self.set_aside < HOPELESS
+            else:
+                own = is_passing(error) and self.answers > answers_before
+            if own:
+                raise SetAside(f"the server {reason(error, self.server, self.terms.patience)}") from error
+            raise AskonceError(explained(error, self.server, self.terms.patience)) from error
+        if len(found) > 1:
+            self.takes_several = True
+        return found
+
+    async def _with_patience(self, job: Job, stopping: asyncio.Event) -> list[Reply]:
+        async def sleep(seconds: float) -> None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), seconds)
+            if stopping.is_set():
+                raise Abandoned
+
+        return await retrying(self.terms.patience, sleep)(self._once, job, stopping)
+
+    async def _once(self, job: Job, stopping: asyncio.Event) -> list[Reply]:
+        estimate = prompt_tokens(job.body)
+        most_in, most_out = round(estimate * self.underestimated), job.n * completion_limit(job.body)
+        most_cost = self.terms.price.of(most_in, most_out) if self.terms.price else 0.0
+        ticket = await self.gate.enter(most_in + most_out, most_cost, stopping)
+        asked_at, answer, response = datetime.now(UTC), None, None
+        try:
+            async with asyncio.timeout(self.terms.patience.timeout):
+                response = await self._post(job)
+            answer = _parsed(response.content)
+            found = replies(answer, job.n, time.monotonic() - ticket.sent_at, asked_at)
+        except (openai.OpenAIError, NoAnswer, TimeoutError) as error:
+            self._failed(ticket, error, answer, response)
+            raise
+        except BaseException:
+            self.gate.leave(ticket, None, None)
+            raise
+        used = self._spend(ticket, answer, response.headers)
+        self.underestimated = max(self.underestimated, used[0] / estimate)
+        self.answers += 1
+        self.tally.completions += len(found)
+        return found
+
+    async def _post(self, job: Job) -> httpx2.Response:
+        """The response as it is: the client's own models would drop what servers add to the protocol."""
+        headers = {serve.FIRST_SAMPLE: str(job.first), **self.server.headers}
+        return await self.openai.post(
+            "/chat/completions", body={**job.body, "n": job.n}, cast_to=httpx2.Response,
+            options={"headers": headers},
+        )
+
+    def _spend(
+        self, ticket: Ticket, answer: Any, headers: httpx2.Headers, overloaded: bool = False
+    ) -> tuple[int, int]:
+        used = spent(answer)
+        self.tally.spend(*used, self.terms.price)
+        self.gate.leave(ticket, headers, sum(used) if any(used) else None, overloaded)
+        return used
+
+    def _failed(
+        self, ticket: Ticket, error: Exception, answer: Any, response: httpx2.Response | None
+    ) -> None:
+        self.tally.errors[kind(error)] += 1
+        if isinstance(error, openai.APIStatusError):
+            with suppress(NoAnswer):
+                answer = _parsed(error.response.content)
+            overloaded = is_busy(error) or error.status_code >= 500
+            self._spend(ticket, answer, error.response.headers, overloaded)
+            return
+        if not any(spent(answer)) and not isinstance(error.__cause__, httpx2.ConnectError):
+            self.tally.lost += ticket.cost
+        if response is not None:
+            self._spend(ticket, answer, response.headers)
+        else:
+            self.gate.leave(ticket, None, None, overloaded=True)
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise NoAnswer("answered with invalid JSON") from error

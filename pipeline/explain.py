@@ -1,0 +1,69 @@
+"""An error in asking → one line for a person.
+
+Only the server's own words may hold the API key; there it is struck out.
+"""
+
+from typing import Any
+
+import openai
+
+from pipeline.endpoint import Endpoint
+from pipeline.reply import NoAnswer
+from pipeline.retry import Patience, is_passing
+
+STORED = "everything obtained so far is stored"
+RUN_AGAIN = "check --base-url and the network, then run the same command again"
+
+
+def explained(error: Exception, server: Endpoint, patience: Patience) -> str:
+    """Why the run ends, and what to do."""
+    match error:
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            return f"the server refused the API key ({error.status_code}): set OPENAI_API_KEY"
+        case openai.NotFoundError():
+            return (f"{server.name} knows no such model or path (404): check --model and --base-url"
+                    f"{_in_brackets(words(error, server))}")
+        case openai.APIStatusError():
+            again = "; try again later" if is_passing(error) else ""
+            return f"{server.name} {reason(error, server, patience)}; {STORED}{again}"
+        case NoAnswer():
+            return (f"{server.name} {reason(error, server, patience)}; {STORED}; "
+                    "check that it speaks the OpenAI protocol")
+    return f"{server.name} {reason(error, server, patience)}; {STORED}; {RUN_AGAIN}"
+
+
+def reason(error: Exception, server: Endpoint, patience: Patience) -> str:
+    """What the server did, without its name."""
+    match error:
+        case openai.APIStatusError():
+            return f"answered with status {error.status_code}{_in_brackets(words(error, server))}"
+        case NoAnswer():
+            return _cleaned(str(error), server)
+        case TimeoutError() | openai.APITimeoutError():
+            return f"did not answer within {patience.timeout:g} s"
+    return "cannot be reached"
+
+
+def kind(error: Exception) -> str:
+    """In a word, for counting."""
+    match error:
+        case openai.APIStatusError():
+            return str(error.status_code)
+        case NoAnswer():
+            return "no answer"
+        case TimeoutError() | openai.APITimeoutError():
+            return "timeout"
+    return "connection"
+
+
+def words(error: openai.APIStatusError, server: Endpoint) -> str:
+    said: Any = error.body.get("message") if isinstance(error.body, dict) else None
+    return _cleaned(str(said or ""), server)
+
+
+def _cleaned(text: str, server: Endpoint) -> str:
+    return " ".join(text.replace(server.api_key, "***").split())[:200]
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""

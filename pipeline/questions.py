@@ -1,0 +1,119 @@
+"""Which questions are still open: what is wanted of each text, less what the cache holds.
+
+A question is one wire body and how many samples of it are missing. They come text by text, with an empty
+list for a text that needs nothing, so that bodies exist only shortly before they are sent.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cache import query
+from cache.errors import AskonceError
+from cache.key import answer_key
+from pipeline import estimate
+from pipeline.adaptive import Precision
+from pipeline.client import Job
+from pipeline.distribution import read_decision
+from pipeline.tasks.task import Task
+from pipeline.teacher import LOGPROBS, SAMPLING, Teacher, endpoint, prompt_digest, request
+
+# What can be asked again, and the finish reason by which a completion shows it.
+RETRIABLE = {"truncated": "length", "refused": "refusal", "filtered": "content_filter"}
+
+# text → its open questions
+Open = Iterator[tuple[str, list[Job]]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many completions of each text: a number, or as many as make its distribution known so well.
+
+    Completions that ended as `retry` names (of `RETRIABLE`) are kept, but do not count.
+    """
+
+    samples: int | Precision = 10
+    retry: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.retry) - set(RETRIABLE):
+            raise AskonceError(f"--retry takes {', '.join(RETRIABLE)}, not {', '.join(sorted(unknown))}", 2)
+
+    @property
+    def reasons(self) -> list[str]:
+        return [RETRIABLE[name] for name in self.retry]
+
+
+def missing(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
+    """The open questions of `teacher` itself: for samples, or for letters where that is its estimator."""
+    if teacher.estimator == LOGPROBS:
+        yield from _letters(directory, task, teacher, texts, wanted)
+    elif isinstance(wanted.samples, Precision):
+        yield from _until_known(directory, task, teacher, texts, wanted)
+    else:
+        yield from _samples(directory, task, teacher, texts, wanted)
+
+
+def stages(teacher: Teacher) -> list[Teacher]:
+    """Who is asked, one after the other: letters are asked after the reasonings of the same LLM, sampled."""
+    return [_reasoner(teacher), teacher] if teacher.estimator == LOGPROBS else [teacher]
+
+
+def _samples(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
+    texts = list(texts)
+    held = query.counted(directory, *_who(task, teacher), texts, wanted.reasons)
+    for text in texts:
+        stored, good = held.get(text, (0, 0))
+        yield text, _question(task, teacher, text, wanted.samples - good, stored)
+
+
+def _until_known(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
+    """Completions in which no decision can be read are part of what the LLM answers, and count as one."""
+    unseen = dict.fromkeys(texts)
+    for text, answers in query.texts(directory, *_who(task, teacher), unseen):
+        del unseen[text]
+        counts = Counter(
+            read_decision(answer, task.prompt.options).decision
+            for answer in answers if answer.finish_reason not in wanted.reasons
+        )
+        yield text, _question(task, teacher, text, wanted.samples.needed(counts), len(answers))
+    for text in unseen:
+        yield text, _question(task, teacher, text, wanted.samples.needed({}), 0)
+
+
+def _question(task: Task, teacher: Teacher, text: str, n: int, first: int) -> list[Job]:
+    if n <= 0:
+        return []
+    body = request(teacher, task.prompt, text)
+    return [Job(answer_key(body, endpoint(teacher)), body, n, first)]
+
+
+def _letters(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
+    """After each of a text's first reasonings one letter, the letters turned on by one each time."""
+    held = query.keys(directory, *_who(task, teacher))
+    for text, answers in query.texts(directory, *_who(task, _reasoner(teacher)), texts):
+        body, questions = request(teacher, task.prompt, text), {}
+        for number, answer in enumerate(answers[:wanted.samples]):
+            asked = estimate.letter_request(
+                body, estimate.reasoning_of(answer.content), _choices(task, text, answer), number
+            )
+            key = answer_key(asked, endpoint(teacher))
+            if key not in held:
+                questions[key] = Job(key, asked, 1)
+        yield text, [*questions.values()]
+
+
+def _reasoner(teacher: Teacher) -> Teacher:
+    return replace(teacher, estimator=SAMPLING)
+
+
+def _choices(task: Task, text: str, answer: query.Answer) -> list:
+    """The text's single options, and what the LLM decided after this reasoning, as far as letters reach."""
+    decided = read_decision(answer, task.prompt.options).decision
+    own = [decided] if decided else []
+    return list(dict.fromkeys([*own, *task.decisions(text)]))[:estimate.MOST_LETTERS]
+
+
+def _who(task: Task, teacher: Teacher) -> tuple[str, str, str]:
+    return task.name, teacher.model, prompt_digest(teacher, task.prompt)

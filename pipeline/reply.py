@@ -1,0 +1,102 @@
+"""A server's answer → replies, one per sample, as the server gave them.
+
+Nothing that was paid for is lost over a fault beside it: of several choices the sound ones are kept.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+import json
+from typing import Any
+
+# The finish reason of a reply that refuses in a field of its own.
+REFUSAL = "refusal"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One sample as the server gave it.
+
+    content            the answer word for word; a refusal's words where it refused in a field of its own
+    finish_reason      the server's, "refusal" for such a refusal, empty where it gave none
+    prompt_tokens      those of the request in its first reply, and 0 in the others: sums say what was spent
+    completion_tokens  this reply's share of its request
+    latency            of the request, in seconds
+    served_model       the model that the server says has answered
+    asked_at           when the request was sent, in UTC
+    logprobs           the choice's log-probabilities as the server gave them; JSON data, or None
+    usage              the request's usage as the server gave it, in its first reply; JSON data, or None
+    """
+
+    content: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    latency: float
+    served_model: str
+    asked_at: datetime
+    logprobs: Any = None
+    usage: Any = None
+
+
+class NoAnswer(Exception):
+    """The server answered with what is no chat completion, or with one that has no choices."""
+
+
+def replies(answer: Any, n: int, latency: float, asked_at: datetime) -> list[Reply]:
+    """Up to `n` replies from a chat.completion object, parsed from JSON. NoAnswer where it holds none."""
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if not isinstance(choices, list):
+        raise NoAnswer(_complaint(answer))
+    sound = [choice for choice in choices if _is_sound(choice)][:n]
+    if not sound:
+        raise NoAnswer("answered without any choice")
+    prompt_tokens, completion_tokens = spent(answer)
+    share, left = divmod(completion_tokens, len(sound))
+    model = answer.get("model")
+    return [
+        Reply(
+            content=_content(choice["message"]),
+            finish_reason=_finish_reason(choice),
+            prompt_tokens=0 if index else prompt_tokens,
+            completion_tokens=share + (index < left),
+            latency=latency,
+            served_model=model if isinstance(model, str) else "",
+            asked_at=asked_at,
+            logprobs=choice.get("logprobs"),
+            usage=None if index else answer.get("usage"),
+        )
+        for index, choice in enumerate(sound)
+    ]
+
+
+def spent(answer: Any) -> tuple[int, int]:
+    """(prompt tokens, completion tokens) by the answer's own account, 0 where it gives none."""
+    usage = answer.get("usage") if isinstance(answer, dict) else None
+    usage = usage if isinstance(usage, dict) else {}
+    counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    prompt, completion = (count if isinstance(count, int) and count > 0 else 0 for count in counts)
+    return prompt, completion
+
+
+def _is_sound(choice: Any) -> bool:
+    return isinstance(choice, dict) and isinstance(choice.get("message"), dict)
+
+
+def _complaint(answer: Any) -> str:
+    """Some servers report an error with status 200."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    said = error.get("message") if isinstance(error, dict) else error
+    return f"answered with an error ({said})" if said else "answered with what is no chat completion"
+
+
+def _content(message: dict[str, Any]) -> str:
+    """Some servers give content in pieces, which are kept as JSON."""
+    said = message.get("content") or message.get("refusal") or ""
+    return said if isinstance(said, str) else json.dumps(said)
+
+
+def _finish_reason(choice: dict[str, Any]) -> str:
+    if choice["message"].get("refusal") and not choice["message"].get("content"):
+        return REFUSAL
+    reason = choice.get("finish_reason")
+    return reason if isinstance(reason, str) else ""

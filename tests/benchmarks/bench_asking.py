@@ -1,0 +1,122 @@
+"""What asking itself costs: completions a second of one core, and memory against the number of texts.
+
+The server is a process of its own that answers at once with the same bytes. The peer is the openai package's
+own client in a plain loop, in this run. Memory is that of a process that asks about ever more texts; a
+million texts have 1 GiB.
+"""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+import time
+
+import openai
+
+from pipeline.serve import completion
+from pipeline.teacher import Job, Teacher, ask_all
+
+ROOT = Path(__file__).parents[2]
+REQUESTS = 2000
+REPEATS = 3
+FEW, MANY = 10_000, 40_000
+PROMPT = "An agent is in a room and has to unlock the door with a key of the door's colour. " * 20
+
+
+class AtOnce(asyncio.Protocol):
+    """Answers every request with one completion, without reading more of it than its length."""
+
+    def connection_made(self, transport) -> None:
+        self.transport, self.read = transport, b""
+        said = "Reasoning: a key is needed.\nDecision: go to key", "stop"
+        body = json.dumps(completion("gpt", [said], 400)).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.answer = head.encode() + body
+
+    def data_received(self, data: bytes) -> None:
+        self.read += data
+        head, end, rest = self.read.partition(b"\r\n\r\n")
+        if end:
+            length = int(head.lower().partition(b"content-length:")[2].split()[0])
+            if len(rest) >= length:
+                self.read = rest[length:]
+                self.transport.write(self.answer)
+
+
+async def serve_at_once() -> None:
+    server = await asyncio.get_running_loop().create_server(AtOnce, "127.0.0.1", 0)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    os._exit(0)
+
+
+def jobs(count: int):
+    for number in range(count):
+        text = f"Agent sees door{number}."
+        chat = [{"role": "system", "content": PROMPT}, {"role": "user", "content": text}]
+        yield Job(number, {"model": "gpt", "messages": chat, "temperature": 1.0, "max_tokens": 512}, 1)
+
+
+def of_asking(url: str) -> int:
+    return sum(len(answer.replies) for answer in ask_all(Teacher("gpt", url), jobs(REQUESTS)))
+
+
+def of_a_plain_loop(url: str) -> int:
+    with openai.OpenAI(api_key="none", base_url=url, max_retries=0) as client:
+        return sum(len(client.chat.completions.create(**job.body).choices) for job in jobs(REQUESTS))
+
+
+def rate(ask, url: str) -> float:
+    """Completions a second of processor time, by the repeat least disturbed by others on the machine."""
+    rates = []
+    for _ in range(REPEATS):
+        started = time.process_time()
+        rates.append(ask(url) / (time.process_time() - started))
+    return max(rates)
+
+
+def print_memory(url: str) -> None:
+    """Resident bytes after few and after many texts, one a line."""
+    for number, _ in enumerate(ask_all(Teacher("gpt", url), jobs(MANY)), start=1):
+        if number in (FEW, MANY):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            print(pages * os.sysconf("SC_PAGE_SIZE"), flush=True)
+
+
+def child(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, __file__, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def main() -> None:
+    with child("serve") as server:
+        url = server.stdout.readline().strip()
+        found, peer = rate(of_asking, url), rate(of_a_plain_loop, url)
+        print(json.dumps({
+            "name": "asking", "value": round(found), "unit": "completions/s of one core",
+            "peers": {"openai_client_in_a_loop": round(peer)}, "ratio": round(found / peer, 2),
+        }), flush=True)
+        with child("memory", url) as asking:
+            few, many = map(int, asking.stdout.read().split())
+        slope, allowed = (many - few) / (MANY - FEW), 2**30 / 1e6
+        print(json.dumps({
+            "name": "asking_memory", "value": round(slope, 1),
+            "unit": f"bytes a text from {FEW} to {MANY} texts",
+            "peers": {"one_GiB_for_a_million": round(allowed), "resident_MB_after_all": round(many / 1e6)},
+            "ratio": round(slope / allowed, 3),
+        }), flush=True)
+        server.stdin.close()
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["serve"]:
+            asyncio.run(serve_at_once())
+        case ["memory", address]:
+            print_memory(address)
+        case _:
+            main()
