@@ -282,6 +282,34 @@ def show(
         err.print(f"{len(found) - limit} more: --limit {len(found)} shows them all")
 
 
+@cache_app.command()
+def explain(
+    task: TaskName, text: Annotated[str, typer.Option(help="The text that would be asked about.")], cache: CacheDir,
+    model: Annotated[str, typer.Option(help="The LLM's name.")] = "simulated",
+    base_url: BaseUrl = None, model_id: ModelId = None, temperature: Temperature = 1.0,
+    max_tokens: MaxTokens = 512, extra: Extra = None, json: Json = False,
+) -> None:
+    """Say whether a question would be answered from the cache, and if not, what is different."""
+    from cache.explain import explain as explain_question
+    from pipeline import tasks
+    from pipeline.teacher import endpoint, request
+
+    world = tasks.find(task)
+    teacher = _teacher("sampling", model, base_url, model_id, temperature, max_tokens, extra)
+    found = explain_question(cache, world.name, request(teacher, world.prompt, text), endpoint(teacher), text)
+    if json:
+        return _print_json(asdict(found) | {"hit": found.completions > 0})
+    out.print(f"key {found.key}", soft_wrap=True)
+    if found.completions:
+        return out.print(f"a hit: {found.completions} completions are stored")
+    if found.elsewhere:
+        return out.print(f"a hit at the next build: completion {found.nearest} of another task answers it")
+    out.print("a miss: it would be asked" if found.nearest is None else
+              f"a miss: it would be asked; the nearest that is stored, {found.nearest}, differs in", soft_wrap=True)
+    for difference in found.differences:
+        out.print(f"  {difference.field}: {difference.asked!r}, stored {difference.stored!r}", soft_wrap=True)
+
+
 @cache_app.command("import")
 def import_answers(
     source: Annotated[Path, typer.Argument(help="Decisions recorded elsewhere (.jsonl), or an exported dataset.")],

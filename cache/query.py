@@ -305,6 +305,18 @@ def show(directory: str | Path, what: str) -> list[Completion]:
     return read(query, completions=directory)
 
 
+def nearest(directory: str | Path, text: str) -> list[Completion]:
+    """Of each task, model and prompt the completion whose text is most like `text`, by edit distance."""
+    alike = """
+        true QUALIFY row_number() OVER (
+            PARTITION BY task, model, prompt ORDER BY levenshtein(text, $text), text, sample
+        ) = 1
+    """
+    return read(
+        lambda connection: _completions(connection, "completions", alike, {"text": text}), completions=directory
+    )
+
+
 def entries(connection: duckdb.DuckDBPyConnection) -> list[TeacherEntry]:
     """Who has answered, from the view `completions`."""
     rows = connection.execute(

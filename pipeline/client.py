@@ -29,6 +29,8 @@ from pipeline.terms import Terms
 
 # The statuses that may be a single prompt's fault: malformed or filtered, too long, unprocessable.
 OF_ONE_PROMPT = (400, 413, 422)
+# The most choices that one request may ask for, by OpenAI's protocol.
+MOST_CHOICES = 128
 # When so many prompts are refused before any has been answered, no other will be.
 HOPELESS = 8
 
@@ -77,7 +79,7 @@ class Client:
         """
         given = 0
         while given < job.n:
-            wanted = job.n - given if self.takes_several is not False else 1
+            wanted = min(job.n - given, MOST_CHOICES) if self.takes_several is not False else 1
             part = await self._ask(job._replace(first=job.first + given, n=wanted), stopping)
             given += len(part)
             yield part

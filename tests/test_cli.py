@@ -317,6 +317,14 @@ def test_show_obeys_nothing_that_an_llm_wrote(run, tmp_path):
     assert said.replace("\x1b", "\\x1b") in out and "\x1b" not in out
 
 
+def test_explain_tells_a_hit_from_a_miss_and_what_differs(built, run):
+    arguments = ("cache", "explain", "--task", "SimpleDoorKey", "--text", NOTHING_SEEN, "--cache", built[0])
+    hit, miss = run(*arguments, "--json").figures, run(*arguments, "--temperature", 0.5, "--json").figures
+    assert (hit["hit"], hit["completions"], hit["differences"]) == (True, 2, [])
+    assert not miss["hit"] and miss["differences"] == [{"field": "temperature", "asked": 0.5, "stored": 1}]
+    assert "temperature: 0.5, stored 1" in run(*arguments, "--temperature", 0.5).out
+
+
 def test_importing_twice_changes_nothing(run, tmp_path):
     (tmp_path / "decisions.jsonl").write_text(RECORDED)
     arguments = ("cache", "import", tmp_path / "decisions.jsonl", "--cache", tmp_path / "cache", "--json")
