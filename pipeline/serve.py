@@ -115,7 +115,12 @@ class Handler(BaseHTTPRequestHandler):
         if not length.isdecimal() or int(length) > LARGEST_BODY:
             self.close_connection = True
             return self._send(failure(413, "give a Content-Length, of at most 4 MiB", "invalid_body"))
-        self._send(self.server.respond("POST", self.path, self.headers, self.rfile.read(int(length))))
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            # The client hung up in the middle of its request.
+            self.close_connection = True
+            return
+        self._send(self.server.respond("POST", self.path, self.headers, body))
 
     def do_GET(self) -> None:
         self._send(self.server.respond("GET", self.path, self.headers, b""))

@@ -25,6 +25,7 @@ from tests.pipeline import faulty_server as faults
 from tests.pipeline.faulty_server import CUT, FAULTS, HUNG, RESET, TRICKLE
 
 TASK = tasks.find("SimpleDoorKey")
+CONCURRENCY = 16
 HURRY = Patience(attempts=2, first_wait=0.01, longest_wait=0.02, timeout=5, in_all=1.5)
 
 
@@ -118,7 +119,7 @@ def _builder(url: str, cache: Path, asked: list[str], counted) -> None:
     def show(progress) -> None:
         counted.value = progress.completions
 
-    with builder(TASK, cache, Teacher(base_url=url), Wanted(1), Terms(concurrency=16), show) as opened:
+    with builder(TASK, cache, Teacher(base_url=url), Wanted(1), Terms(concurrency=CONCURRENCY), show) as opened:
         opened.teach(asked)
 
 
@@ -145,7 +146,7 @@ def test_twenty_kills_lose_nothing_that_was_counted_and_nothing_stored_is_asked_
         after = stored(server, tmp_path)
         assert len(after) - len(before) >= counted.value > 0
         assert not set(requests) & set(before) and set(after) <= set(before) | set(requests)
-        # What was in flight may be asked again; nothing else is.
-        assert len(set(requests) - set(after)) <= 16
+        # What was in flight may be asked again, or had just arrived and was being stored; nothing else is.
+        assert len(set(requests) - set(after)) <= 2 * CONCURRENCY
     assert max(stored(server, tmp_path).values()) == 1
     assert files_with_secret(tmp_path) == []
