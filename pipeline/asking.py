@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import json
 from queue import Empty, SimpleQueue
 import threading
+import time
 from typing import NamedTuple
 
 from pipeline.budget import Tally
@@ -25,6 +26,8 @@ from pipeline.terms import Terms
 
 # How often a running loop looks whether the caller wants to stop, in seconds.
 LOOK = 0.05
+# How long answers are gathered, in seconds: whoever stores them does it once for all, with one fsync.
+GATHER = 0.02
 
 
 class Answer(NamedTuple):
@@ -131,6 +134,7 @@ class Asker:
 
 def _all_of(queue: "SimpleQueue[Answer | Unanswered | Ended]") -> list[Answer | Unanswered | Ended]:
     found = [queue.get()]
+    time.sleep(GATHER)
     try:
         while True:
             found.append(queue.get_nowait())

@@ -28,7 +28,7 @@ from pipeline.interrupt import Interruption, interruption
 from pipeline.prices import Price, forecast
 from pipeline.questions import Wanted
 from pipeline.tasks.task import Decision, Distributions, Task
-from pipeline.teacher import Tally, Teacher, Terms, connect, endpoint, prompt_digest
+from pipeline.teacher import Reply, Tally, Teacher, Terms, connect, endpoint, prompt_digest
 
 EPISODES = 500
 # Rounds of teacher-driven rollouts: each may meet texts that the last one's answers lead to.
@@ -258,8 +258,15 @@ class Builder:
                 yield from opened
 
         self.show(progress)
+        about = {
+            "task": self.task.name, "model": teacher.model, "prompt": prompt_digest(teacher, self.task.prompt),
+            "endpoint": endpoint(teacher),
+        }
         for events in self.asker.ask(jobs(), stop):
-            self.writer.add(self._rows(teacher, events, outstanding))
+            answers = (event for event in events if isinstance(event, Answer))
+            self.writer.add(
+                row for job, replies in answers for row in _rows(about, job, outstanding[job.label][0], replies)
+            )
             for event in events:
                 text, left = outstanding[event.job.label]
                 if isinstance(event, Unanswered):
@@ -283,27 +290,26 @@ class Builder:
             raise KeyboardInterrupt
         return [text for text in again if text not in progress.unanswered]
 
-    def _rows(self, teacher: Teacher, events: list, outstanding: dict[str, list]) -> Iterator[Completion]:
-        digest, address = prompt_digest(teacher, self.task.prompt), endpoint(teacher)
-        for job, replies in (event for event in events if isinstance(event, Answer)):
-            for number, reply in enumerate(replies):
-                yield Completion(
-                    key=job.label, task=self.task.name, model=teacher.model, prompt=digest,
-                    text=outstanding[job.label][0], sample=job.first + number, content=reply.content,
-                    finish_reason=reply.finish_reason or None, prompt_tokens=reply.prompt_tokens,
-                    completion_tokens=reply.completion_tokens, latency=reply.latency,
-                    served_model=reply.served_model or None, endpoint=address,
-                    request=canonical_json(job.body), asked_at=reply.asked_at,
-                    logprobs=None if reply.logprobs is None else json.dumps(reply.logprobs),
-                )
-
-
 def answer_of(build: Builder, text: str) -> dict[Decision, float]:
     """Asks about one text, stores the answers, and returns its distribution."""
     build.teach([text])
     who = build.task.name, build.teacher.model, prompt_digest(build.teacher, build.task.prompt)
     found = dict(query.texts(build.directory, *who, [text]))
     return option_distributions(found, build.task.prompt.options)[0].get(text, {})
+
+
+def _rows(about: dict[str, str], job: Job, text: str, replies: list[Reply]) -> list[Completion]:
+    request = canonical_json(job.body)
+    return [
+        Completion(
+            **about, key=job.label, text=text, sample=job.first + number, content=reply.content,
+            finish_reason=reply.finish_reason or None, prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens, latency=reply.latency,
+            served_model=reply.served_model or None, request=request, asked_at=reply.asked_at,
+            logprobs=None if reply.logprobs is None else json.dumps(reply.logprobs),
+        )
+        for number, reply in enumerate(replies)
+    ]
 
 
 def _first_visits(task: Task, episodes: int, seed: int) -> Visits:

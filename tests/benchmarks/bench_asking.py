@@ -1,28 +1,34 @@
 """What asking itself costs: completions a second of one core, and memory against the number of texts.
 
-The server is a process of its own that answers at once with the same bytes. The peer is the openai package's
-own client in a plain loop, in this run. Memory is that of a process that asks about ever more texts; a
-million texts have 1 GiB.
+Both of the whole way that build-cache goes, from texts to answers on disk. The server is a process of its own
+that answers at once with the same bytes. The peer is the openai package's own client in a plain loop that
+stores nothing, in this run. Memory is that of a process that asks about ever more texts; a million texts
+have 1 GiB.
 """
 
 import asyncio
 import json
 import os
 from pathlib import Path
+import resource
 import subprocess
 import sys
+from tempfile import TemporaryDirectory
 import time
 
 import openai
 
+from pipeline import tasks
+from pipeline.build import builder
+from pipeline.questions import Wanted
 from pipeline.serve import completion
-from pipeline.teacher import Job, Teacher, ask_all
+from pipeline.teacher import Teacher, request
 
 ROOT = Path(__file__).parents[2]
 REQUESTS = 2000
 REPEATS = 3
 FEW, MANY = 10_000, 40_000
-PROMPT = "An agent is in a room and has to unlock the door with a key of the door's colour. " * 20
+TASK = tasks.find("SimpleDoorKey")
 
 
 class AtOnce(asyncio.Protocol):
@@ -52,20 +58,20 @@ async def serve_at_once() -> None:
     os._exit(0)
 
 
-def jobs(count: int):
-    for number in range(count):
-        text = f"Agent sees door{number}."
-        chat = [{"role": "system", "content": PROMPT}, {"role": "user", "content": text}]
-        yield Job(number, {"model": "gpt", "messages": chat, "temperature": 1.0, "max_tokens": 512}, 1)
+def texts(count: int) -> list[str]:
+    return [f"Agent sees a tone{number} key, holds nothing." for number in range(count)]
 
 
-def of_asking(url: str) -> int:
-    return sum(len(answer.replies) for answer in ask_all(Teacher("gpt", url), jobs(REQUESTS)))
+def of_asking(url: str, count: int = REQUESTS) -> int:
+    with TemporaryDirectory() as cache, builder(TASK, Path(cache), Teacher("gpt", url), Wanted(1)) as build:
+        build.teach(texts(count))
+        return build.progress.completions
 
 
 def of_a_plain_loop(url: str) -> int:
+    asked = (request(Teacher("gpt", url), TASK.prompt, text) for text in texts(REQUESTS))
     with openai.OpenAI(api_key="none", base_url=url, max_retries=0) as client:
-        return sum(len(client.chat.completions.create(**job.body).choices) for job in jobs(REQUESTS))
+        return sum(len(client.chat.completions.create(**body).choices) for body in asked)
 
 
 def rate(ask, url: str) -> float:
@@ -78,11 +84,10 @@ def rate(ask, url: str) -> float:
 
 
 def print_memory(url: str) -> None:
-    """Resident bytes after few and after many texts, one a line."""
-    for number, _ in enumerate(ask_all(Teacher("gpt", url), jobs(MANY)), start=1):
-        if number in (FEW, MANY):
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            print(pages * os.sysconf("SC_PAGE_SIZE"), flush=True)
+    """The most bytes that were resident, for few texts and for many, one a line."""
+    for count in (FEW, MANY):
+        of_asking(url, count)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
 
 
 def child(*arguments: str) -> subprocess.Popen:
@@ -106,7 +111,7 @@ def main() -> None:
         print(json.dumps({
             "name": "asking_memory", "value": round(slope, 1),
             "unit": f"bytes a text from {FEW} to {MANY} texts",
-            "peers": {"one_GiB_for_a_million": round(allowed), "resident_MB_after_all": round(many / 1e6)},
+            "peers": {"one_GiB_for_a_million": round(allowed), "peak_MB_for_all": round(many / 1e6)},
             "ratio": round(slope / allowed, 3),
         }), flush=True)
         server.stdin.close()
