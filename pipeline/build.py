@@ -28,7 +28,7 @@ from pipeline.interrupt import Interruption, interruption
 from pipeline.prices import Price, forecast
 from pipeline.questions import Wanted
 from pipeline.tasks.task import Decision, Distributions, Task
-from pipeline.teacher import Reply, Tally, Teacher, Terms, connect, endpoint, prompt_digest
+from pipeline.teacher import LOGPROBS, Reply, Tally, Teacher, Terms, connect, endpoint, prompt_digest
 
 EPISODES = 500
 # Rounds of teacher-driven rollouts: each may meet texts that the last one's answers lead to.
@@ -274,6 +274,8 @@ class Builder:
                     pending.pop(text, None)
                 else:
                     progress.completions += event.job.n
+                    if teacher.estimator == LOGPROBS and event.replies[0].logprobs is None:
+                        raise AskonceError("the server gives no log-probabilities: use --estimator sampling")
                 outstanding[event.job.label][1] = left - event.job.n
                 if left == event.job.n:
                     del outstanding[event.job.label]

@@ -14,7 +14,7 @@ import pytest
 from cache import query, store
 import cli
 from pipeline.recorded import read
-from pipeline.serve import SimulatedServer, failure, running
+from pipeline.serve import Response, SimulatedServer, completion as completion_object, failure, running
 from tests.cache.example import completion
 from tests.command import SECRET, Result, command, files_with_secret, finish, start
 from tests.pipeline.servers import Server, closed_port
@@ -193,6 +193,93 @@ def test_ctrl_c_keeps_what_was_obtained_and_what_is_in_flight(run, tmp_path):
     assert files_with_secret(tmp_path) == []
 
 
+def test_a_prompt_that_is_refused_is_set_aside_with_its_reason_and_the_rest_is_answered(run, tmp_path):
+    refused = failure(400, "not this one", "content_policy_violation")
+    server = Server(lambda request, number: refused if NOTHING_SEEN in request["messages"][-1]["content"] else None)
+    with running(server) as url:
+        ended = run(*BUILD, "--cache", tmp_path / "cache", "--base-url", url)
+    found = ended.figures
+    assert ended.code == 3 and list(found["unanswered"]) == [NOTHING_SEEN] and found["errors"]["400"] > 0
+    assert f"missing: {NOTHING_SEEN} (the server answered with status 400 (not this one))" in ended.err
+    assert len(texts(tmp_path / "cache")) == found["texts"] - 1 and 0 < found["coverage"] < 1
+
+
+def test_a_dry_run_asks_and_stores_nothing_and_is_what_the_build_then_takes(run, tmp_path):
+    (tmp_path / "prices.json").write_text('{"simulated": {"input": 1, "output": 2}}')
+    server = Server()
+    with running(server) as url:
+        arguments = (*BUILD, "--cache", tmp_path / "cache", "--base-url", url, "--prices", tmp_path / "prices.json")
+        plan = run(*arguments, "--dry-run").figures
+        assert server.requests == [] and not (tmp_path / "cache").exists()
+        built = run(*arguments).figures
+        again = run(*arguments, "--dry-run").figures
+    assert (plan["hits"], plan["requests"]) == (0, plan["texts"]) and plan["requests"] <= built["requests"]
+    assert plan["cost"] >= built["cost"] > 0
+    assert built["cost"] == pytest.approx((built["prompt_tokens"] + 2 * built["completion_tokens"]) / 1e6)
+    assert (again["hits"], again["requests"], again["cost"]) == (again["texts"], 0, 0)
+
+
+@pytest.mark.parametrize("limit", [("--max-requests", 2), ("--max-cost", 0.005)])
+def test_a_budget_ends_with_3_and_what_was_obtained(run, tmp_path, limit):
+    (tmp_path / "prices.json").write_text('{"simulated": {"input": 1, "output": 2}}')
+    server = Server()
+    with running(server) as url:
+        arguments = (*BUILD, "--cache", tmp_path / "cache", "--base-url", url, "--prices", tmp_path / "prices.json")
+        ended = run(*arguments, *limit)
+        asked = asked_texts(server)
+        server.requests.clear()
+        rest = run(*arguments)
+    assert ended.code == 3 and limit[0] in ended.figures["error"] and ended.figures["missing"]
+    assert 0 < len(asked) == len(texts(tmp_path / "cache")) - len(asked_texts(server))
+    assert rest.code == 0 and not asked & asked_texts(server)
+
+
+def test_samples_stop_once_the_distribution_is_known(run, tmp_path):
+    arguments = (*BUILD, "--cache", tmp_path / "cache", "--samples", "auto", "--max-tv", 0.2)
+    found, again = run(*arguments).figures, run(*arguments).figures
+    assert found["completions"] > 2 * found["texts"] and found["saved"] > 0
+    assert (again["asked"], again["hits"]) == (0, again["texts"])
+    assert run(*arguments, "--max-tv", 0.1).figures["asked"] > 0
+
+
+def test_letters_make_a_teacher_of_their_own(run, tmp_path):
+    arguments = (*BUILD, "--cache", tmp_path / "cache")
+    sampled, lettered = run(*arguments).figures, run(*arguments, "--estimator", "logprobs").figures
+    entries = run("cache", "stats", "--cache", tmp_path / "cache", "--json").figures["teachers"]
+    assert lettered["completions"] <= sampled["completions"] and lettered["unparsable"] == 0
+    assert len({entry["prompt"] for entry in entries}) == 2
+    assert run(*arguments, "--estimator", "logprobs").figures["asked"] == 0
+    one = run(*arguments, "--estimator", "hard").figures
+    assert one["completions"] == one["texts"]
+
+
+def test_a_server_without_log_probabilities_is_named_before_much_is_asked(run, tmp_path):
+    def forget(request, number):
+        if request.get("logprobs"):
+            return Response(200, completion_object("simulated", [("A", "stop")], 10))
+
+    server = Server(forget)
+    with running(server) as url:
+        ended = run(*BUILD, "--cache", tmp_path / "cache", "--base-url", url, "--estimator", "logprobs")
+    assert ended.code == 3 and "log-probabilities" in ended.err and "--estimator sampling" in ended.err
+
+
+def test_one_model_under_two_addresses_is_one_teacher_by_its_name(run, tmp_path):
+    for asked in (True, False):
+        with running(Server()) as url:
+            found = run(*BUILD, "--cache", tmp_path / "cache", "--base-url", url, "--model-id", "ours").figures
+        assert (found["asked"] > 0) == asked
+
+
+def test_further_fields_of_the_request_are_sent_and_are_part_of_the_question(run, tmp_path):
+    server = Server()
+    with running(server) as url:
+        arguments = (*BUILD, "--cache", tmp_path / "cache", "--base-url", url)
+        run(*arguments, "--extra", '{"top_p": 0.9}')
+        assert all(request["top_p"] == 0.9 for request in server.requests)
+        assert run(*arguments).figures["asked"] > 0
+
+
 # ---- train and evaluate --------------------------------------------------------------------------
 
 def test_training_from_the_cache_alone_counts_and_lists_what_it_lacks(trained):
@@ -365,6 +452,15 @@ BAD = {
     "a damaged checkpoint": (("evaluate", *TASK, "--run", "{tmp}/cut"), 1, "checkpoint-"),
     "a damaged run.json": (("evaluate", *TASK, "--run", "{tmp}/garbled"), 1, "run.json"),
     "a damaged segment": (("cache", "stats", "--cache", "{tmp}/damaged"), 1, "damaged"),
+    "no number of samples": ((*BUILD[:-1], "--cache", "{tmp}/none", "--samples", "many"), 2, "--samples"),
+    "a distance above 1": ((*BUILD[:-1], "--cache", "{tmp}/none", "--samples", "auto", "--max-tv", "2"), 2, "--max-tv"),
+    "fields that are no JSON": ((*BUILD[:-1], "--cache", "{tmp}/none", "--extra", "top_p=1"), 2, "--extra"),
+    "a field that is askonce's": ((*BUILD[:-1], "--cache", "{tmp}/none", "--extra", '{{"n": 3}}'), 2, "cannot be n"),
+    "a cost without a price": (
+        (*BUILD[:-1], "--cache", "{tmp}/none", "--model", "mine", "--max-cost", "1"), 2, "--prices"),
+    "no prices": ((*BUILD[:-1], "--cache", "{tmp}/none", "--prices", "{tmp}/bad.jsonl"), 2, "USD"),
+    "a retry of what is none": ((*BUILD[:-1], "--cache", "{tmp}/none", "--retry", "all"), 2, "truncated"),
+    "an address for a name": ((*BUILD[:-1], "--cache", "{tmp}/none", "--model-id", "http://x"), 2, "--model-id"),
     "rates above 1 together": (("serve-teacher", "--incorrect", "0.9", "--inefficient", "0.9"), 2, "rates"),
 }
 
@@ -393,7 +489,7 @@ def contents(directory: Path) -> dict[Path, bytes]:
 def test_bad_input_is_one_line_with_its_exit_code_and_loses_nothing(case, places, run):
     arguments, code, words = BAD[case]
     before = [contents(place) for place in places.values()]
-    ended = run(*(argument.format(**places) for argument in arguments), "--json")
+    ended = run(*(str(argument).format(**places) for argument in arguments), "--json")
     assert (ended.code, is_one_line(ended)) == (code, True), ended
     assert words in ended.err and ended.figures["error"] == ended.err.removeprefix("error: ").rstrip("\n")
     kept = [contents(place) for place in places.values()]
