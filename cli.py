@@ -524,8 +524,8 @@ def _usd(cost: float | None) -> str:
 
 
 def _errors(errors: dict[str, int]) -> str:
-    """", failed: 429 ×3, timeout ×1"""
-    return ", failed: " + ", ".join(f"{kind} ×{count}" for kind, count in errors.items()) if errors else ""
+    """Such as "  failed 429 ×3, timeout ×1"; empty without any."""
+    return "  failed " + ", ".join(f"{kind} ×{count}" for kind, count in errors.items()) if errors else ""
 
 
 def _training_rows(figures: dict[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ training uses the same. Every answer is on disk before it is counted.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 import json
 from pathlib import Path
@@ -192,12 +192,12 @@ class Builder:
     show: Show
     progress: Progress
 
-    def teach(self, texts: Iterable[str]) -> None:
+    def teach(self, texts: Iterable[str], stop: Interruption | None = None) -> None:
         """Brings every text to what is wanted of it, asking only for what is missing.
 
         A text that the server does not answer is set aside in `progress`. Unfinished where a failure or the
         budget ends it with part of the answers there; AskonceError where there are none. KeyboardInterrupt
-        after a signal, when what was in flight is stored.
+        after a signal, when what was in flight is stored; set `stop` for the same without an exception.
         """
         pending = dict.fromkeys(text for text in texts if text not in self.progress.unanswered)
         self.progress.total += len(pending)
@@ -207,8 +207,8 @@ class Builder:
                 self._adopt(teacher, pending)
                 some = list(pending)
                 while some:
-                    with interruption() as stop:
-                        some = self._ask(teacher, some, asked, pending if teacher is self.teacher else {}, stop)
+                    with nullcontext(stop) if stop is not None else interruption() as stopping:
+                        some = self._ask(teacher, some, asked, pending if teacher is self.teacher else {}, stopping)
         except AskonceError as error:
             if not (self.progress.completions or self.progress.hits):
                 raise
@@ -290,14 +290,20 @@ class Builder:
         if stop.signalled:
             # What was in flight has been waited for and stored; if that was all, there are still later rounds.
             raise KeyboardInterrupt
-        return [text for text in again if text not in progress.unanswered]
+        return [text for text in again if text not in progress.unanswered and not stop.is_set()]
 
-def answer_of(build: Builder, text: str) -> dict[Decision, float]:
-    """Asks about one text, stores the answers, and returns its distribution."""
+def answer_of(build: Builder, text: str) -> dict[Decision, float] | None:
+    """Asks about one text, stores the answers, and returns its distribution; None where the server does not
+    answer it."""
     build.teach([text])
+    return distributions_of(build, [text]).get(text)
+
+
+def distributions_of(build: Builder, texts: Iterable[str]) -> dict[str, dict[Decision, float]]:
+    """What the cache now holds about `texts`."""
     who = build.task.name, build.teacher.model, prompt_digest(build.teacher, build.task.prompt)
-    found = dict(query.texts(build.directory, *who, [text]))
-    return option_distributions(found, build.task.prompt.options)[0].get(text, {})
+    found = dict(query.texts(build.directory, *who, texts))
+    return option_distributions(found, build.task.prompt.options)[0]
 
 
 def _rows(about: dict[str, str], job: Job, text: str, replies: list[Reply]) -> list[Completion]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import os
 import signal
+import sys
 import threading
 
 
@@ -28,6 +30,9 @@ def interruption() -> Iterator[Interruption]:
             raise KeyboardInterrupt
         came.signalled = True
         came.set()
+        if sys.stderr.isatty():
+            # Not print: the signal may have come in the middle of one.
+            os.write(sys.stderr.fileno(), b"\ninterrupted: coming to a good end; once more ends it at once\n")
 
     previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
