@@ -4,7 +4,6 @@
 training uses the same. Every answer is on disk before it is counted.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -26,9 +25,9 @@ from pipeline.deduplicate import Visits, distinct_texts, merge
 from pipeline.distribution import Unparsable, option_distributions
 from pipeline.interrupt import Interruption, interruption
 from pipeline.prices import Price, forecast
-from pipeline.questions import Wanted
+from pipeline.questions import Outstanding, Wanted
 from pipeline.tasks.task import Decision, Distributions, Task
-from pipeline.teacher import LOGPROBS, Reply, Tally, Teacher, Terms, connect, endpoint, prompt_digest
+from pipeline.teacher import LOGPROBS, Tally, Teacher, Terms, connect, endpoint, prompt_digest
 
 EPISODES = 500
 # Rounds of teacher-driven rollouts: each may meet texts that the last one's answers lead to.
@@ -233,11 +232,8 @@ class Builder:
         self, teacher: Teacher, texts: list[str], asked: set[str], pending: dict[str, None], stop: Interruption
     ) -> list[str]:
         """One pass over `texts`; what is done leaves `pending`. Returns those that may need another."""
-        # Key → its text and the samples still to come; text → its open keys.
-        outstanding: dict[str, list] = {}
-        open_keys: Counter[str] = Counter()
-        again: list[str] = []
-        progress = self.progress
+        outstanding, again, progress = Outstanding(), [], self.progress
+        failed: AskonceError | None = None
 
         def done(text: str) -> None:
             if text in pending:
@@ -247,50 +243,55 @@ class Builder:
 
         def jobs() -> Iterator[Job]:
             for text, opened in questions.missing(self.directory, self.task, teacher, texts, self.wanted):
-                if not opened:
+                if opened:
+                    progress.asked += text not in asked
+                    asked.add(text)
+                    outstanding.open(text, opened)
+                    yield from opened
+                else:
                     done(text)
-                    continue
-                progress.asked += text not in asked
-                asked.add(text)
-                for job in opened:
-                    outstanding[job.label] = [text, job.n]
-                open_keys[text] = len(opened)
-                yield from opened
 
         self.show(progress)
-        about = {
-            "task": self.task.name, "model": teacher.model, "prompt": prompt_digest(teacher, self.task.prompt),
-            "endpoint": endpoint(teacher),
-        }
         for events in self.asker.ask(jobs(), stop):
-            answers = (event for event in events if isinstance(event, Answer))
-            self.writer.add(
-                row for job, replies in answers for row in _rows(about, job, outstanding[job.label][0], replies)
-            )
+            self.writer.add(self._rows(teacher, events, outstanding))
             for event in events:
-                text, left = outstanding[event.job.label]
+                text = outstanding.text(event.job)
                 if isinstance(event, Unanswered):
                     progress.unanswered[text] = event.reason
                     pending.pop(text, None)
                 else:
                     progress.completions += event.job.n
                     if teacher.estimator == LOGPROBS and event.replies[0].logprobs is None:
-                        raise AskonceError("the server gives no log-probabilities: use --estimator sampling")
-                outstanding[event.job.label][1] = left - event.job.n
-                if left == event.job.n:
-                    del outstanding[event.job.label]
-                    open_keys[text] -= 1
-                if open_keys[text] == 0:
-                    del open_keys[text]
-                    if isinstance(self.wanted.samples, Precision):
+                        failed = AskonceError("the server gives no log-probabilities: use --estimator sampling")
+                        stop.set()
+                if outstanding.close(event.job):
+                    if isinstance(self.wanted.samples, Precision) and text not in progress.unanswered:
                         again.append(text)
                     else:
                         done(text)
             self.show(progress)
+        if failed:
+            raise failed
         if stop.signalled:
             # What was in flight has been waited for and stored; if that was all, there are still later rounds.
             raise KeyboardInterrupt
-        return [text for text in again if text not in progress.unanswered and not stop.is_set()]
+        return [] if stop.is_set() else again
+
+    def _rows(self, teacher: Teacher, events: list, outstanding: Outstanding) -> Iterator[Completion]:
+        digest, address = prompt_digest(teacher, self.task.prompt), endpoint(teacher)
+        for job, replies in (event for event in events if isinstance(event, Answer)):
+            request = canonical_json(job.body)
+            for number, reply in enumerate(replies):
+                yield Completion(
+                    key=job.label, task=self.task.name, model=teacher.model, prompt=digest,
+                    text=outstanding.text(job), sample=job.first + number, content=reply.content,
+                    finish_reason=reply.finish_reason or None, prompt_tokens=reply.prompt_tokens,
+                    completion_tokens=reply.completion_tokens, latency=reply.latency,
+                    served_model=reply.served_model or None, endpoint=address, request=request,
+                    asked_at=reply.asked_at,
+                    logprobs=None if reply.logprobs is None else json.dumps(reply.logprobs),
+                )
+
 
 def answer_of(build: Builder, text: str) -> dict[Decision, float] | None:
     """Asks about one text, stores the answers, and returns its distribution; None where the server does not
@@ -304,20 +305,6 @@ def distributions_of(build: Builder, texts: Iterable[str]) -> dict[str, dict[Dec
     who = build.task.name, build.teacher.model, prompt_digest(build.teacher, build.task.prompt)
     found = dict(query.texts(build.directory, *who, texts))
     return option_distributions(found, build.task.prompt.options)[0]
-
-
-def _rows(about: dict[str, str], job: Job, text: str, replies: list[Reply]) -> list[Completion]:
-    request = canonical_json(job.body)
-    return [
-        Completion(
-            **about, key=job.label, text=text, sample=job.first + number, content=reply.content,
-            finish_reason=reply.finish_reason or None, prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens, latency=reply.latency,
-            served_model=reply.served_model or None, request=request, asked_at=reply.asked_at,
-            logprobs=None if reply.logprobs is None else json.dumps(reply.logprobs),
-        )
-        for number, reply in enumerate(replies)
-    ]
 
 
 def _first_visits(task: Task, episodes: int, seed: int) -> Visits:

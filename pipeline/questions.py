@@ -45,6 +45,33 @@ class Wanted:
         return [RETRIABLE[name] for name in self.retry]
 
 
+class Outstanding:
+    """Questions that have been handed out, until the last of their samples is there; forgets them then."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._samples: dict[str, int] = {}
+        self._open: Counter[str] = Counter()
+
+    def open(self, text: str, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self._texts[job.label], self._samples[job.label] = text, job.n
+            self._open[text] += 1
+
+    def text(self, job: Job) -> str:
+        return self._texts[job.label]
+
+    def close(self, job: Job) -> bool:
+        """The samples that `job` names are there, or never will be; whether that was the last of its text."""
+        self._samples[job.label] -= job.n
+        if self._samples[job.label]:
+            return False
+        del self._samples[job.label]
+        text = self._texts.pop(job.label)
+        self._open[text] -= 1
+        return not self._open[text] and self._open.pop(text) == 0
+
+
 def missing(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
     """The open questions of `teacher` itself: for samples, or for letters where that is its estimator."""
     if teacher.estimator == LOGPROBS:
