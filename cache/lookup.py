@@ -30,6 +30,7 @@ import mmap
 import os
 import struct
 import threading
+from binascii import unhexlify
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -62,7 +63,7 @@ _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}  # Unsigned numbers of so many bytes, 
 _KEPT_DISTRIBUTIONS = 1 << 16  # As Python objects, for single lookups.
 _PREFIX = f"{SCHEME}:"
 _KEY_LENGTH = len(_PREFIX) + 64
-_HEX = slice(len(_PREFIX), len(_PREFIX) + 2 * DIGEST_BYTES)
+_HEX_BEGINS, _HEX_ENDS = len(_PREFIX), len(_PREFIX) + 2 * DIGEST_BYTES
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,8 @@ class Index:
     A row is the number of a distribution: equal rows mean equal distributions, so that what is worked
     out for one serves all of its keys.
 
+    get     key → decision → probability, in the order in which they were given; None where there is no
+            answer. AskonceError for what is no key
     names   the decisions; what `gather` gives are places in it. Grows with `add`
     width   the most decisions that a distribution has. Grows with `add`
     """
@@ -204,25 +207,8 @@ class Index:
         record_bytes = digest_bytes + header["fields"]["row"]
         self._found_in = shift, section["buckets"], section["records"].reshape(-1, record_bytes), digest_bytes
         self._gathered_from = section["groups"], section["pairs"], probabilities.astype(np.float32)
-        # One lookup alone reads the file itself: to hand arrays to compiled code takes longer than it.
-        at = {name: begin + offset for name, (offset, _) in header["sections"].items()}
-        codes = {name: _CODES[size] for name, size in header["fields"].items() if name != "row"}
-        bucket_bytes = types["buckets"].itemsize
-        # Distributions of several keys, by row, read once.
-        kept: dict[bytes, dict[str, float]] = {}
-        self._search = (
-            file, file.find, slice(-digest_bytes, None), record_bytes, digest_bytes, at["records"],
-            struct.Struct(">I").unpack_from, struct.Struct("<" + 2 * _CODES[bucket_bytes]).unpack_from,
-            at["buckets"], bucket_bytes, shift, kept,
-        )
-        group = struct.Struct(f"<Q{_GROUP}{codes['count']}")
-        pairs = [struct.Struct("<" + count * (codes["decision"] + codes["level"])).unpack_from
-                 for count in range(self.width + 1)]
-        self._reading = (
-            file, group.unpack_from, at["groups"], group.size, pairs, at["pairs"], types["pairs"].itemsize,
-            self.names, probabilities.tolist(),
-        )
         self._new = _Additions()
+        self.get = _getter(file, header, begin, self.names, self._new.distributions)
 
     def __len__(self) -> int:
         """The number of keys with an answer, new ones included."""
@@ -230,32 +216,6 @@ class Index:
         rows = np.empty(len(new), np.int64)
         _find(new, *self._found_in, rows)
         return self._keys + int((rows < 0).sum())
-
-    def get(self, key: str) -> dict[str, float] | None:
-        """decision → probability, in the order in which they were given; None where there is no answer."""
-        digest = _digest(key)
-        if digest in self._new.distributions:
-            return self._new.distributions[digest].copy()
-        # One tuple, for an attribute costs a tenth of a lookup.
-        (file, find, sought, size, row_begins, records, unpack_leading, unpack_bucket, buckets, bucket_bytes,
-         shift, kept) = self._search
-        leading, = unpack_leading(digest)
-        first, after = unpack_bucket(file, buckets + (leading >> shift) * bucket_bytes)
-        end = records + after * size
-        at = find(digest[sought], records + first * size, end)
-        while at >= 0 and (at - records) % size:  # Found across two neighbours.
-            at = find(digest[sought], at + 1, end)
-        if at < 0:
-            return None
-        if row_begins == size:
-            return self._read((at - records) // size)
-        row = file[at + row_begins: at + size]
-        found = kept.get(row)
-        if found is None:
-            if len(kept) >= _KEPT_DISTRIBUTIONS:
-                kept.clear()
-            found = kept[row] = self._read(int.from_bytes(row, "little"))
-        return found.copy()
 
     def find(self, digests: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """(B, 16) uint8 digests → (B,) int64 rows, −1 where there is no answer; into `rows` if given."""
@@ -304,13 +264,78 @@ class Index:
         self.width = max(self.width, len(weights))
         self._new.add(one.digests, one.names, weights, self.names)
 
-    def _read(self, row: int) -> dict[str, float]:
-        (file, unpack_group, groups, group_bytes, unpack_pairs, pairs, pair_bytes, names,
-         probabilities) = self._reading
+
+def _getter(
+    file: mmap.mmap, header: Mapping, begin: int, names: Sequence[str], new: Mapping[bytes, dict[str, float]]
+) -> Callable[[str], dict[str, float] | None]:
+    """What `Index.get` is. It reads the file itself: to hand arrays to compiled code takes longer than it.
+
+    A closure, for a method would spend a tenth of its time on attributes; the key is taken apart in it,
+    not by `_digest`, for the same reason.
+    """
+    sections, fields = header["sections"], header["fields"]
+    buckets, records = (begin + sections[name][0] for name in ("buckets", "records"))
+    bucket_bytes = _types(header["keys"], fields)["buckets"].itemsize
+    unpack_bucket = struct.Struct("<" + 2 * _CODES[bucket_bytes]).unpack_from
+    unpack_leading = struct.Struct(">I").unpack_from
+    shift, implied = 32 - header["bits"], header["bits"] // 8
+    row_begins = DIGEST_BYTES - implied
+    size = row_begins + fields["row"]
+    read = _row_reader(file, header, begin, names)
+    # Distributions of several keys, by row, read once.
+    kept: dict[bytes, dict[str, float]] = {}
+
+    def get(key: str) -> dict[str, float] | None:
+        if len(key) != _KEY_LENGTH or key[:_HEX_BEGINS] != _PREFIX:
+            raise _no_key(key)
+        try:
+            digest = unhexlify(key[_HEX_BEGINS:_HEX_ENDS])
+        except ValueError:
+            raise _no_key(key) from None
+        if new and digest in new:
+            return new[digest].copy()
+        first, after = unpack_bucket(file, buckets + (unpack_leading(digest)[0] >> shift) * bucket_bytes)
+        bucket = file[records + first * size: records + after * size]
+        at = bucket.find(digest[implied:])
+        while at % size:  # Not found, or across two neighbours.
+            if at < 0:
+                return None
+            at = bucket.find(digest[implied:], at + 1)
+        if row_begins == size:
+            return read(first + at // size)
+        row = bucket[at + row_begins: at + size]
+        found = kept.get(row)
+        if found is None:
+            if len(kept) >= _KEPT_DISTRIBUTIONS:
+                kept.clear()
+            found = kept[row] = read(int.from_bytes(row, "little"))
+        return found.copy()
+
+    return get
+
+
+def _row_reader(
+    file: mmap.mmap, header: Mapping, begin: int, names: Sequence[str]
+) -> Callable[[int], dict[str, float]]:
+    """A function from a row to its distribution."""
+    sections, fields = header["sections"], header["fields"]
+    groups, pairs, weights = (begin + sections[name][0] for name in ("groups", "pairs", "weights"))
+    group = struct.Struct(f"<Q{_GROUP}{_CODES[fields['count']]}")
+    pair_bytes = fields["decision"] + fields["level"]
+    unpack_pairs = [
+        struct.Struct("<" + count * (_CODES[fields["decision"]] + _CODES[fields["level"]])).unpack_from
+        for count in range(header["width"] + 1)
+    ]
+    levels = struct.unpack_from(f"<{sections['weights'][1]}H", file, weights)
+    probabilities = [weight / SCALE for weight in levels]
+
+    def read(row: int) -> dict[str, float]:
         within = row % _GROUP + 1
-        group = unpack_group(file, groups + row // _GROUP * group_bytes)
-        flat = unpack_pairs[group[within]](file, pairs + sum(group[:within]) * pair_bytes)
+        found = group.unpack_from(file, groups + row // _GROUP * group.size)
+        flat = unpack_pairs[found[within]](file, pairs + sum(found[:within]) * pair_bytes)
         return {names[flat[k]]: probabilities[flat[k + 1]] for k in range(0, len(flat), 2)}
+
+    return read
 
 
 class _Unusable(AskonceError):
@@ -401,10 +426,14 @@ def _claim(slots: np.ndarray, digests: np.ndarray, entry: int) -> None:
 def _digest(key: str) -> bytes:
     if len(key) == _KEY_LENGTH and key.startswith(_PREFIX):
         try:
-            return bytes.fromhex(key[_HEX])
+            return unhexlify(key[_HEX_BEGINS:_HEX_ENDS])
         except ValueError:
             pass
-    raise AskonceError(f"{key!r} is no key: one is {_PREFIX} and 64 hex digits")
+    raise _no_key(key)
+
+
+def _no_key(key: str) -> AskonceError:
+    return AskonceError(f"{key!r} is no key: one is {_PREFIX} and 64 hex digits")
 
 
 def _columns(chunks: Iterable[Entries], vocabulary: dict[str, int]) -> list[np.ndarray]:

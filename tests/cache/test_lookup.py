@@ -171,7 +171,10 @@ def test_what_is_no_distribution_is_refused(tmp_path, wrong):
     assert index.get(key(0)) is None
 
 
-@pytest.mark.parametrize("wrong", ["", "explore", key(0)[:-1], "v2" + key(0)[2:], "v1-sha256:" + "x" * 64])
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "explore", key(0)[:-1], "v2" + key(0)[2:], "v1-sha256:" + "x" * 64, "v1-sha256:" + "ab c" * 16],
+)
 def test_what_is_no_key_is_refused(tmp_path, wrong):
     index = built(tmp_path / "i", {key(0): {"explore": 1.0}})
     for use in (index.get, lambda key: lookup.digests([key]), lambda key: index.add(key, {"explore": 1.0})):
