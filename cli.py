@@ -167,7 +167,7 @@ def evaluate(
     if teacher == (run is not None) or teacher == (cache is None):
         raise AskonceError("name either --run DIR, or --teacher with --cache DIR", 2)
     if teacher:
-        act = evaluation.teacher(world, _distributions(world, cache, model, teacher_form)[0])
+        act = evaluation.teacher(world, _lookup(world, cache, model, teacher_form)[0])
     else:
         act = evaluation.student(world, run)
     found = evaluation.evaluate(world, act, episodes, seed)
@@ -222,7 +222,7 @@ def demo(
     _show(None, _training_rows(figures), json)
 
     _title("3. Let both play the same 1,000 layouts, none of which was trained on")
-    alone = evaluation.evaluate(world, evaluation.teacher(world, teacher.distributions), 1000, seed=0)
+    alone = evaluation.evaluate(world, evaluation.teacher(world, teacher.lookup), 1000, seed=0)
     learnt = evaluation.evaluate(world, evaluation.student(world, run), 1000, seed=0)
     if json:
         return _print_json({"build_cache": asdict(report), "train": figures,
@@ -400,34 +400,37 @@ def compact(cache: CacheDir, json: Json = False) -> None:
 
 # ---- Which answers a student learns from -----------------------------------------------------------------------
 
-def _distributions(world, cache: Path, model: str | None, teacher_form: str):
-    """The chosen teacher's option distributions, and its name as NAME@PROMPT."""
-    from pipeline.distribution import option_distributions
+def _lookup(world, cache: Path, model: str | None, teacher_form: str):
+    """text → the chosen teacher's distribution, and its name as NAME@PROMPT."""
+    from cache.teachers import choose_teacher
+    from pipeline.answered import open_answered
     from student.distill import harden
 
-    entry = query.choose_teacher(cache, world.name, model)
-    answers = query.answers(cache, world.name, entry.model, entry.prompt)
-    distributions, _ = option_distributions(answers, world.prompt.options)
-    return harden(distributions) if teacher_form == "hard" else distributions, entry.name
+    chosen = choose_teacher(cache, world.name, model)
+    answered = open_answered(cache, world, chosen.model, chosen.prompt)
+    return harden(answered) if teacher_form == "hard" else answered, chosen.name
 
 
 def _offline_teacher(world, cache: Path, model: str | None, teacher_form: str, refuse: bool):
     from student import distill
 
-    distributions, name = _distributions(world, cache, model, teacher_form)
-    return distill.Teacher(world, distributions, distill.refuse if refuse else distill.go_without), name
+    lookup, name = _lookup(world, cache, model, teacher_form)
+    return distill.Teacher(world, lookup, distill.refuse if refuse else distill.go_without), name
 
 
 @contextmanager
 def _asking_teacher(world, cache: Path, model: str | None, how: dict, samples: str, teacher_form: str):
     """A teacher that is asked about a missing text, once, in the way (`how`) that build-cache asks."""
+    from cache.teachers import choose_teacher, teacher_names
     from pipeline import build
+    from pipeline.answered import open_answered
     from pipeline.questions import Wanted
     from pipeline.teacher import Teacher, prompt_digest
     from student import distill
 
     store.create(cache)
-    held = query.choose_teacher(cache, world.name, model) if query.teachers(cache, world.name) else None
+    known = any(teacher.task == world.name for teacher in teacher_names(cache))
+    held = choose_teacher(cache, world.name, model) if known else None
     llm = Teacher(held.model if held else model or "simulated", **how)
     name = f"{llm.model}@{prompt_digest(llm, world.prompt)}"
     if held and name != held.name:
@@ -435,11 +438,18 @@ def _asking_teacher(world, cache: Path, model: str | None, how: dict, samples: s
             f"{cache} holds answers of {held.name} for {world.name}, and {name} would be asked for more: add "
             "--cache-only, or the --base-url, --temperature and --max-tokens that they were asked with", 2,
         )
-    form = distill.harden if teacher_form == "hard" else dict
-    known, _ = build.answered(world, cache, llm)
+    answered = open_answered(cache, world, llm.model, prompt_digest(llm, world.prompt))
+    lookup = distill.harden(answered) if teacher_form == "hard" else answered
     with build.builder(world, cache, llm, Wanted(_samples(samples, 0.1, 0.95))) as builder:
-        ask = lambda text: form({text: build.answer_of(builder, text)})[text]
-        yield distill.Teacher(world, form(known), ask), name
+
+        def ask(text: str):
+            found = build.answer_of(builder, text)
+            if found is not None:
+                # Read back as a later run reads it, to the last bit.
+                answered.add(text, found)
+            return lookup(text)
+
+        yield distill.Teacher(world, lookup, ask), name
 
 
 def _train(world, teacher, about: dict, run: Path, iterations: int, seed: int, resume: bool) -> dict[str, Any]:

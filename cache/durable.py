@@ -60,3 +60,13 @@ def sync(path: Path) -> None:
 def gone(error: OSError, path: Path) -> bool:
     """Whether it failed because another process, perhaps on another host, has removed the file."""
     return error.errno in (errno.ENOENT, errno.ESTALE) and not os.path.lexists(path)
+
+
+def size(path: Path) -> int:
+    """A file's bytes; 0 where another process has removed it."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        if gone(error, path):
+            return 0
+        raise

@@ -107,12 +107,13 @@ def source_of(parts: Iterable[str]) -> str:
     return hashlib.sha256(json.dumps(sorted(parts)).encode()).hexdigest()
 
 
-def build(path: str | Path, chunks: Iterable[Entries], source: str) -> None:
-    """Writes the index of all entries; of a key that occurs twice, the later distribution counts.
+def build(path: str | Path, chunks: Iterable[Entries], source: str) -> "Index":
+    """Writes the index of all entries and opens it; of a key given twice, the later distribution counts.
 
-    On return it is on disk; a process killed before leaves what was there. Each probability is
-    kept within 1 / SCALE. Needs memory for a few times the index's own size. AskonceError where
-    probabilities are not ones, or the file cannot be written.
+    On return it is on disk; a process killed before leaves what was there. Another that builds at
+    the same path at the same time opens its own. Each probability is kept within 1 / SCALE. Needs
+    memory for a few times the index's own size. AskonceError where probabilities are not ones, or
+    the file cannot be written.
     """
     vocabulary: dict[str, int] = {}
     digests, counts, decisions, weights = _columns(chunks, vocabulary)
@@ -144,30 +145,31 @@ def build(path: str | Path, chunks: Iterable[Entries], source: str) -> None:
         "source": source, "decisions": [*vocabulary], "keys": len(order), "distributions": len(chosen),
         "width": int(counts.max(initial=0)), "bits": bits, "fields": fields,
     }
-    _write(Path(path), header, sections)
+    return _write(Path(path), header, sections)
 
 
-def open_index(path: str | Path, source: str) -> "Index":
-    """The index at `path`, all of it checked. AskonceError where it is absent, damaged or of another source."""
+def open_index(path: str | Path, source: str | None) -> "Index":
+    """The index at `path`, all of it checked; of whatever source where that is None.
+
+    Unusable where it is absent, damaged, of another source or cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size < len(MAGIC) + 8 + _CHECKSUM_BYTES:
-                raise _Unusable(path, "is not an index, or cut off")
+                raise Unusable(path, "is not an index, or cut off")
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
-        raise _Unusable(path, "does not exist") from None
     except OSError as error:
-        raise AskonceError(f"cannot read the lookup index {path}: {error.strerror}") from error
+        raise Unusable(path, f"cannot be read ({error.strerror})") from error
     if data[: len(MAGIC)] != MAGIC:
-        raise _Unusable(path, "is not an index of this version")
+        raise Unusable(path, "is not an index of this version")
     with memoryview(data)[:-_CHECKSUM_BYTES] as checked:
         checksum = hashlib.sha256(checked).digest()
     if checksum != data[-_CHECKSUM_BYTES:]:
-        raise _Unusable(path, "is damaged: its bytes do not agree with its checksum")
+        raise Unusable(path, "is damaged: its bytes do not agree with its checksum")
     size = int.from_bytes(data[len(MAGIC): len(MAGIC) + 8], "little")
     header = json.loads(data[len(MAGIC) + 8: len(MAGIC) + 8 + size])
-    if header["source"] != source:
-        raise _Unusable(path, "was built from something else than what there is now")
+    if source not in (None, header["source"]):
+        raise Unusable(path, "was built from something else than what there is now")
     return Index(data, header, len(MAGIC) + 8 + size)
 
 
@@ -175,9 +177,8 @@ def open_or_build(path: str | Path, source: str, chunks: Callable[[], Iterable[E
     """The index at `path`; built from `chunks()` first where there is none that is sound and of `source`."""
     try:
         return open_index(path, source)
-    except _Unusable:
-        build(path, chunks(), source)
-        return open_index(path, source)
+    except Unusable:
+        return build(path, chunks(), source)
 
 
 class Index:
@@ -338,8 +339,8 @@ def _row_reader(
     return read
 
 
-class _Unusable(AskonceError):
-    """The index is to be built, once or again."""
+class Unusable(AskonceError):
+    """There is no such index: it is to be built, once or again."""
 
     def __init__(self, path: str | Path, what: str):
         super().__init__(f"the lookup index {path} {what}; remove it, and it is built again from the cache")
@@ -541,7 +542,7 @@ def _pairs(decisions: np.ndarray, levels: np.ndarray, pair: np.dtype) -> np.ndar
     return pairs
 
 
-def _write(path: Path, header: dict, sections: dict[str, np.ndarray]) -> None:
+def _write(path: Path, header: dict, sections: dict[str, np.ndarray]) -> "Index":
     places, offset = {}, 0
     for name, array in sections.items():
         places[name] = offset, array.size
@@ -559,7 +560,10 @@ def _write(path: Path, header: dict, sections: dict[str, np.ndarray]) -> None:
                     checksum.update(part)
                     file.write(part)
                 file.write(checksum.digest())
+            # Under its own name nobody else can have replaced it.
+            index = open_index(temporary, header["source"])
             durable.rename(temporary, path)
+            return index
     except OSError as error:
         raise AskonceError(f"cannot write the lookup index {path}: {error.strerror}") from error
 

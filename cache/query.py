@@ -13,7 +13,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from itertools import chain, groupby
 from pathlib import Path
@@ -22,9 +22,8 @@ from typing import Any, TypeVar
 import duckdb
 import pyarrow as pa
 
-from cache import store
+from cache import durable, store
 from cache.completion import IDENTITY, ORDER, SCHEMA, Completion
-from cache.errors import AskonceError
 from cache.store import Snapshot
 
 COLUMNS = SCHEMA.names
@@ -36,6 +35,9 @@ MEMORY = "1GiB"
 
 AMONG_TEXTS = "AND text IN (SELECT text FROM wanted)"
 
+# So few keys are compared with what each row group spans, and hardly any is read; for more, every row is.
+FEW_KEYS = 256
+
 # Rows with equal rank agree in IDENTITY. The columns are named: a segment of an older version lacks some.
 DISTINCT = f"""
     SELECT {", ".join(COLUMNS)}, dense_rank() OVER answers - 1 AS number
@@ -46,23 +48,29 @@ DISTINCT = f"""
 
 
 @dataclass(frozen=True)
-class TeacherEntry:
-    """All that one model, asked with one prompt, has answered for one task; tokens are sums."""
+class TeacherName:
+    """One model, asked with one prompt, for one task."""
 
     task: str
     model: str
     prompt: str
+
+    @property
+    def name(self) -> str:
+        """NAME@PROMPT, what --model takes where NAME alone is not enough."""
+        return f"{self.model}@{self.prompt}"
+
+
+@dataclass(frozen=True)
+class TeacherEntry(TeacherName):
+    """All that a teacher has answered; tokens are sums."""
+
     texts: int
     completions: int
     prompt_tokens: int
     completion_tokens: int
     first_asked: datetime
     last_asked: datetime
-
-    @property
-    def name(self) -> str:
-        """NAME@PROMPT, what --model takes where NAME alone is not enough."""
-        return f"{self.model}@{self.prompt}"
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,11 @@ class Answer:
     logprobs: str | None = None
     # Of a completion with log-probabilities alone, to tell what its tokens stand for.
     request: str | None = None
+
+
+ANSWER = ", ".join(field.name for field in fields(Answer)).replace(
+    "request", "CASE WHEN logprobs IS NOT NULL THEN request END AS request"
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,10 @@ def read(query: Callable[[duckdb.DuckDBPyConnection], Result], **caches: str | P
 
 
 def database(**snapshots: Snapshot) -> duckdb.DuckDBPyConnection:
-    """For each NAME=SNAPSHOT the views NAME, its answers numbered, and NAME_rows, the same as stored."""
+    """For each NAME=SNAPSHOT the views NAME, its answers numbered, and NAME_rows, the same as stored.
+
+    A third, NAME_files, may hold rows twice, and of old segments not all columns.
+    """
     # DuckDB would otherwise look on the network for an extension that a query names.
     config = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
     # Made only when needed. One for each database: their files in it would have the same names.
@@ -129,7 +145,8 @@ def define(connection: duckdb.DuckDBPyConnection, name: str, taken: Snapshot) ->
         # A view takes no bound parameters, so the paths are written out as literals.
         paths = ", ".join("'" + str(path).replace("'", "''") + "'" for path in taken.segments)
         sources = f"FROM read_parquet([{paths}], union_by_name = true) UNION ALL BY NAME {sources}"
-    connection.execute(f"CREATE VIEW {name}_distinct AS {DISTINCT.format(sources=sources)}")
+    connection.execute(f"CREATE VIEW {name}_files AS {sources}")
+    connection.execute(f"CREATE VIEW {name}_distinct AS {DISTINCT.format(sources=f'FROM {name}_files')}")
     connection.execute(f"CREATE VIEW {name}_rows AS SELECT * EXCLUDE (number) FROM {name}_distinct")
     connection.execute(
         f"CREATE VIEW {name} AS "
@@ -142,26 +159,15 @@ def teachers(directory: str | Path, task: str) -> list[TeacherEntry]:
     return [entry for entry in read(entries, completions=directory) if entry.task == task]
 
 
-def choose_teacher(directory: str | Path, task: str, model: str | None) -> TeacherEntry:
-    """The teacher of `task` that `model`, "NAME" or "NAME@PROMPT", names; the only one where it is None.
+def teacher_names(directory: str | Path) -> list[TeacherName]:
+    """Who has answered for any task: the same without figures, and so without numbering the answers."""
 
-    AskonceError where there is none, and with exit code 2 where there are several to choose from.
-    """
-    everyone = read(entries, completions=directory)
-    held = [entry for entry in everyone if entry.task == task]
-    if not held:
-        raise AskonceError(_nothing_held(directory, task, everyone))
-    # Compared whole, not taken apart at "@": model names contain it too.
-    fitting = [entry for entry in held if model in (None, entry.model, entry.name)]
-    if not fitting:
-        raise AskonceError(f"{directory} holds no answers of {model} for {task}; it holds {_names(held)}")
-    if len(fitting) > 1:
-        raise AskonceError(
-            f"{directory} holds answers of several models or prompts for {task}; "
-            f"choose one with --model: {_names(fitting)}",
-            exit_code=2,
-        )
-    return fitting[0]
+    def query(connection: duckdb.DuckDBPyConnection) -> list[tuple]:
+        return connection.execute(
+            "SELECT DISTINCT task, model, prompt FROM completions_files ORDER BY task, model, prompt"
+        ).fetchall()
+
+    return [TeacherName(*row) for row in read(query, completions=directory)]
 
 
 def answers(directory: str | Path, task: str, model: str, prompt: str) -> dict[str, list[Answer]]:
@@ -177,36 +183,57 @@ def texts(
     rows = _stream(
         directory,
         f"""
-        SELECT text, sample, content, weight, finish_reason, logprobs,
-               CASE WHEN logprobs IS NOT NULL THEN request END
-        FROM completions
+        SELECT text, {ANSWER} FROM completions
         WHERE task = $task AND model = $model AND prompt = $prompt {"" if wanted is None else AMONG_TEXTS}
         ORDER BY text, sample, key
         """,
         {"task": task, "model": model, "prompt": prompt},
         None if wanted is None else pa.table({"text": pa.array(wanted, pa.string())}),
     )
-    for text, found in groupby(rows, key=lambda row: row[0]):
-        yield text, [Answer(*row[1:]) for row in found]
+    yield from _by_text(rows)
+
+
+def of_keys(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, list[Answer]]:
+    """text → its answers in order of sample, for those of `keys` that `task` has any of.
+
+    Of few keys in a large cache it reads only the row groups in which they may be.
+    """
+    wanted = list(keys)
+
+    def query(connection: duckdb.DuckDBPyConnection) -> list[tuple]:
+        among, parameters = _among(connection, wanted)
+        return connection.execute(
+            f"""
+            SELECT text, {ANSWER} FROM completions WHERE task = $task AND key {among}
+            ORDER BY text, sample, key
+            """,
+            {"task": task} | parameters,
+        ).fetchall()
+
+    return dict(_by_text(read(query, completions=directory))) if wanted else {}
 
 
 def counted(
-    directory: str | Path, task: str, model: str, prompt: str, wanted: Iterable[str],
-    unwelcome: Sequence[str] = (),
+    directory: str | Path, task: str, model: str, prompt: str, wanted: Sequence[str], unwelcome: Sequence[str],
+    keys: Sequence[str] = (),
 ) -> dict[str, tuple[int, int]]:
-    """text → (completions, those whose finish reason is none of `unwelcome`), of `wanted` that have any."""
+    """text → (completions, those whose finish reason is none of `unwelcome`), of `wanted` that have any.
+
+    With the keys of these texts, where they are few, only the row groups are read in which they may be.
+    """
     table = pa.table({"text": pa.array(wanted, pa.string())})
 
     def query(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
         connection.register("wanted", table)
+        among, parameters = _among(connection, keys) if keys else ("IS NOT NULL", {})
         rows = connection.execute(
             f"""
             SELECT text, count(*), count(*) FILTER (NOT list_contains($unwelcome, coalesce(finish_reason, '')))
             FROM completions
-            WHERE task = $task AND model = $model AND prompt = $prompt {AMONG_TEXTS}
+            WHERE task = $task AND model = $model AND prompt = $prompt AND key {among} {AMONG_TEXTS}
             GROUP BY text
             """,
-            {"task": task, "model": model, "prompt": prompt, "unwelcome": list(unwelcome)},
+            {"task": task, "model": model, "prompt": prompt, "unwelcome": list(unwelcome)} | parameters,
         )
         return {text: (stored, welcome) for text, stored, welcome in rows.fetchall()}
 
@@ -226,28 +253,18 @@ def stored(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, i
 
     It is also the index of the next sample; where two writers use the same, readers number both.
     """
-    wanted = _wanted(keys)
+    wanted = list(keys)
 
     def query(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-        connection.register("wanted", wanted)
+        among, parameters = _among(connection, wanted)
         return dict(
             connection.execute(
-                """
-                SELECT key, count(*) FROM completions
-                WHERE task = $task AND key IN (SELECT key FROM wanted) GROUP BY key
-                """,
-                {"task": task},
+                f"SELECT key, count(*) FROM completions WHERE task = $task AND key {among} GROUP BY key",
+                {"task": task} | parameters,
             ).fetchall()
         )
 
-    return read(query, completions=directory)
-
-
-def shared(directory: str | Path, task: str, model: str, prompt: str) -> bool:
-    """Whether another task holds answers of the same model and prompt."""
-    query = "SELECT count(*) > 0 FROM completions_rows WHERE task <> $task AND model = $model AND prompt = $prompt"
-    teacher = {"task": task, "model": model, "prompt": prompt}
-    return read(lambda connection: connection.execute(query, teacher).fetchone()[0], completions=directory)
+    return read(query, completions=directory) if wanted else {}
 
 
 def elsewhere(directory: str | Path, task: str, keys: Iterable[str]) -> list[Completion]:
@@ -255,31 +272,31 @@ def elsewhere(directory: str | Path, task: str, keys: Iterable[str]) -> list[Com
 
     As they are stored, so that their copies for `task` are the same rows whoever makes them.
     """
-    wanted = _wanted(keys)
+    wanted = list(keys)
     # Copies for several other tasks differ in the task and in who paid.
     same = ", ".join(name for name in IDENTITY if name not in ("task", "prompt_tokens", "completion_tokens"))
 
     def query(connection: duckdb.DuckDBPyConnection) -> list[Completion]:
-        connection.register("wanted", wanted)
+        among, parameters = _among(connection, wanted)
         return _completions(
             connection,
             "completions_rows",
             f"""
-            key IN (SELECT key FROM wanted) AND task <> $task
-            AND NOT EXISTS (FROM completions held WHERE held.task = $task AND held.key = completions_rows.key)
+            key {among} AND task <> $task
+            AND key NOT IN (SELECT key FROM completions WHERE task = $task AND key {among})
             QUALIFY row_number() OVER (PARTITION BY {same} ORDER BY task) = 1
             """,
-            {"task": task},
+            {"task": task} | parameters,
         )
 
-    return read(query, completions=directory)
+    return read(query, completions=directory) if wanted else []
 
 
 def stats(directory: str | Path) -> CacheStats:
     """What the cache holds, and the room it takes."""
     found = read(entries, completions=directory)
     segments, journals = store.segments(directory), store.journals(directory)
-    return CacheStats(found, len(segments), len(journals), sum(map(_size, segments + journals)))
+    return CacheStats(found, len(segments), len(journals), sum(map(durable.size, segments + journals)))
 
 
 def show(directory: str | Path, what: str) -> list[Completion]:
@@ -330,6 +347,11 @@ def entries(connection: duckdb.DuckDBPyConnection) -> list[TeacherEntry]:
     return [TeacherEntry(*row[:-2], *map(_in_utc, row[-2:])) for row in rows]
 
 
+def _by_text(rows: Iterable[tuple]) -> Iterator[tuple[str, list[Answer]]]:
+    for text, found in groupby(rows, key=lambda row: row[0]):
+        yield text, [Answer(*row[1:]) for row in found]
+
+
 def _stream(
     directory: str | Path, query: str, parameters: dict[str, Any], wanted: pa.Table | None
 ) -> Iterator[tuple]:
@@ -369,16 +391,12 @@ def _held(taken: Snapshot, files: ExitStack) -> Snapshot:
     return replace(taken, segments=names + taken.segments[room:])
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        # Compacted away a moment ago.
-        return 0
-
-
-def _wanted(keys: Iterable[str]) -> pa.Table:
-    return pa.table({"key": pa.array(keys, pa.string())})
+def _among(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> tuple[str, dict[str, list[str]]]:
+    """What makes a condition of `key …`, and its parameters."""
+    if len(keys) <= FEW_KEYS:
+        return "IN $keys", {"keys": keys}
+    connection.register("wanted", pa.table({"key": pa.array(keys, pa.string())}))
+    return "IN (SELECT key FROM wanted)", {}
 
 
 def _completions(
@@ -392,16 +410,3 @@ def _completions(
 
 def _in_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC)
-
-
-def _names(entries: list[TeacherEntry]) -> str:
-    return ", ".join(entry.name for entry in entries)
-
-
-def _nothing_held(directory: str | Path, task: str, everyone: list[TeacherEntry]) -> str:
-    tasks = ", ".join(dict.fromkeys(entry.task for entry in everyone))
-    elsewhere = f"only for {tasks}" if tasks else "nor for any other task"
-    return (
-        f"{directory} holds no answers for {task}, {elsewhere}; "
-        f"`cli build-cache --task {task} --cache {directory}` asks for them"
-    )

@@ -28,7 +28,7 @@ from cache.errors import AskonceError
 
 __all__ = [
     "IDENTITY", "SCHEMA", "Completion", "Snapshot", "Writer",
-    "append", "create", "journals", "segments", "snapshot", "writer",
+    "append", "create", "journals", "parts", "segments", "snapshot", "writer",
 ]
 
 MARKER = "askonce-cache.json"
@@ -49,12 +49,6 @@ class Snapshot:
     segments: list[Path]
     journals: list[Path]
     journaled: pa.Table
-
-    @property
-    def parts(self) -> list[str]:
-        """Names that differ whenever answers were added in between: what something derived was built from."""
-        names = [path.name for path in self.segments + self.journals]
-        return [*names, f"{self.journaled.num_rows} rows in journals"]
 
 
 def create(directory: str | Path) -> None:
@@ -173,6 +167,25 @@ def snapshot(directory: str | Path) -> Snapshot:
     tables = [read.table for _, read in records]
     journaled = pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()
     return Snapshot(segments(directory), found, journaled)
+
+
+def parts(directory: str | Path) -> list[str]:
+    """Names that differ whenever answers were added in between: what something derived was built from.
+
+    No answer is read, so it takes no longer where there are many. Ask before reading them: then
+    what is derived may be newer than its parts say, but never older. AskonceError where the
+    directory is no cache.
+    """
+    directory = Path(directory)
+    require(directory)
+    try:
+        # Journals first: the rows of one that goes meanwhile are in a segment before that.
+        sizes = [(path.name, durable.size(path)) for path in journals(directory)]
+        return [f"{name} {size}" for name, size in sizes] + [
+            path.name for path in listing(directory / "segments", segment.SUFFIX)
+        ]
+    except OSError as error:
+        raise unreadable(directory, error) from error
 
 
 def segments(directory: str | Path) -> list[Path]:

@@ -17,9 +17,9 @@ import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 import typer
 
-from cache import query
+from cache.teachers import choose_teacher
 from pipeline import tasks
-from pipeline.distribution import option_distributions
+from pipeline.answered import open_answered
 from student.evaluate import evaluate, teacher
 
 SMOOTHED_OVER = 100
@@ -54,9 +54,8 @@ def main(
     out: Annotated[Path, typer.Option()] = Path("docs/learning.png"), actions: str = "ffllffrff",
 ) -> None:
     task = tasks.find("ColoredDoorKey")
-    entry = query.choose_teacher(cache, task.name, None)
-    answers = query.answers(cache, task.name, entry.model, entry.prompt)
-    alone = evaluate(task, teacher(task, option_distributions(answers, task.prompt.options)[0]), EPISODES, seed=0)
+    chosen = choose_teacher(cache, task.name, None)
+    alone = evaluate(task, teacher(task, open_answered(cache, task, chosen.model, chosen.prompt)), EPISODES, seed=0)
 
     plt.rcParams.update({"font.size": 11, "axes.edgecolor": INK, "text.color": INK, "axes.labelcolor": INK,
                          "xtick.color": INK, "ytick.color": INK, "font.family": "DejaVu Sans"})

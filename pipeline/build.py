@@ -17,6 +17,7 @@ from cache import query, store
 from cache.errors import AskonceError, Unfinished
 from cache.key import canonical_json
 from cache.store import Completion
+from cache.teachers import teacher_names
 from pipeline import adaptive, collect, questions
 from pipeline.adaptive import Precision
 from pipeline.asking import Answer, Asker, Unanswered
@@ -27,7 +28,7 @@ from pipeline.interrupt import Interruption, interruption
 from pipeline.prices import Price, forecast
 from pipeline.questions import Outstanding, Wanted
 from pipeline.tasks.task import Decision, Distributions, Task
-from pipeline.teacher import LOGPROBS, Tally, Teacher, Terms, connect, endpoint, prompt_digest
+from pipeline.teacher import LOGPROBS, Tally, Teacher, Terms, connect, endpoint, key, prompt_digest
 
 EPISODES = 500
 # Rounds of teacher-driven rollouts: each may meet texts that the last one's answers lead to.
@@ -160,7 +161,7 @@ def plan(
 
 def answered(task: Task, directory: Path, teacher: Teacher) -> tuple[Distributions, list[Unparsable]]:
     """What `teacher` has answered so far for `task`."""
-    found = query.answers(directory, task.name, teacher.model, prompt_digest(teacher, task.prompt))
+    found = query.answers(directory, task.name, *_name(task, teacher))
     return option_distributions(found, task.prompt.options)
 
 
@@ -175,7 +176,8 @@ def builder(
     """
     progress = Progress()
     with store.writer(directory) as writer, connect(teacher, terms, progress.tally) as asker:
-        yield Builder(task, directory, teacher, wanted, asker, writer, show, progress)
+        others = frozenset((one.model, one.prompt) for one in teacher_names(directory) if one.task != task.name)
+        yield Builder(task, directory, teacher, wanted, asker, writer, show, progress, others)
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,8 @@ class Builder:
     writer: store.Writer
     show: Show
     progress: Progress
+    # Who has answered for other tasks, by model and prompt.
+    others: frozenset[tuple[str, str]]
 
     def teach(self, texts: Iterable[str], stop: Interruption | None = None) -> None:
         """Brings every text to what is wanted of it, asking only for what is missing.
@@ -218,8 +222,7 @@ class Builder:
 
     def _adopt(self, teacher: Teacher, texts: Iterable[str]) -> None:
         """Two tasks may ask the very same question: its answers are paid for once."""
-        digest = prompt_digest(teacher, self.task.prompt)
-        if not query.shared(self.directory, self.task.name, teacher.model, digest):
+        if _name(self.task, teacher) not in self.others:
             return
         opened = questions.missing(self.directory, self.task, teacher, texts, self.wanted)
         keys = [job.label for _, jobs in opened for job in jobs]
@@ -278,12 +281,12 @@ class Builder:
         return [] if stop.is_set() else again
 
     def _rows(self, teacher: Teacher, events: list, outstanding: Outstanding) -> Iterator[Completion]:
-        digest, address = prompt_digest(teacher, self.task.prompt), endpoint(teacher)
+        (model, prompt), address = _name(self.task, teacher), endpoint(teacher)
         for job, replies in (event for event in events if isinstance(event, Answer)):
             request = canonical_json(job.body)
             for number, reply in enumerate(replies):
                 yield Completion(
-                    key=job.label, task=self.task.name, model=teacher.model, prompt=digest,
+                    key=job.label, task=self.task.name, model=model, prompt=prompt,
                     text=outstanding.text(job), sample=job.first + number, content=reply.content,
                     finish_reason=reply.finish_reason or None, prompt_tokens=reply.prompt_tokens,
                     completion_tokens=reply.completion_tokens, latency=reply.latency,
@@ -302,9 +305,17 @@ def answer_of(build: Builder, text: str) -> dict[Decision, float] | None:
 
 def distributions_of(build: Builder, texts: Iterable[str]) -> dict[str, dict[Decision, float]]:
     """What the cache now holds about `texts`."""
-    who = build.task.name, build.teacher.model, prompt_digest(build.teacher, build.task.prompt)
-    found = dict(query.texts(build.directory, *who, texts))
-    return option_distributions(found, build.task.prompt.options)[0]
+    task, teacher = build.task, build.teacher
+    if teacher.estimator == LOGPROBS:
+        found = dict(query.texts(build.directory, task.name, *_name(task, teacher), texts))
+    else:
+        found = query.of_keys(build.directory, task.name, [key(teacher, task.prompt, text) for text in texts])
+    return option_distributions(found, task.prompt.options)[0]
+
+
+def _name(task: Task, teacher: Teacher) -> tuple[str, str]:
+    """Model and prompt, by which the cache knows the teacher."""
+    return teacher.model, prompt_digest(teacher, task.prompt)
 
 
 def _first_visits(task: Task, episodes: int, seed: int) -> Visits:
@@ -321,8 +332,8 @@ def _teacher_visits(task: Task, directory: Path, teacher: Teacher, episodes: int
 
 
 def _held(task: Task, directory: Path, teacher: Teacher) -> query.TeacherEntry | None:
-    who = teacher.model, prompt_digest(teacher, task.prompt)
-    return next((held for held in query.teachers(directory, task.name) if (held.model, held.prompt) == who), None)
+    name = _name(task, teacher)
+    return next((held for held in query.teachers(directory, task.name) if (held.model, held.prompt) == name), None)
 
 
 def _saved(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from gymnasium.spaces import Discrete
 import numpy as np
 
+from pipeline.growing_plans import GrowingPlans
 from pipeline.tasks.task import Batch, Decision, Distributions, Task
 
 # Text → the decisions that a rollout may follow, with probabilities.
@@ -79,15 +80,12 @@ class _Follow:
     """Actions of decisions drawn from a source; `patience` is the chance to stay with one while the text stays."""
 
     def __init__(self, task: Task, source: Source, rng: np.random.Generator, patience: float):
-        self.task, self.source, self.rng, self.patience = task, source, rng, patience
-        self.known: dict[str, dict[Decision, float]] = {}
-        self.situations: set[int] = set()
-        self.plans = None
+        self.rng, self.patience = rng, patience
+        self.plans = GrowingPlans(task, source)
         self.choice = self.before = None
 
     def __call__(self, batch) -> np.ndarray:
-        self._learn(batch.situations)
-        advice = batch.advise(self.plans)
+        advice = batch.advise(self.plans.meet(batch.situations))
         drawn = draw(advice.probabilities, self.rng)
         if self.choice is None or len(self.choice) != batch.size:
             self.choice, self.before = drawn, batch.situations.copy()
@@ -95,13 +93,6 @@ class _Follow:
         self.choice = np.where(stay, self.choice, drawn)
         self.before = batch.situations.copy()
         return advice.actions[np.arange(batch.size), self.choice]
-
-    def _learn(self, situations: np.ndarray) -> None:
-        new = set(np.unique(situations).tolist()) - self.situations
-        if new:
-            self.situations |= new
-            self.known |= {text: self.source(text) for text in map(self.task.text, sorted(new))}
-            self.plans = self.task.plans(self.known)
 
 
 def draw(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -12,12 +12,18 @@ clauses → options. What a word means for this is in the tables below.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+import hashlib
 import json
 import re
 from typing import NamedTuple
 import unicodedata
 
+from cache.key import canonical_json
 from pipeline.tasks.task import Decision, Option, Prompt
+
+# To be raised with every change by which any completion is read differently, or counts differently: what
+# was derived from the cache with another is then derived anew. A test guards it (`readings.json`).
+PARSER = 1
 
 EMPTY = "empty completion"
 THINKING = "cut off while thinking"
@@ -59,6 +65,12 @@ def parse(completion: str, options: Sequence[Option]) -> Parsed:
     chosen = _closing_lines(lines, verbs) if labelled is None else labelled
     decision = tuple(step.option for step in _options(chosen, verbs))
     return Parsed(decision) if decision else Parsed(None, _why_none(answer, labelled))
+
+
+def reading(options: Sequence[Option]) -> str:
+    """16 hex digits that stand for all that decides what `parse` reads for a task with these options."""
+    verbs = [[option.name, option.takes_object, *option.synonyms] for option in options]
+    return hashlib.sha256(canonical_json([PARSER, verbs]).encode()).hexdigest()[:16]
 
 
 def _instructions(prompt: Prompt) -> str:

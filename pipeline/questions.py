@@ -17,7 +17,7 @@ from pipeline.adaptive import Precision
 from pipeline.client import Job
 from pipeline.distribution import read_decision
 from pipeline.tasks.task import Task
-from pipeline.teacher import LOGPROBS, SAMPLING, Teacher, endpoint, prompt_digest, request
+from pipeline.teacher import LOGPROBS, SAMPLING, Teacher, endpoint, key, prompt_digest, request
 
 # What can be asked again, and the finish reason by which a completion shows it.
 RETRIABLE = {"truncated": "length", "refused": "refusal", "filtered": "content_filter"}
@@ -89,7 +89,8 @@ def stages(teacher: Teacher) -> list[Teacher]:
 
 def _samples(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
     texts = list(texts)
-    held = query.counted(directory, *_who(task, teacher), texts, wanted.reasons)
+    keys = [key(teacher, task.prompt, text) for text in texts] if len(texts) <= query.FEW_KEYS else ()
+    held = query.counted(directory, *_who(task, teacher), texts, wanted.reasons, keys)
     for text in texts:
         stored, good = held.get(text, (0, 0))
         yield text, _question(task, teacher, text, wanted.samples - good, stored)
@@ -125,9 +126,9 @@ def _letters(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str]
             asked = estimate.letter_request(
                 body, estimate.reasoning_of(answer.content), _choices(task, text, answer), number
             )
-            key = answer_key(asked, endpoint(teacher))
-            if key not in held:
-                questions[key] = Job(key, asked, 1)
+            name = answer_key(asked, endpoint(teacher))
+            if name not in held:
+                questions[name] = Job(name, asked, 1)
         yield text, [*questions.values()]
 
 

@@ -1,13 +1,17 @@
 """The teacher policy (Eq. 1) and how far the student is from it (the second term of Eq. 2)."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from cache.errors import AskonceError
-from pipeline.tasks.task import Advice, Batch, Decision, Distributions, Task
+from cache.lookup import SCALE
+from pipeline.tasks.task import Advice, Batch, Decision, Lookup, Task
+
+# An index rounds: probabilities that were equal come back as far apart as this, at most.
+EQUAL = 1.5 / SCALE
 
 
 def teacher_policy(advice: Advice, actions: int) -> np.ndarray:
@@ -28,13 +32,16 @@ def cross_entropy(teacher: torch.Tensor, log_student: torch.Tensor) -> torch.Ten
     return -(teacher * log_student).sum(-1).mean()
 
 
-def harden(distributions: Distributions) -> dict[str, dict[Decision, float]]:
+def harden(lookup: Lookup) -> Lookup:
     """The hard teacher of section 4.1.3: each text's most probable decision alone, the first of equals."""
-    return {text: {max(found, key=found.get): 1.0} if found else {} for text, found in distributions.items()}
+    def hardest(text: str) -> dict[Decision, float] | None:
+        found = lookup(text)
+        if not found:
+            return found
+        least = max(found.values()) - EQUAL
+        return {next(decision for decision in found if found[decision] >= least): 1.0}
 
-
-# What to do about a text that the cache does not hold: its distribution, or None to go without.
-OnMiss = Callable[[str], Mapping[Decision, float] | None]
+    return hardest
 
 
 def go_without(text: str) -> None:
@@ -50,15 +57,16 @@ def refuse(text: str) -> None:
 class Teacher:
     """π_T over a batch, from the option distributions of texts.
 
-    A missing text is handed to `on_miss` when it is first met; what comes back is used from then on.
+    A text is looked up when it is first met, and handed to `on_miss` where it is missing: its distribution,
+    or None to go without. What comes back is used from then on. `distributions` are those of the texts met,
     `hits` counts states whose text was answered (be it by nothing that could be read), `missing` those
     whose text was not, by text, `asked` the texts that `on_miss` answered.
     """
 
-    def __init__(self, task: Task, distributions: Distributions, on_miss: OnMiss = go_without):
-        self.task, self.on_miss = task, on_miss
-        self.distributions = dict(distributions)
-        self.plans = task.plans(self.distributions)
+    def __init__(self, task: Task, lookup: Lookup, on_miss: Lookup = go_without):
+        self.task, self.lookup, self.on_miss = task, lookup, on_miss
+        self.distributions: dict[str, Mapping[Decision, float]] = {}
+        self.plans = task.plans({})
         self.hits = self.asked = 0
         self.missing: Counter[str] = Counter()
         self._texts: dict[int, str] = {}
@@ -83,10 +91,11 @@ class Teacher:
 
     def _meet(self, situation: int) -> str:
         text = self._texts[situation] = self.task.text(situation)
-        if text not in self.distributions:
+        answer = self.lookup(text)
+        if answer is None:
             answer = self.on_miss(text)
-            if answer is not None:
-                self.asked += 1
-                self.distributions[text] = answer
-                self.plans = self.task.plans(self.distributions)
+            self.asked += answer is not None
+        if answer is not None:
+            self.distributions[text] = answer
+            self.plans = self.task.plans({text: answer}, self.plans)
         return text

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from pipeline.collect import draw, play
-from pipeline.tasks.task import Batch, Distributions, Task
+from pipeline.growing_plans import GrowingPlans
+from pipeline.tasks.task import Batch, Lookup, Task
 from student import checkpoint
 from student.network import ActorCritic, as_policy
 
@@ -60,12 +61,12 @@ def student(task: Task, run: Path) -> Act:
     return lambda batch, running, rng: draw(policy(batch.view)[0], rng)
 
 
-def teacher(task: Task, distributions: Distributions) -> Act:
+def teacher(task: Task, lookup: Lookup) -> Act:
     """The teacher alone (LLM solely): an action of π_T at every step, the idle one where it has no answer."""
-    plans = task.plans(distributions)
+    plans = GrowingPlans(task, lookup)
 
     def act(batch: Batch, running: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        advice = batch.advise(plans)
+        advice = batch.advise(plans.meet(batch.situations))
         return advice.actions[np.arange(batch.size), draw(advice.probabilities, rng)]
 
     return act

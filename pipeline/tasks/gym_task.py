@@ -14,6 +14,9 @@ import numpy as np
 
 from pipeline.tasks.task import Advice, Decision, Distributions, Prompt
 
+# Situation → decisions with their probabilities.
+Plans = dict[int, list[tuple[Decision, float]]]
+
 
 @dataclass(frozen=True)
 class GymTask:
@@ -80,8 +83,10 @@ class GymTask:
     def decisions(self, text: str) -> tuple[Decision, ...]:
         return tuple(self.choices(text))
 
-    def plans(self, distributions: Distributions) -> dict[int, list[tuple[Decision, float]]]:
-        return {self.number(text): list(found.items()) for text, found in distributions.items()}
+    def plans(self, distributions: Distributions, earlier: Plans | None = None) -> Plans:
+        plans = {} if earlier is None else earlier
+        plans.update((self.number(text), list(found.items())) for text, found in distributions.items())
+        return plans
 
 
 class GymBatch:
@@ -111,11 +116,12 @@ class GymBatch:
             self._perceive(n, observation)
         return rewards, self._terminated.copy(), self._truncated.copy()
 
-    def advise(self, plans: dict[int, list[tuple[Decision, float]]]) -> Advice:
-        most = max(map(len, plans.values()), default=1) or 1
+    def advise(self, plans: Plans) -> Advice:
+        chosen = [plans.get(situation, ()) for situation in self.situations.tolist()]
+        most = max(map(len, chosen), default=1) or 1
         advice = Advice(np.full((self.size, most), self.task.idle), np.zeros((self.size, most), np.float32))
-        for n, situation in enumerate(self.situations.tolist()):
-            for k, (decision, probability) in enumerate(plans.get(situation, ())):
+        for n, decisions in enumerate(chosen):
+            for k, (decision, probability) in enumerate(decisions):
                 advice.actions[n, k] = self._next_action(decision, self.observations[n])
                 advice.probabilities[n, k] = probability
         return advice

@@ -6,7 +6,7 @@ usually a `GymTask` (`pipeline/tasks/gym_task.py`), which implements them over a
 environment from a few Python functions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,9 @@ Decision = tuple[str, ...]
 
 # text → decision → probability
 Distributions = Mapping[str, Mapping[Decision, float]]
+
+# The same one by one: None for a text without an answer, empty where no answer holds a decision.
+Lookup = Callable[[str], Mapping[Decision, float] | None]
 
 
 @dataclass(frozen=True)
@@ -124,5 +127,9 @@ class Task(Protocol):
     def decisions(self, text: str) -> tuple[Decision, ...]:
         """The single-option decisions that make sense in `text`: what option-driven rollouts draw from."""
 
-    def plans(self, distributions: Distributions) -> Any:
-        """Decisions and their probabilities in the form that `Batch.advise` executes."""
+    def plans(self, distributions: Distributions, earlier: Any = None) -> Any:
+        """Decisions and their probabilities in the form that `Batch.advise` executes.
+
+        With `earlier` plans, those and these together; `earlier` is used up. Texts are met one after
+        another, so what this costs must not grow with how many are in `earlier` (but now and then).
+        """

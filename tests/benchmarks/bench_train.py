@@ -23,11 +23,11 @@ def main() -> None:
         task = tasks.find(name)
         with tempfile.TemporaryDirectory() as directory:
             build.build_cache(task, Path(directory), LLM())
-            distributions, _ = build.answered(task, Path(directory), LLM())
+            distributions = build.answered(task, Path(directory), LLM())[0]
         # The teacher is asked in every iteration, which is the slower half of a run.
         settings = Settings(iterations=ITERATIONS, annealing=Annealing(decayed=ITERATIONS, closed=ITERATIONS))
-        train(task, Teacher(task, distributions), Settings(iterations=1))
-        _, progress = train(task, Teacher(task, distributions), settings)
+        train(task, Teacher(task, distributions.get), Settings(iterations=1))
+        _, progress = train(task, Teacher(task, distributions.get), settings)
         peer = minigrid_rate(task)
         print(json.dumps({
             "name": f"train_{name}", "value": round(progress.steps_per_second), "unit": "environment steps/s",

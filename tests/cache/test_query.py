@@ -107,6 +107,18 @@ def test_texts_come_one_by_one_as_answers_come_together(tmp_path):
     assert dict(found) == {text: query.answers(tmp_path, TASK, MODEL, PROMPT)[text] for text in "bc"}
 
 
+@pytest.mark.parametrize("others", [0, query.FEW_KEYS])
+def test_answers_of_some_keys_are_those_of_their_texts(tmp_path, others):
+    rows = [completion(text, sample=sample) for text in "abc" for sample in range(2)]
+    store.append(tmp_path, [*rows, completion("a", task="LavaDoorKey", content="not mine")])
+    everything = query.answers(tmp_path, TASK, MODEL, PROMPT)
+    keys = [completion(text).key for text in ("a", "c", *map(str, range(others)))]
+    assert query.of_keys(tmp_path, TASK, iter(keys)) == {text: everything[text] for text in "ac"}
+    assert query.of_keys(tmp_path, TASK, []) == query.of_keys(tmp_path, "Other", keys) == {}
+    assert query.stored(tmp_path, TASK, keys) == {key: 2 for key in (keys[0], keys[1])}
+    assert [row.text for row in query.elsewhere(tmp_path, "Other", keys)] == list("aaacc")
+
+
 def test_stored_counts_only_the_keys_that_were_asked_about(tmp_path):
     some, other, absent = completion("some"), completion("other"), completion("absent")
     store.append(tmp_path, [completion("some", sample=sample) for sample in range(3)] + [other])
@@ -131,41 +143,13 @@ def test_teachers_are_told_apart_by_model_and_prompt(tmp_path):
     store.append(tmp_path, [completion("a", key="v1-sha256:1", prompt="0new")])
     store.append(tmp_path, [completion("a", key="v1-sha256:2", task="LavaDoorKey")])
     store.append(tmp_path, [completion("a", model="other")])
+    assert query.teacher_names(tmp_path) == [
+        query.TeacherName("LavaDoorKey", MODEL, PROMPT), query.TeacherName(TASK, "other", PROMPT),
+        query.TeacherName(TASK, MODEL, "0new"), query.TeacherName(TASK, MODEL, PROMPT),
+    ]
     found = [(entry.name, entry.texts, entry.completions) for entry in query.teachers(tmp_path, TASK)]
     assert found == [("other@b07c91d2", 1, 1), ("small-model@0new", 1, 1), ("small-model@b07c91d2", 2, 3)]
     assert query.teachers(tmp_path, "Unknown") == []
-
-
-def test_the_only_teacher_is_implied(tmp_path):
-    store.append(tmp_path, [completion()])
-    for model in (None, MODEL, f"{MODEL}@{PROMPT}"):
-        assert query.choose_teacher(tmp_path, TASK, model).name == f"{MODEL}@{PROMPT}"
-
-
-def test_of_several_teachers_one_must_be_chosen(tmp_path):
-    store.append(tmp_path, [completion(), completion(model="@org/model@2025")])
-    store.append(tmp_path, [completion(key="v1-sha256:1", prompt="0new")])
-    with pytest.raises(AskonceError) as refusal:
-        query.choose_teacher(tmp_path, TASK, None)
-    assert refusal.value.exit_code == 2
-    for name in ("small-model@b07c91d2", "small-model@0new", "@org/model@2025@b07c91d2"):
-        assert name in str(refusal.value)
-        assert query.choose_teacher(tmp_path, TASK, name).name == name
-    assert query.choose_teacher(tmp_path, TASK, "@org/model@2025").model == "@org/model@2025"
-    with pytest.raises(AskonceError, match="small-model@0new, small-model@b07c91d2") as refusal:
-        query.choose_teacher(tmp_path, TASK, "small-model")
-    assert refusal.value.exit_code == 2
-
-
-def test_a_teacher_that_is_not_there(tmp_path):
-    store.create(tmp_path)
-    with pytest.raises(AskonceError, match="nor for any other task.*cli build-cache --task SimpleDoorKey"):
-        query.choose_teacher(tmp_path, TASK, None)
-    store.append(tmp_path, [completion(), completion("b", task="LavaDoorKey")])
-    with pytest.raises(AskonceError, match="only for LavaDoorKey, SimpleDoorKey"):
-        query.choose_teacher(tmp_path, "ColoredDoorKey", None)
-    with pytest.raises(AskonceError, match="no answers of gpt for .*; it holds small-model@b07c91d2"):
-        query.choose_teacher(tmp_path, TASK, "gpt")
 
 
 def test_stats(tmp_path):

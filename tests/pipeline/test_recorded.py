@@ -4,6 +4,7 @@ import pytest
 
 from cache import query, store
 from cache.errors import AskonceError
+from cache.teachers import choose_teacher
 from pipeline import tasks
 from pipeline.distribution import option_distributions
 from pipeline.recorded import read
@@ -55,7 +56,7 @@ def line(**changes) -> dict:
 
 
 def distributions(cache, task: str) -> dict:
-    entry = query.choose_teacher(cache, task, None)
+    entry = choose_teacher(cache, task, None)
     answers = query.answers(cache, task, entry.model, entry.prompt)
     return option_distributions(answers, tasks.find(task).prompt.options)[0]
 
@@ -85,7 +86,7 @@ def test_two_files_are_two_teachers(file, tmp_path):
     for lines in (LINES, LINES[:1]):
         store.append(tmp_path / "cache", read(file(*lines), "recorded"))
     with pytest.raises(AskonceError, match="--model"):
-        query.choose_teacher(tmp_path / "cache", "SimpleDoorKey", "recorded")
+        choose_teacher(tmp_path / "cache", "SimpleDoorKey", "recorded")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])

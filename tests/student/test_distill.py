@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cache import lookup
 from cache.errors import AskonceError
 from pipeline import tasks
 from pipeline.tasks.task import Advice
@@ -107,7 +108,16 @@ def test_the_hard_teacher_is_the_most_probable_decision_alone():
         "b": {("explore",): 0.5, ("open door",): 0.5},
         "c": {},
     }
-    assert harden(soft) == {"a": {("go to key",): 1.0}, "b": {("explore",): 1.0}, "c": {}}
+    hard = harden(soft.get)
+    assert [hard(text) for text in "abcd"] == [{("go to key",): 1.0}, {("explore",): 1.0}, {}, None]
+
+
+@pytest.mark.parametrize("samples", range(2, 24))
+def test_equals_are_equals_still_after_an_index_has_rounded_them(samples, tmp_path):
+    even = {f"option {k}": 1 / samples for k in range(samples)}
+    name = "v1-sha256:" + "0" * 64
+    index = lookup.build(tmp_path / "index", [lookup.entries({name: even})], "")
+    assert harden(index.get)(name) == {"option 0": 1.0}
 
 
 # ---- The teacher over a batch ------------------------------------------------------------------------------
@@ -131,16 +141,16 @@ def texts(batch) -> list[str]:
 
 def test_the_teacher_mixes_its_decisions_by_their_probabilities(batch):
     everyone = np.ones(batch.size, dtype=bool)
-    alone = [Teacher(batch.task, {BY_THE_KEY: {decision: 1.0}})(batch, everyone)
+    alone = [Teacher(batch.task, {BY_THE_KEY: {decision: 1.0}}.get)(batch, everyone)
              for decision in (("go to key", "pick up key"), ("explore",))]
-    mixed = Teacher(batch.task, {BY_THE_KEY: {("go to key", "pick up key"): 0.75, ("explore",): 0.25}})
+    mixed = Teacher(batch.task, {BY_THE_KEY: {("go to key", "pick up key"): 0.75, ("explore",): 0.25}}.get)
     assert mixed(batch, everyone) == pytest.approx(0.75 * alone[0] + 0.25 * alone[1])
     assert not np.array_equal(*alone)
 
 
 def test_hits_and_misses_are_counted_for_running_environments_alone(batch):
     running = np.arange(batch.size) % 3 > 0
-    teacher = Teacher(batch.task, {BY_THE_KEY: PERFECT[BY_THE_KEY]})
+    teacher = Teacher(batch.task, {BY_THE_KEY: PERFECT[BY_THE_KEY]}.get)
     policy = teacher(batch, running)
     met = [text for text, runs in zip(texts(batch), running) if runs]
     assert teacher.hits == met.count(BY_THE_KEY)
@@ -158,9 +168,9 @@ def test_a_missing_text_is_asked_once_and_its_answer_used_at_once(batch):
         questions.append(text)
         return PERFECT[text]
 
-    everyone, teacher = np.ones(batch.size, dtype=bool), Teacher(batch.task, {}, ask)
+    everyone, teacher = np.ones(batch.size, dtype=bool), Teacher(batch.task, {}.get, ask)
     first = teacher(batch, everyone)
-    assert np.array_equal(first, Teacher(batch.task, PERFECT)(batch, everyone))
+    assert np.array_equal(first, Teacher(batch.task, PERFECT.get)(batch, everyone))
     assert sorted(questions) == sorted(set(texts(batch)))
     assert np.array_equal(teacher(batch, everyone), first)
     assert len(questions) == len(set(texts(batch))) == teacher.asked
@@ -169,7 +179,7 @@ def test_a_missing_text_is_asked_once_and_its_answer_used_at_once(batch):
 
 def test_a_text_that_stays_without_an_answer_is_asked_once_too(batch):
     questions = []
-    teacher = Teacher(batch.task, {}, questions.append)
+    teacher = Teacher(batch.task, {}.get, questions.append)
     for _ in range(2):
         assert not teacher(batch, np.ones(batch.size, dtype=bool)).any()
     assert len(questions) == len(set(texts(batch)))
@@ -178,8 +188,8 @@ def test_a_text_that_stays_without_an_answer_is_asked_once_too(batch):
 
 def test_going_without_is_the_default_and_refusing_says_what_is_missing(batch):
     everyone = np.ones(batch.size, dtype=bool)
-    assert Teacher(batch.task, {}).on_miss is go_without
+    assert Teacher(batch.task, {}.get).on_miss is go_without
     with pytest.raises(AskonceError, match="build-cache") as refused:
-        Teacher(batch.task, {BY_THE_KEY: PERFECT[BY_THE_KEY]}, refuse)(batch, everyone)
+        Teacher(batch.task, {BY_THE_KEY: PERFECT[BY_THE_KEY]}.get, refuse)(batch, everyone)
     assert START in str(refused.value) and "\n" not in str(refused.value)
-    Teacher(batch.task, PERFECT, refuse)(batch, everyone)
+    Teacher(batch.task, PERFECT.get, refuse)(batch, everyone)

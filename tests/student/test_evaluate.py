@@ -66,7 +66,7 @@ def test_every_episode_counts_once_also_beyond_one_batch():
 
 def test_a_teacher_without_fault_always_opens_the_door():
     task = tasks.find("SimpleDoorKey")
-    found = evaluate.evaluate(task, evaluate.teacher(task, PERFECT), 200, seed=0)
+    found = evaluate.evaluate(task, evaluate.teacher(task, PERFECT.get), 200, seed=0)
     assert found.success_rate == 1 and found.return_mean > 0.8
     assert found.return_mean == pytest.approx(1 - 0.9 * found.length_mean / task.max_steps)
     assert found.success_ci95[0] < 1
@@ -74,7 +74,7 @@ def test_a_teacher_without_fault_always_opens_the_door():
 
 def test_a_teacher_without_answers_never_does():
     task = tasks.find("DivergedDoorKey")
-    found = evaluate.evaluate(task, evaluate.teacher(task, {}), 20, seed=0)
+    found = evaluate.evaluate(task, evaluate.teacher(task, {}.get), 20, seed=0)
     assert (found.success_rate, found.return_mean, found.length_mean) == (0, 0, task.max_steps)
 
 
@@ -95,7 +95,7 @@ def poles():
 
 
 def test_where_the_teacher_has_no_answer_it_does_what_the_task_calls_idle(poles):
-    act = evaluate.teacher(POLE, {"right": {("push right",): 1.0}})
+    act = evaluate.teacher(POLE, {"right": {("push right",): 1.0}}.get)
     actions = act(poles, np.ones(8, dtype=bool), np.random.default_rng(0))
     assert actions.tolist() == [int(POLE.text(situation) == "right") for situation in poles.situations]
 
@@ -103,14 +103,14 @@ def test_where_the_teacher_has_no_answer_it_does_what_the_task_calls_idle(poles)
 def test_the_teacher_follows_its_decisions_as_often_as_their_probabilities_say(poles):
     """A binomial count strays by more than five standard deviations once in 1.7 million."""
     unsure = {("push left",): 0.25, ("push right",): 0.75}
-    act, rng = evaluate.teacher(POLE, {"left": unsure, "right": unsure}), np.random.default_rng(0)
+    act, rng = evaluate.teacher(POLE, {"left": unsure, "right": unsure}.get), np.random.default_rng(0)
     pushed_right = sum(act(poles, np.ones(8, dtype=bool), rng).sum() for _ in range(500))
     assert abs(pushed_right - 3000) <= 5 * (4000 * 0.75 * 0.25) ** 0.5
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_one_other_layouts():
     task = tasks.find("LavaDoorKey")
-    act = evaluate.teacher(task, PERFECT)
+    act = evaluate.teacher(task, PERFECT.get)
     once, again, other = (evaluate.evaluate(task, act, 50, seed) for seed in (4, 4, 5))
     assert once == again and once != other
 
@@ -126,7 +126,7 @@ def test_evaluated_layouts_are_the_held_out_ones():
             seen.append(task.seeds(*arguments, **named))
             return seen[-1]
 
-    evaluate.evaluate(Recorded(), evaluate.teacher(task, PERFECT), 30, seed=1)
+    evaluate.evaluate(Recorded(), evaluate.teacher(task, PERFECT.get), 30, seed=1)
     assert np.array_equal(np.concatenate(seen), task.seeds(30, 1, held_out=True))
 
 

@@ -88,7 +88,7 @@ def played():
     with torch.no_grad():
         network.actor.weight *= 100  # far enough from uniform that the actions' probabilities differ
     seeds = task.seeds(6, seed=5)
-    teacher = Teacher(task, PERFECT)
+    teacher = Teacher(task, PERFECT.get)
     return task, seeds, network, teacher, collect(
         task.batch(6), seeds, as_policy(network), teacher, np.random.default_rng(7), 0.99, 0.95
     )
@@ -98,7 +98,7 @@ def test_a_rollout_is_what_the_engine_says_of_its_actions(played):
     task, seeds, _, _, rollout = played
     columns = rollout.view, rollout.action, rollout.teacher
     episodes = zip(*(by_episode(column, rollout.lengths) for column in columns), strict=True)
-    asked, one = Teacher(task, PERFECT), np.ones(1, dtype=bool)
+    asked, one = Teacher(task, PERFECT.get), np.ones(1, dtype=bool)
     for n, (views, actions, advised) in enumerate(episodes):
         batch = task.batch(1)
         batch.reset(np.array([0]), seeds[n:n + 1])
@@ -133,7 +133,7 @@ def test_the_same_randomness_gives_the_same_rollout(played):
 
     def again(seed: int) -> Rollout:
         rng = np.random.default_rng(seed)
-        return collect(task.batch(6), seeds, as_policy(network), Teacher(task, PERFECT), rng, 0.99, 0.95)
+        return collect(task.batch(6), seeds, as_policy(network), Teacher(task, PERFECT.get), rng, 0.99, 0.95)
 
     same = again(7)
     assert all(np.array_equal(column, vars(same)[name]) for name, column in vars(rollout).items())

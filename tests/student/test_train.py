@@ -40,7 +40,7 @@ PARTIAL = {text: found for text, found in PERFECT.items() if text != "Agent sees
 
 def learn(run: Path | None = None, distributions=PARTIAL, settings=SETTINGS, task=TASK, **options):
     """(weights, figures less the seconds) of a whole run, or of the rest of one."""
-    network, progress = train(task, Teacher(task, distributions), settings, run, **options)
+    network, progress = train(task, Teacher(task, distributions.get), settings, run, **options)
     figures = asdict(progress)
     del figures["seconds"]
     return torch.nn.utils.parameters_to_vector(network.parameters()), figures
@@ -217,7 +217,7 @@ def test_a_student_of_a_good_teacher_soon_opens_doors():
     settings = Settings(iterations=15, annealing=Annealing(decayed=15, closed=15))
 
     def success_rate(iterations: int) -> float:
-        network, _ = train(task, Teacher(task, PERFECT), replace(settings, iterations=iterations))
+        network, _ = train(task, Teacher(task, PERFECT.get), replace(settings, iterations=iterations))
         policy = as_policy(network)
         act = lambda batch, running, rng: draw(policy(batch.view)[0], rng)
         return evaluate.evaluate(task, act, 100, seed=0).success_rate
@@ -227,7 +227,7 @@ def test_a_student_of_a_good_teacher_soon_opens_doors():
 
 def test_a_teacher_that_refuses_ends_the_run():
     with pytest.raises(AskonceError, match="build-cache"):
-        train(TASK, Teacher(TASK, {}, refuse), SETTINGS)
+        train(TASK, Teacher(TASK, {}.get, refuse), SETTINGS)
 
 
 # ---- What a run is not resumed with ------------------------------------------------------------------------

@@ -104,20 +104,15 @@ class DoorKeyTask:
             choices.append((f"drop {known.holds}",))
         return tuple(choices)
 
-    def plans(self, distributions: Distributions) -> options.Plans:
+    def plans(self, distributions: Distributions, earlier: options.Plans | None = None) -> options.Plans:
         """Texts that this task cannot write have no effect."""
         answered = [(self.situations[text], found) for text, found in distributions.items()
                     if found and text in self.situations]
         most = max((len(found) for _, found in answered), default=1)
         longest = max((len(decision) for _, found in answered for decision in found), default=1)
-        shape = (max(len(answered), 1), most, longest)
-        plans = options.Plans(
-            row=np.full(engine.SITUATIONS, -1, np.int64),
-            verb=np.full(shape, options.NO_MORE, np.int8),
-            slot=np.full(shape, -1, np.int8),
-            probability=np.zeros(shape[:2], np.float32),
-        )
-        for row, (situation, found) in enumerate(answered):
+        used = 0 if earlier is None else int(earlier.row.max()) + 1
+        plans = options.with_room(earlier, used, (used + len(answered), most, longest))
+        for row, (situation, found) in enumerate(answered, start=used):
             plans.row[situation] = row
             known = self.facts(situation)
             for k, (decision, probability) in enumerate(found.items()):

@@ -19,7 +19,8 @@ from numba import njit
 import numpy as np
 
 from pipeline.tasks.minigrid.engine import (
-    DONE, DOOR, DROP, DX, DY, EMPTY, FORWARD, HELD, KEY, LEFT, OPEN, PICK_UP, RIGHT, SLOTS, TOGGLE, UNSEEN, WALL,
+    DONE, DOOR, DROP, DX, DY, EMPTY, FORWARD, HELD, KEY, LEFT, OPEN, PICK_UP, RIGHT, SITUATIONS, SLOTS, TOGGLE,
+    UNSEEN, WALL,
 )
 from pipeline.tasks.minigrid.envs import NO_AGENT, VIEW
 
@@ -44,6 +45,29 @@ class Plans(NamedTuple):
     verb: np.ndarray
     slot: np.ndarray
     probability: np.ndarray
+
+
+def with_room(plans: Plans | None, used: int, shape: tuple[int, int, int]) -> Plans:
+    """Plans of at least this (S, K, L), which hold the first `used` situations of `plans`.
+
+    The same where they have the room. They grow by half and more, so that growing costs little a situation.
+    """
+    held = (0, 1, 1) if plans is None else plans.verb.shape
+    if plans is not None and all(has >= needs for has, needs in zip(held, shape, strict=True)):
+        return plans
+    situations = held[0] if held[0] >= shape[0] else max(shape[0], held[0] * 3 // 2, 1)
+    shape = (situations, max(held[1], shape[1]), max(held[2], shape[2]))
+    grown = Plans(
+        row=np.full(SITUATIONS, -1, np.int64) if plans is None else plans.row,
+        verb=np.full(shape, NO_MORE, np.int8),
+        slot=np.full(shape, -1, np.int8),
+        probability=np.zeros(shape[:2], np.float32),
+    )
+    if plans is not None:
+        grown.verb[:used, :held[1], :held[2]] = plans.verb[:used]
+        grown.slot[:used, :held[1], :held[2]] = plans.slot[:used]
+        grown.probability[:used, :held[1]] = plans.probability[:used]
+    return grown
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,82 @@
+"""Who has answered for which task, by name, so that choosing a teacher does not read the cache.
+
+    DIR/index/teachers.json     a checksum, and on the next line JSON: the names, and what they were read from
+
+Derived from the cache like everything in index/: where it is missing, damaged or of an earlier state of the
+cache, the names are read from the answers again.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from cache import durable, lookup, query, store
+from cache.errors import AskonceError
+from cache.query import TeacherName
+from cache.verify import INDEX
+
+
+def teacher_names(directory: str | Path) -> list[TeacherName]:
+    """Everyone who has answered for any task. AskonceError where the directory is no cache or is damaged."""
+    source = lookup.source_of(store.parts(directory))
+    path = Path(directory) / INDEX / "teachers.json"
+    held = _read(path)
+    if held and held["source"] == source:
+        return [TeacherName(*name) for name in held["teachers"]]
+    found = query.teacher_names(directory)
+    _keep(path, {"source": source, "teachers": [[name.task, name.model, name.prompt] for name in found]})
+    return found
+
+
+def choose_teacher(directory: str | Path, task: str, model: str | None) -> TeacherName:
+    """The teacher of `task` that `model`, "NAME" or "NAME@PROMPT", names; the only one where it is None.
+
+    AskonceError where there is none, and with exit code 2 where there are several to choose from.
+    """
+    everyone = teacher_names(directory)
+    held = [teacher for teacher in everyone if teacher.task == task]
+    if not held:
+        raise AskonceError(_nothing_held(directory, task, everyone))
+    # Compared whole, not taken apart at "@": model names contain it too.
+    fitting = [teacher for teacher in held if model in (None, teacher.model, teacher.name)]
+    if not fitting:
+        raise AskonceError(f"{directory} holds no answers of {model} for {task}; it holds {_listed(held)}")
+    if len(fitting) > 1:
+        raise AskonceError(
+            f"{directory} holds answers of several models or prompts for {task}; "
+            f"choose one with --model: {_listed(fitting)}",
+            exit_code=2,
+        )
+    return fitting[0]
+
+
+def _read(path: Path) -> dict | None:
+    try:
+        checksum, _, content = path.read_bytes().partition(b"\n")
+    except OSError:
+        # Whatever the matter is, the answers themselves say the same.
+        return None
+    return json.loads(content) if hashlib.sha256(content).hexdigest().encode() == checksum else None
+
+
+def _keep(path: Path, names: dict) -> None:
+    content = json.dumps(names).encode()
+    try:
+        durable.make_directory(path.parent)
+        durable.write(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    except OSError:
+        # A cache that cannot be written is read again the next time; that only takes longer.
+        pass
+
+
+def _listed(teachers: list[TeacherName]) -> str:
+    return ", ".join(teacher.name for teacher in teachers)
+
+
+def _nothing_held(directory: str | Path, task: str, everyone: list[TeacherName]) -> str:
+    tasks = ", ".join(dict.fromkeys(teacher.task for teacher in everyone))
+    elsewhere = f"only for {tasks}" if tasks else "nor for any other task"
+    return (
+        f"{directory} holds no answers for {task}, {elsewhere}; "
+        f"`cli build-cache --task {task} --cache {directory}` asks for them"
+    )
