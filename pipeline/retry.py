@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 import math
+from typing import Any
 
 import openai
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_before_delay
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_before_delay
 from tenacity import wait_random_exponential
 
 from pipeline.reply import NoAnswer
@@ -37,6 +38,15 @@ class Patience:
 
 def retrying(patience: Patience, sleep: Callable[[float], Awaitable[None]]) -> AsyncRetrying:
     """The policy for one request; in the end it raises what the last attempt raised."""
+    return AsyncRetrying(sleep=sleep, **_policy(patience))
+
+
+def retrying_call(patience: Patience, sleep: Callable[[float], None]) -> Retrying:
+    """The same policy for a request that blocks."""
+    return Retrying(sleep=sleep, **_policy(patience))
+
+
+def _policy(patience: Patience) -> dict[str, Any]:
     faults = 0
     too_late = stop_before_delay(patience.in_all)
     exponential = wait_random_exponential(patience.first_wait, patience.longest_wait)
@@ -50,8 +60,7 @@ def retrying(patience: Patience, sleep: Callable[[float], Awaitable[None]]) -> A
         faults += not is_busy(_error(state))
         return faults >= patience.attempts or too_late(state)
 
-    passing = retry_if_exception(is_passing)
-    return AsyncRetrying(retry=passing, wait=wait, stop=stop, sleep=sleep, reraise=True)
+    return {"retry": retry_if_exception(is_passing), "wait": wait, "stop": stop, "reraise": True}
 
 
 def is_busy(error: BaseException | None) -> bool:

@@ -1,4 +1,4 @@
-"""The simulated LLM as a server that speaks OpenAI's chat-completions protocol, on loopback alone.
+"""The simulated LLM as a server that speaks OpenAI's chat-completions and batch protocols, on loopback alone.
 
 A sample is the same in whatever order samples are asked for: the header X-First-Sample says which index
 the first choice has. A request may say by which seed and error rates it wants to be answered
@@ -7,7 +7,6 @@ the first choice has. A request may say by which seed and error rates it wants t
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 import hmac
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import json
@@ -20,23 +19,13 @@ from typing import Any
 
 from cache.errors import AskonceError
 from pipeline import simulated
+from pipeline.response import FIRST_SAMPLE, SETTINGS, Response, failure
+from pipeline.serve_batch import LARGEST_UPLOAD, Batches
 from pipeline.simulated import Errors
-
-FIRST_SAMPLE = "X-First-Sample"
-SETTINGS = "X-Simulated"
 
 LARGEST_BODY = 1 << 22
 MOST_CHOICES = 128
 MOST_LOGPROBS = 20
-
-
-@dataclass(frozen=True)
-class Response:
-    """`body` is sent as JSON, or as it is where it is bytes."""
-
-    status: int
-    body: Any
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class SimulatedServer(ThreadingHTTPServer):
@@ -51,6 +40,7 @@ class SimulatedServer(ThreadingHTTPServer):
         except (OSError, OverflowError) as error:
             raise AskonceError(f"port {port} cannot be used ({error}); choose another") from error
         self.errors, self.seed, self.api_key = errors, seed, api_key
+        self.batches = Batches(self._chat)
 
     @property
     def base_url(self) -> str:
@@ -70,6 +60,8 @@ class SimulatedServer(ThreadingHTTPServer):
             case "GET", "/v1/models":
                 listed = {"id": simulated.MODEL, "object": "model", "created": 0, "owned_by": "askonce"}
                 return Response(200, {"object": "list", "data": [listed]})
+        if answer := self.batches.respond(method, path, headers, body):
+            return answer
         return failure(404, f"unknown request: {method} {path}", "unknown_url")
 
     def _admits(self, authorization: str) -> bool:
@@ -112,9 +104,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > LARGEST_BODY:
+        most = LARGEST_UPLOAD if self.path.rstrip("/") == "/v1/files" else LARGEST_BODY
+        if not length.isdecimal() or int(length) > most:
             self.close_connection = True
-            return self._send(failure(413, "give a Content-Length, of at most 4 MiB", "invalid_body"))
+            return self._send(failure(413, f"give a Content-Length, of at most {most}", "invalid_body"))
         body = self.rfile.read(int(length))
         if len(body) < int(length):
             # The client hung up in the middle of its request.
@@ -136,12 +129,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: stderr belongs to the command that runs the server."""
-
-
-def failure(status: int, message: str, code: str) -> Response:
-    """An error in OpenAI's form."""
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    return Response(status, {"error": {"message": message, "type": kind, "param": None, "code": code}})
 
 
 def completion(model: str, answers: list[tuple[str, str]], prompt_tokens: int) -> dict[str, Any]:

@@ -1,0 +1,23 @@
+"""What the simulated server answers with, and the headers by which it can be told how to answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+FIRST_SAMPLE = "X-First-Sample"
+SETTINGS = "X-Simulated"
+
+
+@dataclass(frozen=True)
+class Response:
+    """`body` is sent as JSON, or as it is where it is bytes."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def failure(status: int, message: str, code: str) -> Response:
+    """An error in OpenAI's form."""
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return Response(status, {"error": {"message": message, "type": kind, "param": None, "code": code}})
