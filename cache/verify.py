@@ -18,7 +18,9 @@ from cache.completion import SCHEMA
 QUARANTINE = "quarantine"
 # Derived from the cache and checked by who reads it.
 INDEX = "index"
-FOLDERS = ("segments", "journals", "footers", QUARANTINE, INDEX)
+# Of `pipeline.submission`, which checks it: what has been asked in batches that are still under way.
+BATCHES = "batches"
+FOLDERS = ("segments", "journals", "footers", QUARANTINE, INDEX, BATCHES)
 
 # Versions that are yet to come: their caches are not damaged, and not ours to repair.
 NEWER = 1000

@@ -17,13 +17,13 @@ import httpx2
 import openai
 
 from cache.errors import AskonceError
-from pipeline import serve
 from pipeline.budget import Tally
 from pipeline.endpoint import Endpoint
 from pipeline.explain import explained, kind, reason
 from pipeline.gate import Abandoned, Gate, Ticket
 from pipeline.prices import completion_limit, prompt_tokens
 from pipeline.reply import NoAnswer, Reply, replies, spent
+from pipeline.response import FIRST_SAMPLE
 from pipeline.retry import is_busy, is_passing, retrying
 from pipeline.terms import Terms
 
@@ -124,7 +124,7 @@ class Client:
         try:
             async with asyncio.timeout(self.terms.patience.timeout):
                 response = await self._post(job)
-            answer = _parsed(response.content)
+            answer = parsed(response.content)
             found = replies(answer, job.n, time.monotonic() - ticket.sent_at, asked_at)
         except (openai.OpenAIError, NoAnswer, TimeoutError) as error:
             self._failed(ticket, error, answer, response)
@@ -140,7 +140,7 @@ class Client:
 
     async def _post(self, job: Job) -> httpx2.Response:
         """The response as it is: the client's own models would drop what servers add to the protocol."""
-        headers = {serve.FIRST_SAMPLE: str(job.first), **self.server.headers}
+        headers = {FIRST_SAMPLE: str(job.first), **self.server.headers}
         return await self.openai.post(
             "/chat/completions", body={**job.body, "n": job.n}, cast_to=httpx2.Response,
             options={"headers": headers},
@@ -160,7 +160,7 @@ class Client:
         self.tally.errors[kind(error)] += 1
         if isinstance(error, openai.APIStatusError):
             with suppress(NoAnswer):
-                answer = _parsed(error.response.content)
+                answer = parsed(error.response.content)
             overloaded = is_busy(error) or error.status_code >= 500
             self._spend(ticket, answer, error.response.headers, overloaded)
             return
@@ -172,7 +172,7 @@ class Client:
             self.gate.leave(ticket, None, None, overloaded=True)
 
 
-def _parsed(content: bytes) -> Any:
+def parsed(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -38,7 +38,7 @@ def reason(error: Exception, server: Endpoint, patience: Patience) -> str:
         case openai.APIStatusError():
             return f"answered with status {error.status_code}{_in_brackets(words(error, server))}"
         case NoAnswer():
-            return _cleaned(str(error), server)
+            return cleaned(str(error), server)
         case TimeoutError() | openai.APITimeoutError():
             return f"did not answer within {patience.timeout:g} s"
     return "cannot be reached"
@@ -58,10 +58,10 @@ def kind(error: Exception) -> str:
 
 def words(error: openai.APIStatusError, server: Endpoint) -> str:
     said: Any = error.body.get("message") if isinstance(error.body, dict) else None
-    return _cleaned(str(said or ""), server)
+    return cleaned(str(said or ""), server)
 
 
-def _cleaned(text: str, server: Endpoint) -> str:
+def cleaned(text: str, server: Endpoint) -> str:
     return " ".join(text.replace(server.api_key, "***").split())[:200]
 
 

@@ -4,22 +4,26 @@ What answers depend on (`key`) is the request and the endpoint; how they are ask
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 import threading
 from typing import Any
 
 from cache.errors import AskonceError
 from cache.key import answer_key, endpoint_identity
-from pipeline import asking, serve, simulated
+from pipeline import asking, batch, serve, simulated
 from pipeline.asking import Answer, Asker, Unanswered
+from pipeline.batch import BatchAsker
 from pipeline.budget import Tally
 from pipeline.client import Job
 from pipeline.endpoint import Endpoint
 from pipeline.estimate import letter_request
 from pipeline.prompt import messages
 from pipeline.reply import Reply
+from pipeline.response import SETTINGS
 from pipeline.simulated import Errors
 from pipeline.tasks.task import Prompt
 from pipeline.terms import Terms
@@ -113,18 +117,26 @@ def prompt_digest(teacher: Teacher, prompt: Prompt) -> str:
 
 
 @contextmanager
-def connect(teacher: Teacher, terms: Terms = Terms(), tally: Tally | None = None) -> Iterator[Asker]:
-    """A connection to the teacher, for any number of runs."""
-    if not teacher.in_process:
-        address, api_key = _address(teacher), _api_key()
-        endpoint_identity(address)  # refuses what is no web address
-        with asking.connect(Endpoint(address, api_key), terms, tally) as asker:
-            yield asker
-        return
-    terms = replace(terms, concurrency=min(terms.concurrency, IN_PROCESS_CONCURRENCY))
-    headers = {serve.SETTINGS: simulated.identity(teacher.errors, teacher.seed)}
-    with serve.serve() as address, asking.connect(Endpoint(address, NO_KEY, headers), terms, tally) as asker:
-        yield asker
+def connect(
+    teacher: Teacher, terms: Terms = Terms(), tally: Tally | None = None, batches: Path | None = None
+) -> Iterator[Asker | BatchAsker]:
+    """A connection to the teacher, for any number of runs: online, or, where `batches` is given, by batches,
+    which stand in that folder while they are under way."""
+    with ExitStack() as stack:
+        if teacher.in_process:
+            terms = replace(terms, concurrency=min(terms.concurrency, IN_PROCESS_CONCURRENCY))
+            headers = {SETTINGS: simulated.identity(teacher.errors, teacher.seed)}
+            server = Endpoint(stack.enter_context(serve.serve()), NO_KEY, headers)
+            if batches:
+                # They end with the server, and so must what is kept of them.
+                batches = Path(stack.enter_context(TemporaryDirectory()))
+        else:
+            server = Endpoint(_address(teacher), _api_key())
+            endpoint_identity(server.address)  # refuses what is no web address
+        if batches:
+            yield stack.enter_context(batch.connect(server, terms, batches, tally))
+        else:
+            yield stack.enter_context(asking.connect(server, terms, tally))
 
 
 def ask_all(
