@@ -150,9 +150,8 @@ class _Run:
                     continue
                 submission.submitted(batch)
             self.submissions.append(submission)
-            taken = submission.taken
             for request in submission.requests:
-                if not taken >> request.number & 1:
+                if not submission.taken >> request.number & 1:
                     self.pending.setdefault(request.digest, []).append(request)
 
     def _under_way(self) -> list[Submission]:
@@ -263,8 +262,8 @@ class _Run:
                     raise Abandoned
         if events:
             yield events
-        if failed or submission.take(taken):
-            submission.remove()
+        submission.take([request.number for request in submission.requests] if failed else taken)
+        if submission.over:
             self.submissions.remove(submission)
 
     def _outcomes(self, submission: Submission, batch: Batch) -> Iterator[tuple[Events, Request | None]]:

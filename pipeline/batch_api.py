@@ -65,13 +65,12 @@ class BatchApi:
     def submit(self, submission: Submission) -> str:
         """The id of a new batch of these requests. After an error, the submission is gone if the server surely
         has no such batch, and otherwise left for a later run to find out."""
-        uploaded, unsure = "", False
+        unsure = False
 
-        def attempt() -> str:
-            nonlocal uploaded, unsure
+        def create(uploaded: str) -> str:
+            nonlocal unsure
             if unsure and (batch := self._search(submission.name)):
                 return batch
-            uploaded = uploaded or self._upload(submission)
             unsure = True
             try:
                 return _id(self.openai.batches.with_raw_response.create(
@@ -83,7 +82,7 @@ class BatchApi:
                 raise
 
         try:
-            return self._patiently(attempt)
+            return self._patiently(create, self._patiently(self._upload, submission))
         except (AskonceError, Abandoned):
             if not unsure:
                 submission.remove()

@@ -94,7 +94,10 @@ class Submission:
         self.folder, self.name, self.state = folder, name, state
         self.file = file or TemporaryFile(dir=folder)
         self.requests: list[Request] = []
-        self.size, self.wanted = 0, 0
+        # How many bytes they are, and how many of them somebody waits for.
+        self.size = self.wanted = 0
+        # Bit i is set where request i has nothing left to give.
+        self.taken = int(state.taken, 16) if state else 0
         self.adopted = file is not None
 
     def add(self, line: bytes, digest: str, first: int, n: int) -> Request:
@@ -134,21 +137,18 @@ class Submission:
         self._save(replace(self.state, batch=batch))
         self.unlock()
 
-    @property
-    def taken(self) -> int:
-        """Bit i is set where request i has nothing left to give."""
-        return int(self.state.taken, 16)
-
-    def take(self, numbers: list[int]) -> bool:
-        """These have nothing left to give; True where none has, so that all of it has been removed."""
-        taken = self.taken
+    def take(self, numbers: list[int]) -> None:
+        """These requests have nothing left to give; once none has, all of it is removed."""
         for number in numbers:
-            taken |= 1 << number
-        if taken == (1 << len(self.requests)) - 1:
+            self.taken |= 1 << number
+        if self.over:
             self.remove()
-            return True
-        self._save(replace(self.state, taken=f"{taken:x}"))
-        return False
+        else:
+            self._save(replace(self.state, taken=f"{self.taken:x}"))
+
+    @property
+    def over(self) -> bool:
+        return self.taken == (1 << len(self.requests)) - 1
 
     def remove(self) -> None:
         _remove(self._path(STATE), self._path(REQUESTS))

@@ -182,14 +182,14 @@ class FaultyServer:
 
     def requests(self) -> list[dict[str, Any]]:
         """As they came: number, text (the last message's), n, first, fault, time."""
-        return [entry for entry in self._entries() if "number" in entry]
+        return [entry for entry in self.entries() if "number" in entry]
 
     def answered(self) -> list[dict[str, Any]]:
         """Those of them whose answer was sent whole."""
-        whole = {entry["answered"] for entry in self._entries() if "answered" in entry}
+        whole = {entry["answered"] for entry in self.entries() if "answered" in entry}
         return [entry for entry in self.requests() if entry["number"] in whole]
 
-    def _entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
@@ -205,13 +205,13 @@ def faulty_server(log: Path) -> Iterator[FaultyServer]:
             process.stdin.close()
 
 
-def _end_with_the_parent() -> None:
+def end_with_the_parent() -> None:
     sys.stdin.read()
     os._exit(0)
 
 
 if __name__ == "__main__":
     server = Faulty(Path(sys.argv[1]))
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    threading.Thread(target=end_with_the_parent, daemon=True).start()
     print(server.base_url, flush=True)
     server.serve_forever()
