@@ -7,7 +7,6 @@ the requests of the batches that it finds. Memory holds some hundred bytes for e
 neither bodies nor answers.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,19 +22,17 @@ from cache import durable
 from cache.errors import AskonceError
 from pipeline.asking import Answer, Unanswered
 from pipeline.batch_api import Batch, BatchApi, answered, client
-from pipeline.budget import Stopped, Tally, affords
+from pipeline.budget import Stopped, Tally
 from pipeline.client import HOPELESS, OF_ONE_PROMPT, Job
 from pipeline.endpoint import Endpoint
 from pipeline.explain import STORED, cleaned, explained, kind, reason
 from pipeline.gate import Abandoned
-from pipeline.prices import Price, completion_limit, prompt_tokens
+from pipeline.pending import Limits, Pending, at_a_discount
 from pipeline.reply import NoAnswer, Reply, spent
 from pipeline.retry import is_passing
-from pipeline.submission import Claim, Request, Submission, digest_of, found, line_of
+from pipeline.submission import Claim, Request, Submission, digest_of, found
 from pipeline.terms import Terms
 
-# "50% cost discount compared to synchronous APIs": https://platform.openai.com/docs/guides/batch
-DISCOUNT = 0.5
 # Of these a batch does not come back.
 ENDED = ("completed", "failed", "expired", "cancelled")
 # More requests than the account may have enqueued.
@@ -44,16 +41,6 @@ FULL = "token_limit_exceeded"
 TOGETHER = 1000
 
 Events = list[Answer | Unanswered]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Requests and bytes in a file, which are OpenAI's own limits; and batches under way at once, so that
-    memory does not grow with the number of jobs."""
-
-    requests: int = 50_000
-    bytes: int = 200_000_000
-    batches: int = 8
 
 
 @dataclass(frozen=True)
@@ -101,23 +88,14 @@ class _Run:
 
     def __init__(self, asker: BatchAsker, stop: threading.Event):
         self.server, self.terms, self.tally, self.stop = asker.server, asker.terms, asker.tally, stop
-        self.directory, self.limits = asker.directory, asker.limits
-        # What the account has room for, as far as it has shown.
-        self.requests, self.batches = self.limits.requests, self.limits.batches
+        self.directory, self.most_batches = asker.directory, asker.limits.batches
         self.api = BatchApi(asker.openai, asker.server, asker.terms.patience, asker.tally, stop)
-        price = asker.terms.price
-        self.price = price and Price(price.input * DISCOUNT, price.output * DISCOUNT)
-        # The last of the drafts is being filled; the others are full.
-        self.drafts: deque[Submission] = deque()
+        self.price = at_a_discount(asker.terms.price)
+        self.pending = Pending(asker.directory, asker.limits, asker.terms.budget, self.price, asker.tally)
         self.submissions: list[Submission] = []
-        # Requests in both that have not been answered, by their digests; the later ones last.
-        self.pending: dict[str, list[Request]] = {}
-        # Tokens, at most, of the requests that jobs wait for; and by what factor prompts were underestimated.
-        self.prompt_tokens = self.completion_tokens = 0
-        self.underestimated = 1.0
-        self.takes_several: bool | None = None
+        # As many at once as the account has room for, as far as it has shown.
+        self.batches = asker.limits.batches
         self.answers, self.set_aside = 0, set()
-        self.refused = False
         self.failed: AskonceError | None = None
 
     def events(self, jobs: Iterator[Job]) -> Iterator[Events]:
@@ -129,13 +107,12 @@ class _Run:
             return
         if self.failed:
             raise self.failed
-        if self.refused:
+        if self.pending.refused:
             raise Stopped(self.terms.budget, self.tally)
 
     def close(self) -> None:
-        self.tally.requests -= sum(len(draft.requests) for draft in self.drafts)
-        self.tally.in_flight = 0
-        for submission in [*self.drafts, *self.submissions]:
+        self.pending.close()
+        for submission in self.submissions:
             submission.close()
 
     # ---- What is under way ----------------------------------------------------------------------
@@ -150,9 +127,7 @@ class _Run:
                     continue
                 submission.submitted(batch)
             self.submissions.append(submission)
-            for request in submission.requests:
-                if not submission.taken >> request.number & 1:
-                    self.pending.setdefault(request.digest, []).append(request)
+            self.pending.adopt(submission)
 
     def _under_way(self) -> list[Submission]:
         return [submission for submission in self.submissions if submission.wanted]
@@ -161,24 +136,25 @@ class _Run:
         """Submits what there is to submit and room for. Whether there is anything to wait for."""
         while len(self._under_way()) < self.batches:
             # A second draft is begun when the first is full.
-            while len(self.drafts) < 2 and (job := self._next(jobs)):
-                self._place(Claim(job.label, job.first, job.n), digest_of(job.body, self.server.name), job.body)
+            while len(self.pending.drafts) < 2 and (job := self._next(jobs)):
+                digest = digest_of(job.body, self.server.name)
+                self.pending.place(Claim(job.label, job.first, job.n), digest, job.body)
             if self.stop.is_set():
                 raise Abandoned
-            if not self.drafts:
+            if not self.pending.drafts:
                 break
-            self._submit(self.drafts[0])
+            self._submit(self.pending.drafts[0])
         return bool(self._under_way())
 
     def _next(self, jobs: Iterator[Job]) -> Job | None:
         # When no more may be asked, jobs may still wait for what earlier runs have asked.
-        more = not self.refused or any(submission.adopted for submission in self.submissions)
+        more = not self.pending.refused or any(submission.adopted for submission in self.submissions)
         return next(jobs, None) if more and not self.stop.is_set() else None
 
     def _submit(self, draft: Submission) -> None:
         draft.write_down(self.server.name)
         draft.submitted(self.api.submit(draft))
-        self.submissions.append(self.drafts.popleft())
+        self.submissions.append(self.pending.drafts.popleft())
 
     def _first_to_end(self) -> tuple[Submission, Batch]:
         pause = self.terms.patience.first_wait
@@ -191,62 +167,13 @@ class _Run:
                 raise Abandoned
             pause = min(2 * pause, self.terms.patience.longest_wait)
 
-    # ---- From jobs to requests ------------------------------------------------------------------
-
-    def _place(self, claim: Claim, digest: str, body: dict[str, Any]) -> None:
-        """Has every sample of the claim wait for a request that is pending or, if there is none, new."""
-        first, end = claim.first, claim.first + claim.n
-        while first < end:
-            pending = self.pending.get(digest, ())
-            request = next((one for one in reversed(pending) if one.first <= first < one.first + one.n), None)
-            if request is None:
-                until = min([end, *(one.first for one in pending if one.first > first)])
-                n = 1 if self.takes_several is False else until - first
-                request = self._new(digest, first, n, body)
-            if request is None:
-                return
-            until = min(end, request.first + request.n)
-            if not request.claims:
-                self._reserve(request, body, 1)
-            request.claims += (claim._replace(first=first, n=until - first),)
-            first = until
-
-    def _new(self, digest: str, first: int, n: int, body: dict[str, Any]) -> Request | None:
-        """A new request; None where the budget refuses it, and then all others."""
-        cost = self._cost(prompt_tokens(body), n * completion_limit(body))
-        under_way = self._cost(self.prompt_tokens, self.completion_tokens)
-        self.refused = self.refused or not affords(self.terms.budget, self.tally, cost, under_way)
-        if self.refused:
-            return None
-        line = line_of(body, digest, first, n)
-        request = self._draft(len(line)).add(line, digest, first, n)
-        self.pending.setdefault(digest, []).append(request)
-        self.tally.requests += 1
-        return request
-
-    def _draft(self, size: int) -> Submission:
-        """A draft that has room for another line of so many bytes."""
-        last = self.drafts[-1] if self.drafts else None
-        if not last or len(last.requests) >= self.requests or last.size + size > self.limits.bytes:
-            self.drafts.append(Submission(self.directory))
-        return self.drafts[-1]
-
-    def _reserve(self, request: Request, body: dict[str, Any], sign: int) -> None:
-        request.submission.wanted += sign
-        self.tally.in_flight += sign
-        self.prompt_tokens += sign * prompt_tokens(body)
-        self.completion_tokens += sign * request.n * completion_limit(body)
-
-    def _cost(self, prompt: int, completion: int) -> float:
-        return self.price.of(prompt * self.underestimated, completion) if self.price else 0.0
-
     # ---- From answers to events -----------------------------------------------------------------
 
     def _harvest(self, submission: Submission, batch: Batch) -> Iterator[Events]:
         """Answers that no job waits for are left for one that will."""
         failed = batch["status"] == "failed"
         if not failed:
-            self.batches = min(self.limits.batches, self.batches + 1)
+            self.batches = min(self.most_batches, self.batches + 1)
         outcomes = self._rejected(submission, batch) if failed else self._outcomes(submission, batch)
         events: Events = []
         taken: list[int] = []
@@ -274,17 +201,11 @@ class _Run:
             with self.api.lines(submission, file) as lines:
                 for raw in lines:
                     line = _parsed(raw)
-                    if request := self._awaited(submission, line):
+                    if request := self.pending.awaited(submission, line):
                         yield self._outcome(request, line, latency, asked_at)
         for request in expected:
             if request.claims:
                 yield self._outcome(request, None, latency, asked_at)
-
-    def _awaited(self, submission: Submission, line: Any) -> Request | None:
-        name = line.get("custom_id") if isinstance(line, dict) else None
-        pending = self.pending.get(str(name).partition("-")[0], ())
-        mine = (one for one in pending if one.submission is submission and one.custom_id == name)
-        return next((one for one in mine if one.claims), None)
 
     def _outcome(
         self, request: Request, line: Any, latency: float, asked_at: datetime
@@ -303,12 +224,10 @@ class _Run:
     ) -> tuple[Events, bool]:
         """Each claim's part of the replies; what is missing is asked for again. Whether all are given."""
         self.answers += 1
-        if len(replies) > 1 or self.takes_several is None and request.n > 1:
-            self.takes_several = len(replies) > 1
-        self.underestimated = max(self.underestimated, replies[0].prompt_tokens / prompt_tokens(body))
+        self.pending.learn(request.n, len(replies), replies[0].prompt_tokens, body)
         events: Events = []
         given: set[int] = set()
-        for claim in self._done(request, body):
+        for claim in self.pending.done(request, body):
             at = claim.first - request.first
             part = [_again(reply) if at + i in given else reply
                     for i, reply in enumerate(replies[at:at + claim.n])]
@@ -319,19 +238,19 @@ class _Run:
                 self.tally.spend(reply.prompt_tokens, reply.completion_tokens, self.price)
             if len(part) < claim.n:
                 rest = Claim(claim.label, claim.first + len(part), claim.n - len(part))
-                self._place(rest, request.digest, body)
+                self.pending.place(rest, request.digest, body)
         self.tally.completions += len(given)
         return events, len(given) == len(replies)
 
     def _without_answer(self, request: Request, body: dict[str, Any], error: Exception) -> Events:
         """Asks again if that may help; otherwise tells it, or ends the run where it concerns all requests."""
-        claims = self._done(request, body)
+        claims = self.pending.done(request, body)
         of_prompt = isinstance(error, openai.APIStatusError) and error.status_code in OF_ONE_PROMPT
-        if of_prompt and request.n > 1 and not self.takes_several:
+        if of_prompt and request.n > 1 and not self.pending.takes_several:
             # Some servers refuse n > 1; if that was not it, the same error comes again.
-            self.takes_several = False
+            self.pending.takes_several = False
             for claim in claims:
-                self._place(claim, request.digest, body)
+                self.pending.place(claim, request.digest, body)
             return []
         if of_prompt:
             self.set_aside.add(request.digest)
@@ -349,56 +268,45 @@ class _Run:
             elif failures >= self.terms.patience.attempts:
                 self._fail(error)
             else:
-                self._place(claim._replace(failures=failures), request.digest, body)
+                self.pending.place(claim._replace(failures=failures), request.digest, body)
         return events
 
     def _rejected(self, submission: Submission, batch: Batch) -> Iterator[tuple[Events, Request | None]]:
         """The server has not begun with the batch, for what it says of single lines or of all."""
+        count = len(submission.requests)
         if not submission.adopted:
-            self.tally.requests -= len(submission.requests)
+            self.tally.requests -= count
+            self.pending.refused = False
         errors = (batch.get("errors") or {}).get("data") or [{}]
-        of_lines = {error["line"]: error for error in errors if error.get("line")}
+        # Lines are counted from 1.
+        of_lines = {error["line"]: error for error in errors if error.get("line") in range(1, count + 1)}
         full = errors[0].get("code") == FULL
         if not (full and self._make_smaller(submission) or of_lines):
             words = cleaned(f"({errors[0].get('code')}: {errors[0].get('message')})", self.server)
             again = "; try again later" if full else ""
             self.failed = AskonceError(f"{self.server.name} refused a batch {words}; {STORED}{again}")
         for request in submission.requests:
-            if not self._is_pending(request):
+            if request not in self.pending:
                 continue
             body, error, events = request.body(), of_lines.get(request.number + 1), []
-            for claim in self._done(request, body):
+            for claim in self.pending.done(request, body):
                 if error:
-                    said = cleaned(f"the server refused its line of a batch ({error.get('message')})", self.server)
+                    said = cleaned(f"the server refused its line ({error.get('message')})", self.server)
                     events.append(Unanswered(Job(claim.label, body, claim.n, claim.first), said))
                 elif not self.failed:
-                    self._place(claim, request.digest, body)
+                    self.pending.place(claim, request.digest, body)
             yield events, request
 
     def _make_smaller(self, submission: Submission) -> bool:
-        """Fewer batches at once or, where there is but one, fewer requests in it; False where that cannot be."""
+        """Fewer batches at once or, where there is but one, a smaller one; False where it cannot be smaller."""
         others = len(self._under_way()) - 1
         if others:
             self.batches = others
             return True
-        self.requests = -(-len(submission.requests) // 2)
+        self.pending.most_requests = -(-len(submission.requests) // 2)
         if self.stop.wait(self.terms.patience.longest_wait):
             raise Abandoned
         return len(submission.requests) > 1
-
-    def _is_pending(self, request: Request) -> bool:
-        return request in self.pending.get(request.digest, ())
-
-    def _done(self, request: Request, body: dict[str, Any]) -> tuple[Claim, ...]:
-        """The request is no longer pending; returns who waited for it."""
-        claims, request.claims = request.claims, ()
-        pending = self.pending[request.digest]
-        pending.remove(request)
-        if not pending:
-            del self.pending[request.digest]
-        if claims:
-            self._reserve(request, body, -1)
-        return claims
 
     def _count_failure(self, error: Exception, line: Any, n: int, body: dict[str, Any]) -> None:
         self.tally.errors[kind(error)] += 1
@@ -407,10 +315,14 @@ class _Run:
             used = spent(response.get("body"))
             self.tally.spend(*used, self.price)
             if isinstance(error, NoAnswer) and not any(used):
-                self.tally.lost += self._cost(prompt_tokens(body), n * completion_limit(body))
+                self.tally.lost += self.pending.cost(body, n)
 
     def _fail(self, error: Exception) -> None:
-        self.failed = self.failed or AskonceError(explained(error, self.server, self.terms.patience))
+        said = explained(error, self.server, self.terms.patience)
+        if isinstance(error, NoAnswer):
+            why = reason(error, self.server, self.terms.patience)
+            said = f"{self.server.name} {why}; {STORED}; run the same command again"
+        self.failed = self.failed or AskonceError(said)
 
 
 def _latency(batch: Batch) -> float:

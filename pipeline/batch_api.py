@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-import json
-from pathlib import Path
 from tempfile import TemporaryFile
 import threading
 from typing import Any, BinaryIO
@@ -63,8 +61,11 @@ class BatchApi:
     stop: threading.Event
 
     def submit(self, submission: Submission) -> str:
-        """The id of a new batch of these requests. After an error, the submission is gone if the server surely
-        has no such batch, and otherwise left for a later run to find out."""
+        """The id of a new batch of these requests.
+
+        After an error, the submission is removed if the server surely has no such batch; otherwise it is
+        left for a later run to find out.
+        """
         unsure = False
 
         def create(uploaded: str) -> str:

@@ -68,7 +68,7 @@ class Batches:
         except (ValueError, KeyError, TypeError):
             return failure(400, "no request for a batch", "invalid_body")
         if source not in self.files or endpoint != ENDPOINT:
-            return failure(400, f"give the id of an uploaded file, and the endpoint {ENDPOINT}", "invalid_value")
+            return failure(400, f"give the id of an uploaded file, and {ENDPOINT}", "invalid_value")
         now = int(time.time())
         batch = {
             "id": f"batch_{next(self.numbers)}", "object": "batch", "endpoint": endpoint, "errors": None,
@@ -122,7 +122,8 @@ class Batches:
         """The line of the output that answers this line of the input."""
         numbered = re.search(r"-(\d{1,9})$", line["custom_id"])
         first = {FIRST_SAMPLE: numbered[1]} if numbered else {}
-        return processed(line["custom_id"], self.chat({**settings, **first}, json.dumps(line["body"]).encode()))
+        response = self.chat({**settings, **first}, json.dumps(line["body"]).encode())
+        return processed(line["custom_id"], response)
 
     def end(self, batch: dict[str, Any], status: str, answered: list[dict], failed: list[dict]) -> None:
         batch["request_counts"] |= {"completed": len(answered), "failed": len(failed)}
@@ -160,10 +161,10 @@ def _validated(lines: list[bytes]) -> tuple[list[dict[str, Any]], list[dict[str,
     asked, wrong, names = [], [], set()
     for number, line in enumerate(lines, 1):
         match _json(line):
-            case {"custom_id": str(name), "method": "POST", "url": "/v1/chat/completions", "body": dict()} as one \
-                    if name not in names:
+            case {"custom_id": str(name), "method": "POST", "url": url, "body": dict()} as line \
+                    if url == ENDPOINT and name not in names:
                 names.add(name)
-                asked.append(one)
+                asked.append(line)
             case _:
                 message = "no request with a custom_id of its own"
                 wrong.append({"code": "invalid_request", "line": number, "message": message, "param": None})

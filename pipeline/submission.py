@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 import fcntl
 import hashlib
 import json
-import os
 from pathlib import Path
 import shutil
 from tempfile import TemporaryFile
@@ -90,7 +89,9 @@ class State:
 class Submission:
     """The requests of one batch. They stand in a file that only memory knows of until `write_down`."""
 
-    def __init__(self, folder: Path, file: BinaryIO | None = None, name: str = "", state: State | None = None):
+    def __init__(
+        self, folder: Path, file: BinaryIO | None = None, name: str = "", state: State | None = None
+    ):
         self.folder, self.name, self.state = folder, name, state
         self.file = file or TemporaryFile(dir=folder)
         self.requests: list[Request] = []

@@ -16,12 +16,13 @@ import threading
 import time
 from typing import Any
 
-from pipeline.serve import Handler, SimulatedServer, failure
 from pipeline.response import Response
+from pipeline.serve import Handler, SimulatedServer
 from pipeline.serve_batch import Batches, processed, unprocessed
 from tests.pipeline.faulty_server import FAULTS, ROOT, FaultyServer, end_with_the_parent
 
-PID = "X-Pid"
+# The header in which a client gives its process id.
+CLIENT = "X-Client"
 # Faults of a call: the server does what is asked or not, and then ends the client, or the connection, or half
 # way through the answer.
 KILLED_BEFORE, KILLED, LOST, CUT = "kill before", "kill", "lost", "cut"
@@ -36,14 +37,15 @@ class FaultyBatches(Batches):
         lines = [json.loads(line) for line in self.files[batch["input_file_id"]][1].splitlines()]
         end = self.server.ends.pop(0) if self.server.ends else {}
         if self.server.enqueued and len(lines) > self.server.enqueued:
-            end = {"status": "failed", "errors": [{"code": "token_limit_exceeded", "message": "try again", "line": None}]}
+            end = {"status": "failed", "errors": [{"code": "token_limit_exceeded", "message": "try again"}]}
         if end.get("status") == "failed":
             batch |= {"errors": {"data": end["errors"]}, "failed_at": batch["created_at"], "status": "failed"}
             return
         for line in lines:
             self.server.note(batch=batch["id"], **about(line))
         batch["status"] = "in_progress"
-        time.sleep(self.server.delay)
+        while self.server.held:
+            time.sleep(0.01)
         after = end.get("after", len(lines))
         answers = [self.answer(line, settings) for line in lines[:after]]
         answers = [answer for answer in answers if answer]
@@ -63,7 +65,8 @@ class FaultyBatches(Batches):
             fault = None
         if fault:
             return processed(name, FAULTS[fault]())
-        return super().answer({**line, "body": asked | {"n": min(asked["n"], self.server.most or asked["n"])}}, settings)
+        given = asked | {"n": min(asked["n"], self.server.most or asked["n"])}
+        return super().answer({**line, "body": given}, settings)
 
 
 class Faulty(SimulatedServer):
@@ -75,7 +78,7 @@ class Faulty(SimulatedServer):
     of_text   faults of lines by a part of their prompt, in turn; of "always" for all that come after
     most      the most choices that it gives
     enqueued  the most lines that a batch may have
-    delay     seconds that a batch takes
+    held      batches do not end before this is set anew
     api_key   the one that it takes; any, if left out
     """
 
@@ -90,7 +93,7 @@ class Faulty(SimulatedServer):
         self.calls, self.ends = settings.get("calls", {}), settings.get("ends", [])
         self.of_text, self.always = settings.get("of_text", {}), settings.get("always")
         self.most, self.enqueued = settings.get("most"), settings.get("enqueued")
-        self.delay, self.api_key = settings.get("delay", 0.0), settings.get("api_key")
+        self.held, self.api_key = settings.get("held", False), settings.get("api_key")
 
     def fault_of(self, text: str) -> str | None:
         turns = next((turns for part, turns in self.of_text.items() if part in text), [])
@@ -102,14 +105,14 @@ class Faulty(SimulatedServer):
             return Response(200, {})
         call = _call(method, path.partition("?")[0])
         fault = self.calls[call].pop(0) if self.calls.get(call) else None
-        self.note(call=call, fault=fault)
+        self.note(call=call, fault=fault, client=headers.get(CLIENT))
         if fault == KILLED_BEFORE:
-            os.kill(int(headers[PID]), signal.SIGKILL)
+            os.kill(int(headers[CLIENT]), signal.SIGKILL)
         if fault in FAULTS:
             return FAULTS[fault]()
         response = super().respond(method, path, headers, body)
         if fault == KILLED:
-            os.kill(int(headers[PID]), signal.SIGKILL)
+            os.kill(int(headers[CLIENT]), signal.SIGKILL)
         return Response(response.status, response.body, {**response.headers, "X-Fault": fault or ""})
 
     def note(self, **entry: Any) -> None:
@@ -122,7 +125,8 @@ class FaultyHandler(Handler):
         fault = response.headers.get("X-Fault")
         if fault == CUT:
             body = response.body if isinstance(response.body, bytes) else json.dumps(response.body).encode()
-            self.wfile.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:len(body) // 2])
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
+            self.wfile.write(head.encode() + body[:len(body) // 2])
             self.wfile.flush()
         if fault in (CUT, LOST):
             self.close_connection = True
@@ -154,7 +158,8 @@ def about(line: dict[str, Any]) -> dict[str, Any]:
 def faulty_batches(log: Path) -> Iterator[FaultyServer]:
     log.touch()
     command = [sys.executable, "-m", "tests.pipeline.faulty_batches", str(log)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
         try:
             yield FaultyServer(process.stdout.readline().strip(), log)
         finally:

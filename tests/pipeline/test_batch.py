@@ -15,7 +15,7 @@ import pytest
 
 from cache import store, verify
 from cache.errors import AskonceError
-from pipeline import batch
+from pipeline import batch, batch_api
 from pipeline.asking import Unanswered
 from pipeline.batch import Limits
 from pipeline.budget import Budget, Stopped
@@ -25,7 +25,7 @@ from pipeline.retry import Patience
 from pipeline.teacher import Job, Tally, Teacher, Terms, connect, request
 from tests.pipeline import faulty_batches as faults
 from tests.pipeline.doorkey_prompt import PROMPT
-from tests.pipeline.faulty_batches import CUT, KILLED, KILLED_BEFORE, LOST, PID
+from tests.pipeline.faulty_batches import CUT, KILLED, KILLED_BEFORE, LOST, CLIENT
 
 SECRET = "sk-a-key-that-nobody-may-read"
 HURRY = Patience(attempts=3, first_wait=0.01, longest_wait=0.05, timeout=5, in_all=20)
@@ -48,14 +48,16 @@ def server(process):
 
 
 @pytest.fixture(autouse=True)
-def few_together(monkeypatch):
+def small_steps(monkeypatch):
     monkeypatch.setattr(batch, "TOGETHER", 2)
+    monkeypatch.setattr(batch_api, "PAGE", 1)
 
 
 @pytest.fixture
 def folder(tmp_path):
     yield tmp_path / "batches"
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    files = filter(Path.is_file, tmp_path.rglob("*"))
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
 def job(text: str, n: int = 2, first: int = 0) -> Job:
@@ -68,7 +70,7 @@ def jobs(count: int, n: int = 2, first: int = 0) -> list[Job]:
 
 
 class Run:
-    """What one run has obtained (label and sample → content), what it was told is not answered, and its end."""
+    """What one run has obtained, (label, sample) → content, what it was told is not answered, its error."""
 
     def __init__(self, server, folder, asked, tally=None, stop=None, limits=SMALL, **terms):
         self.obtained, self.reasons, self.events, self.error = {}, {}, 0, None
@@ -110,6 +112,23 @@ def calls(server) -> Counter:
 def no_line_twice(server) -> bool:
     asked = Counter((line["text"], line["first"] + i) for line in lines(server) for i in range(line["n"]))
     return set(asked.values()) <= {1}
+
+
+def wait_for_a_look(server, client: str | None = None) -> None:
+    """Until a client has asked how its batch stands."""
+    while not any(entry.get("call") == "look" and entry["client"] == client for entry in server.entries()):
+        time.sleep(0.01)
+
+
+def stopped_under_way(server, folder, asked, tally=None) -> Run:
+    """A run that is stopped when it has seen that the server is busy with its batch; which remains so."""
+    server.set(held=True)
+    stop = threading.Event()
+    stopping = threading.Thread(target=lambda: (wait_for_a_look(server), stop.set()))
+    stopping.start()
+    run = Run(server, folder, asked, tally, stop)
+    stopping.join()
+    return run
 
 
 def is_empty(folder) -> bool:
@@ -168,11 +187,13 @@ def test_few_batches_are_under_way_at_once(server, folder):
 
 def test_the_same_question_is_asked_once(server, folder):
     tally = Tally()
-    same = [job("red", 4)._replace(label="a"), job("red", 2)._replace(label="b"), job("red", 3, 2)._replace(label="c")]
+    parts = {"a": (4, 0), "b": (2, 0), "c": (3, 2)}
+    same = [job("red", *part)._replace(label=label) for label, part in parts.items()]
     run = Run(server, folder, same, tally)
     assert set(run.obtained) == samples(same)
-    assert [(line["first"], line["n"]) for line in lines(server)] == [(0, 4), (4, 1)] and tally.completions == 5
+    assert [(line["first"], line["n"]) for line in lines(server)] == [(0, 4), (4, 1)]
     assert run.obtained["a", 1] == run.obtained["b", 1] and run.obtained["a", 3] == run.obtained["c", 3]
+    assert tally.completions == 5
 
 
 def test_no_jobs_no_calls(server, folder):
@@ -180,6 +201,11 @@ def test_no_jobs_no_calls(server, folder):
 
 
 # ---- Batches that end otherwise ------------------------------------------------------------------
+
+def failed(*errors: dict) -> dict:
+    """The end of a batch that the server has not begun with."""
+    return {"status": "failed", "errors": errors}
+
 
 @pytest.mark.parametrize("status", ["expired", "cancelled"])
 def test_of_a_batch_that_ends_early_only_the_rest_is_submitted_again(server, folder, status):
@@ -233,7 +259,7 @@ def test_what_concerns_every_request_ends_the_run_after_what_was_obtained(server
 
 
 def test_lines_that_the_server_names_are_set_aside_and_the_others_submitted_again(server, folder):
-    server.set(ends=[{"status": "failed", "errors": [{"code": "odd", "message": "too odd", "line": 2}]}])
+    server.set(ends=[failed({"code": "odd", "message": "too odd", "line": 2})])
     tally = Tally()
     run = Run(server, folder, jobs(4), tally)
     assert set(run.reasons) == samples([job("tone1")]) and "too odd" in run.reasons[job("tone1").label, 0]
@@ -241,7 +267,7 @@ def test_lines_that_the_server_names_are_set_aside_and_the_others_submitted_agai
 
 
 def test_a_batch_that_is_refused_as_a_whole_ends_the_run(server, folder):
-    server.set(ends=[{"status": "failed", "errors": [{"code": "billing", "message": f"no money for {SECRET}"}]}])
+    server.set(ends=[failed({"code": "billing", "message": f"no money for {SECRET}"})])
     run = Run(server, folder, jobs(3))
     assert "refused a batch (billing: no money for ***)" in str(run.error) and is_empty(folder)
 
@@ -252,7 +278,9 @@ def test_an_account_with_little_room_gets_smaller_batches(server, folder):
     run = Run(server, folder, jobs(10), tally, limits=Limits(requests=8))
     assert run.error is None and set(run.obtained) == samples(jobs(10)) and tally.requests == 10
     assert no_line_twice(server) and is_empty(folder)
-    server.set(ends=[{"status": "failed", "errors": [{"code": "token_limit_exceeded", "message": "full"}]}] * 9)
+    some = Run(server, folder, jobs(10), limits=Limits(requests=8), budget=Budget(max_requests=5))
+    assert isinstance(some.error, Stopped) and len(some.obtained) == 10
+    server.set(ends=[failed({"code": "token_limit_exceeded", "message": "full"})] * 9)
     assert "try again later" in str(Run(server, folder, jobs(3)).error)
 
 
@@ -316,10 +344,11 @@ def test_an_unreachable_server_is_told_and_nothing_is_left(folder):
 def build(url: str, folder: Path, stored: Path, asked: list[Job], killed_at: str = "") -> None:
     """What a caller does: asks for what is not stored, and stores each list of answers before the next."""
     batch.TOGETHER = 2
-    server = Endpoint(url, SECRET, {PID: str(os.getpid())})
+    server = Endpoint(url, SECRET, {CLIENT: str(os.getpid())})
     had = Counter(json.loads(line)[0] for line in stored.read_text().splitlines()) if stored.exists() else {}
     left = [one._replace(first=had.get(one.label, 0), n=one.n - had.get(one.label, 0)) for one in asked]
-    with batch.connect(server, Terms(patience=HURRY), folder, limits=SMALL) as asker, open(stored, "a") as file:
+    opened = batch.connect(server, Terms(patience=HURRY), folder, limits=SMALL)
+    with opened as asker, open(stored, "a") as file:
         for events in asker.ask(_read([one for one in left if one.n], killed_at)):
             if killed_at == "before it is stored":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -375,55 +404,55 @@ def test_after_a_kill_other_numbers_of_samples_take_what_there_is(server, folder
 
 
 def test_another_s_batches_are_left_alone(server, folder, tmp_path):
-    stop = threading.Event()
-    Run(server, folder, _stopping(jobs(4), stop, after=4), stop=stop)
+    stopped_under_way(server, folder, jobs(4))
+    server.set()
     left = sorted(folder.iterdir())
     other = Run(server, folder, [job("green")])
     assert set(other.obtained) == samples([job("green")]) and sorted(folder.iterdir()) == left
 
 
-def _stopping(asked, stop, after):
-    """Jobs, the last of which comes when it is too late."""
-    yield from asked[:after]
-    stop.set()
-    yield from asked[after:]
-
-
 def test_two_runs_at_once_store_the_same_rows(server, folder):
-    server.set(delay=0.3)
-    found, endpoint = [], Endpoint(server.url, SECRET)
+    server.set(held=True)
+    found = []
 
-    def ask():
+    def ask(name):
+        endpoint = Endpoint(server.url, SECRET, {CLIENT: name})
         with batch.connect(endpoint, Terms(patience=HURRY), folder) as asker:
             found.append([event for events in asker.ask(jobs(3)) for event in events])
 
-    first, second = threading.Thread(target=ask), threading.Thread(target=ask)
+    first, second = (threading.Thread(target=ask, args=[name]) for name in ("first", "second"))
     first.start()
-    while not lines(server):
-        time.sleep(0.01)
+    wait_for_a_look(server, "first")
     second.start()
+    wait_for_a_look(server, "second")
+    submitted = len(lines(server))
+    server.set()
     first.join()
     second.join()
-    assert found[0] == found[1] and len(found[0]) == 3 and no_line_twice(server)
+    assert found[0] == found[1] and len(found[0]) == 3 == submitted and not lines(server)
     assert not list(folder.glob("*.jsonl"))
 
 
 # ---- Coming to an end ----------------------------------------------------------------------------
 
 def test_a_stop_leaves_the_batch_on_the_server_for_the_next_run(server, folder):
-    server.set(delay=0.5)
-    stop, tally = threading.Event(), Tally()
-    threading.Timer(0.2, stop.set).start()
-    run = Run(server, folder, jobs(4), tally, stop)
+    tally = Tally()
+    run = stopped_under_way(server, folder, jobs(4), tally)
     assert run.error is None and not run.obtained and not is_empty(folder)
+    server.set()
     again = Run(server, folder, jobs(4), tally)
-    assert set(again.obtained) == samples(jobs(4)) and no_line_twice(server) and is_empty(folder)
+    assert set(again.obtained) == samples(jobs(4)) and not lines(server) and is_empty(folder)
     assert tally.requests == 4 and tally.completions == 8
 
 
 def test_what_was_not_submitted_at_a_stop_counts_for_nothing(server, folder):
     stop, tally = threading.Event(), Tally()
-    Run(server, folder, _stopping(jobs(3), stop, after=2), tally, stop)
+
+    def stopping():
+        yield from jobs(2)
+        stop.set()
+
+    Run(server, folder, stopping(), tally, stop)
     assert tally.requests == 0 and not calls(server) and is_empty(folder)
 
 
@@ -442,17 +471,16 @@ def test_the_cost_stays_below_the_limit_at_half_the_price(server, folder):
     assert isinstance(run.error, Stopped) and 0 < tally.cost < 2.0 and not is_empty(folder.parent)
     assert tally.cost == pytest.approx(price.of(tally.prompt_tokens, tally.completion_tokens) / 2)
     # At its longest, and by an estimate on the high side, none of them would have cost more.
-    assert len(lines(server)) * price.of(60, 2 * 512) / 2 < 2.0 < (len(lines(server)) + 1) * price.of(500, 2 * 512) / 2
+    asked = len(lines(server))
+    assert asked * price.of(60, 2 * 512) / 2 < 2.0 < (asked + 1) * price.of(500, 2 * 512) / 2
 
 
 def test_what_the_budget_does_not_allow_is_still_taken_from_an_earlier_run(server, folder):
-    stop = threading.Event()
-    server.set(delay=0.2)
-    threading.Timer(0.1, stop.set).start()
-    Run(server, folder, jobs(4), stop=stop)
+    stopped_under_way(server, folder, jobs(4))
+    server.set()
     run = Run(server, folder, [job("green"), job("blue"), *jobs(4)], budget=Budget(max_requests=1))
     assert isinstance(run.error, Stopped) and set(run.obtained) == samples([job("green"), *jobs(4)])
-    assert no_line_twice(server)
+    assert len(lines(server)) == 1
 
 
 # ---- The folder ----------------------------------------------------------------------------------
@@ -460,10 +488,8 @@ def test_what_the_budget_does_not_allow_is_still_taken_from_an_earlier_run(serve
 @pytest.fixture
 def under_way(server, folder):
     """The files of a batch that the server is busy with."""
-    stop = threading.Event()
-    server.set(delay=0.2)
-    threading.Timer(0.1, stop.set).start()
-    Run(server, folder, jobs(2), stop=stop)
+    stopped_under_way(server, folder, jobs(2))
+    server.set()
     state, requests = sorted(folder.iterdir())
     return state, requests
 
@@ -483,7 +509,7 @@ def test_a_damaged_file_is_named(server, folder, under_way, which):
 def test_a_batch_that_the_server_does_not_know_is_not_asked_again_unseen(server, folder, under_way):
     server.set(calls={"look": ["404"]})
     run = Run(server, folder, jobs(2))
-    assert "no longer knows batch" in str(run.error) and len(lines(server)) == 0
+    assert "no longer knows batch" in str(run.error) and not lines(server)
 
 
 def test_what_the_server_has_long_deleted_is_forgotten(server, folder, under_way):
