@@ -298,7 +298,7 @@ class _Run:
             yield events, request
 
     def _make_smaller(self, submission: Submission) -> bool:
-        """Fewer batches at once or, where there is but one, a smaller one; False where it cannot be smaller."""
+        """Fewer batches at once or, where there is but one, a smaller one; False where that cannot be."""
         others = len(self._under_way()) - 1
         if others:
             self.batches = others

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import cache
 import json
 import multiprocessing
 import os
@@ -11,13 +12,15 @@ import socket
 import threading
 import time
 
+import openai
 import pytest
 
-from cache import store, verify
+from cache import store
 from cache.errors import AskonceError
+from cache.verify import BATCHES, verify
 from pipeline import batch, batch_api
 from pipeline.asking import Unanswered
-from pipeline.batch import Limits
+from pipeline.batch import BatchAsker, Limits
 from pipeline.budget import Budget, Stopped
 from pipeline.endpoint import Endpoint
 from pipeline.prices import Price
@@ -25,14 +28,14 @@ from pipeline.retry import Patience
 from pipeline.teacher import Job, Tally, Teacher, Terms, connect, request
 from tests.pipeline import faulty_batches as faults
 from tests.pipeline.doorkey_prompt import PROMPT
-from tests.pipeline.faulty_batches import CUT, KILLED, KILLED_BEFORE, LOST, CLIENT
+from tests.pipeline.faulty_batches import CLIENT, CUT, KILLED, KILLED_BEFORE, LOST
 
 SECRET = "sk-a-key-that-nobody-may-read"
 HURRY = Patience(attempts=3, first_wait=0.01, longest_wait=0.05, timeout=5, in_all=20)
 SMALL = Limits(requests=4)
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pipeline.batch", "pipeline.teacher"])
+CONTEXT.set_forkserver_preload(["tests.pipeline.test_batch"])
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +72,24 @@ def jobs(count: int, n: int = 2, first: int = 0) -> list[Job]:
     return [job(f"tone{number}", n, first) for number in range(count)]
 
 
+@cache
+def client(url: str) -> openai.OpenAI:
+    # Made once: to read all certificates takes longer than most of these tests.
+    return batch_api.client(Endpoint(url, SECRET), HURRY)
+
+
 class Run:
     """What one run has obtained, (label, sample) → content, what it was told is not answered, its error."""
 
     def __init__(self, server, folder, asked, tally=None, stop=None, limits=SMALL, **terms):
         self.obtained, self.reasons, self.events, self.error = {}, {}, 0, None
-        endpoint = Endpoint(server.url, SECRET)
+        endpoint, terms = Endpoint(server.url, SECRET), Terms(patience=HURRY, **terms)
+        asker = BatchAsker(client(server.url), endpoint, terms, folder, tally or Tally(), limits)
         try:
-            with batch.connect(endpoint, Terms(patience=HURRY, **terms), folder, tally, limits) as asker:
-                for events in asker.ask(asked, stop):
-                    assert events
-                    for event in events:
-                        self._keep(event)
+            for events in asker.ask(asked, stop):
+                assert events
+                for event in events:
+                    self._keep(event)
         except AskonceError as error:
             self.error = error
         assert SECRET not in f"{self.error}{self.reasons}" and "\n" not in str(self.error)
@@ -369,7 +378,7 @@ def _read(asked: list[Job], killed_at: str):
 
 @pytest.mark.parametrize("call, fault, own", [
     ("", "", "the last job is read"),
-    ("upload", [KILLED_BEFORE], ""), ("upload", [KILLED], ""), ("upload", [None, KILLED], ""),
+    ("upload", [KILLED_BEFORE], ""), ("upload", [None, KILLED], ""),
     ("create", [KILLED_BEFORE], ""), ("create", [KILLED], ""), ("create", [None, KILLED], ""),
     ("look", [KILLED], ""), ("fetch", [KILLED_BEFORE], ""), ("fetch", [None, KILLED], ""),
     ("", "", "before it is stored"), ("", "", "once it is stored"),
@@ -495,9 +504,9 @@ def under_way(server, folder):
 
 
 def test_the_cache_knows_the_folder(under_way, tmp_path):
-    store.create(cache := tmp_path / "cache")
-    under_way[0].parent.rename(cache / verify.BATCHES)
-    assert not verify.verify(cache).findings
+    store.create(directory := tmp_path / "cache")
+    under_way[0].parent.rename(directory / BATCHES)
+    assert not verify(directory).findings
 
 
 @pytest.mark.parametrize("which", [0, 1])
