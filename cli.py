@@ -52,6 +52,8 @@ Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one request."
 MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop before more USD would be spent.")]
 MaxRequests = Annotated[int | None, typer.Option(min=0, help="Stop before more requests would be sent.")]
 Prices = Annotated[Path | None, typer.Option(help="A JSON file: {MODEL: {input: USD, output: USD}}, a million tokens.")]
+Transport = Annotated[Literal["online", "batch"], typer.Option(
+    help="One request at a time, or files of requests by the OpenAI Batch API: half the price, within a day.")]
 Retry = Annotated[list[str], typer.Option(
     help="Ask again for completions that were truncated, refused or filtered; those stay, but do not count.")]
 Temperature = Annotated[float, typer.Option(min=0, help="The LLM's sampling temperature.")]
@@ -91,7 +93,8 @@ def build_cache(
     max_tv: MaxTv = 0.1, confidence: Confidence = 0.95, estimator: Estimator = "sampling",
     model: Annotated[str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")] = "simulated",
     base_url: BaseUrl = None, model_id: ModelId = None, temperature: Temperature = 1.0,
-    max_tokens: MaxTokens = 512, extra: Extra = None, retry: Retry = (), concurrency: Concurrency = 256,
+    max_tokens: MaxTokens = 512, extra: Extra = None, retry: Retry = (), transport: Transport = "online",
+    concurrency: Concurrency = 256,
     rpm: Rpm = None, tpm: Tpm = None, timeout: Timeout = 120.0, max_cost: MaxCost = None,
     max_requests: MaxRequests = None, prices: Prices = None, seed: Seed = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; ask nothing.")] = False,
@@ -109,7 +112,9 @@ def build_cache(
         plan = build.plan(world, cache, teacher, episodes, wanted, seed, terms.price)
         return _emit(asdict(plan), json, f"{task}: {cache}, nothing asked", _plan_rows(plan))
     with _going_on("run the same command again to go on"), _asking() as show:
-        report = build.build_cache(world, cache, teacher, episodes, wanted, seed, terms, show)
+        report = build.build_cache(
+            world, cache, teacher, episodes, wanted, seed, terms, show, in_batches=transport == "batch"
+        )
     _emit(asdict(report), json, f"{task}: {cache}", _report_rows(report))
     for text, reason in report.unanswered.items():
         err.print(f"  missing: {text} ({reason})", soft_wrap=True)
@@ -123,9 +128,11 @@ def train(
     cache_only: Annotated[bool, typer.Option("--cache-only", help="Train offline: never ask the LLM.")] = False,
     run: Annotated[Path | None, typer.Option(help="Where checkpoints and curves go; default runs/TASK-SEED.")] = None,
     iterations: Annotated[int, typer.Option(min=1, help="Training iterations of 10 episodes each.")] = 3000,
-    seed: Seed = 0, model: Model = None, base_url: BaseUrl = None, temperature: Temperature = 1.0,
-    max_tokens: MaxTokens = 512, samples: Samples = "10",
-    on_miss: Annotated[Literal["ask", "skip", "error"] | None, typer.Option(
+    seed: Seed = 0, model: Model = None, base_url: BaseUrl = None, model_id: ModelId = None,
+    temperature: Temperature = 1.0, max_tokens: MaxTokens = 512, extra: Extra = None, samples: Samples = "10",
+    estimator: Estimator = "sampling", max_cost: MaxCost = None, max_requests: MaxRequests = None,
+    prices: Prices = None,
+    on_miss: Annotated[Literal["ask", "defer", "skip", "error"] | None, typer.Option(
         help="What to do about a text that the cache lacks; default ask, with --cache-only skip.")] = None,
     teacher_form: TeacherForm = "soft",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
@@ -136,18 +143,23 @@ def train(
 
     world = tasks.find(task)
     run = run or Path("runs") / f"{world.name}-{seed}"
-    if cache_only and on_miss == "ask":
-        raise AskonceError("--cache-only never asks: leave out --on-miss ask, or --cache-only", 2)
+    if cache_only and on_miss in ("ask", "defer"):
+        raise AskonceError(f"--cache-only never asks: leave out --on-miss {on_miss}, or --cache-only", 2)
     if cache_only or on_miss in ("skip", "error"):
-        opened = nullcontext(_offline_teacher(world, cache, model, teacher_form, refuse=on_miss == "error"))
+        opened = nullcontext((*_offline_teacher(world, cache, model, teacher_form, on_miss == "error"), None))
     else:
-        how = {"base_url": base_url, "temperature": temperature, "max_tokens": max_tokens}
-        opened = _asking_teacher(world, cache, model, how, samples, teacher_form)
-    with opened as (teacher, name):
+        model = _held_model(cache, world.name, model)
+        llm = _teacher(estimator, model, base_url, model_id, temperature, max_tokens, extra)
+        wanted = 1 if estimator == "hard" else _samples(samples, 0.1, 0.95)
+        terms = _terms(model, 256, None, None, 120.0, max_cost, max_requests, prices)
+        opened = _asking_teacher(world, cache, llm, wanted, terms, teacher_form, defer=on_miss == "defer")
+    with opened as (teacher, name, questions):
         figures = _train(world, teacher, {"teacher": name, "teacher_form": teacher_form}, run, iterations, seed, resume)
     _emit(figures, json, f"{task}: {run}", _training_rows(figures))
     for text, count in teacher.missing.most_common():
         err.print(f"not in the cache, met {count} times: {text}", soft_wrap=True)
+    if questions and questions.failure:
+        raise AskonceError(f"trained to the end, but asked no more after a failure: {questions.failure}", 3)
 
 
 @app.command()
@@ -418,38 +430,50 @@ def _offline_teacher(world, cache: Path, model: str | None, teacher_form: str, r
     return distill.Teacher(world, lookup, distill.refuse if refuse else distill.go_without), name
 
 
-@contextmanager
-def _asking_teacher(world, cache: Path, model: str | None, how: dict, samples: str, teacher_form: str):
-    """A teacher that is asked about a missing text, once, in the way (`how`) that build-cache asks."""
+def _held_model(cache: Path, task: str, model: str | None) -> str:
+    """The model whose answers the cache holds for the task, or that is chosen by name; else the named one."""
     from cache.teachers import choose_teacher, teacher_names
-    from pipeline import build
-    from pipeline.answered import open_answered
-    from pipeline.questions import Wanted
-    from pipeline.teacher import Teacher, prompt_digest
-    from student import distill
 
     store.create(cache)
-    known = any(teacher.task == world.name for teacher in teacher_names(cache))
-    held = choose_teacher(cache, world.name, model) if known else None
-    llm = Teacher(held.model if held else model or "simulated", **how)
-    name = f"{llm.model}@{prompt_digest(llm, world.prompt)}"
-    if held and name != held.name:
+    held = any(teacher.task == task for teacher in teacher_names(cache))
+    return choose_teacher(cache, task, model).model if held else model or "simulated"
+
+
+@contextmanager
+def _asking_teacher(world, cache: Path, llm, wanted, terms, teacher_form: str, defer: bool):
+    """A teacher that is asked about a missing text, once; `defer`: in the background."""
+    from cache.teachers import teacher_names
+    from pipeline import build
+    from pipeline.answered import open_answered
+    from pipeline.defer import deferred
+    from pipeline.questions import Wanted
+    from pipeline.teacher import prompt_digest
+    from student import distill
+
+    prompt = prompt_digest(llm, world.prompt)
+    held = [one.name for one in teacher_names(cache) if one.task == world.name and one.model == llm.model]
+    name = f"{llm.model}@{prompt}"
+    if held and name not in held:
         raise AskonceError(
-            f"{cache} holds answers of {held.name} for {world.name}, and {name} would be asked for more: add "
+            f"{cache} holds answers of {', '.join(held)} for {world.name}, and {name} would be asked for more: add "
             "--cache-only, or the --base-url, --temperature and --max-tokens that they were asked with", 2,
         )
-    answered = open_answered(cache, world, llm.model, prompt_digest(llm, world.prompt))
+    answered = open_answered(cache, world, llm.model, prompt)
     lookup = distill.harden(answered) if teacher_form == "hard" else answered
-    with build.builder(world, cache, llm, Wanted(_samples(samples, 0.1, 0.95))) as builder:
 
-        def ask(text: str):
-            found = build.answer_of(builder, text)
-            if found is not None:
-                # Read back as a later run reads it, to the last bit.
-                answered.add(text, found)
-            return lookup(text)
+    def learn(text: str, found) -> Any:
+        # Read back as a later run reads it, to the last bit.
+        answered.add(text, found)
+        return lookup(text)
 
-        yield distill.Teacher(world, lookup, ask), name
+    with build.builder(world, cache, llm, Wanted(wanted), terms) as builder:
+        if not defer:
+            ask = lambda text: None if (found := build.answer_of(builder, text)) is None else learn(text, found)
+            yield distill.Teacher(world, lookup, ask), name, None
+            return
+        with deferred(builder) as questions:
+            arrived = lambda: {text: learn(text, found) for text, found in questions.arrived().items()}
+            yield distill.Teacher(world, lookup, questions.ask, arrived), name, questions
 
 
 def _train(world, teacher, about: dict, run: Path, iterations: int, seed: int, resume: bool) -> dict[str, Any]:

@@ -18,9 +18,11 @@ from cache.errors import AskonceError, Unfinished
 from cache.key import canonical_json
 from cache.store import Completion
 from cache.teachers import teacher_names
+from cache.verify import BATCHES
 from pipeline import adaptive, collect, questions
 from pipeline.adaptive import Precision
 from pipeline.asking import Answer, Asker, Unanswered
+from pipeline.batch import BatchAsker
 from pipeline.client import Job
 from pipeline.deduplicate import Visits, distinct_texts, merge
 from pipeline.distribution import Unparsable, option_distributions
@@ -92,14 +94,14 @@ Show = Callable[[Progress], None]
 
 def build_cache(
     task: Task, directory: Path, teacher: Teacher, episodes: int = EPISODES, wanted: Wanted = Wanted(),
-    seed: int = 0, terms: Terms = Terms(), show: Show = lambda progress: None,
+    seed: int = 0, terms: Terms = Terms(), show: Show = lambda progress: None, in_batches: bool = False,
 ) -> Report:
     """Answers every text that `episodes` rollouts meet: a third at random, a third by random options, and
     a third driven by the teacher's own answers, repeated while these lead to new texts."""
     started = time.perf_counter()
     store.create(directory)
     visits = _first_visits(task, episodes, seed)
-    with builder(task, directory, teacher, wanted, terms, show) as build:
+    with builder(task, directory, teacher, wanted, terms, show, in_batches) as build:
         build.teach(visits.counts)
         for round_number in range(ROUNDS):
             found = _teacher_visits(task, directory, teacher, episodes, seed + round_number)
@@ -168,14 +170,16 @@ def answered(task: Task, directory: Path, teacher: Teacher) -> tuple[Distributio
 @contextmanager
 def builder(
     task: Task, directory: Path, teacher: Teacher, wanted: Wanted = Wanted(), terms: Terms = Terms(),
-    show: Show = lambda progress: None,
+    show: Show = lambda progress: None, in_batches: bool = False,
 ) -> Iterator["Builder"]:
-    """One connection, one budget and one journal for as many calls of `Builder.teach` as come.
+    """One connection, one budget and one journal for as many calls of `Builder.teach` as come; `in_batches`:
+    by the OpenAI Batch API.
 
     AskonceError where the directory is no cache and cannot be made one.
     """
     progress = Progress()
-    with store.writer(directory) as writer, connect(teacher, terms, progress.tally) as asker:
+    batches = Path(directory) / BATCHES if in_batches else None
+    with store.writer(directory) as writer, connect(teacher, terms, progress.tally, batches) as asker:
         others = frozenset((one.model, one.prompt) for one in teacher_names(directory) if one.task != task.name)
         yield Builder(task, directory, teacher, wanted, asker, writer, show, progress, others)
 
@@ -188,7 +192,7 @@ class Builder:
     directory: Path
     teacher: Teacher
     wanted: Wanted
-    asker: Asker
+    asker: Asker | BatchAsker
     writer: store.Writer
     show: Show
     progress: Progress

@@ -1,14 +1,14 @@
 """The teacher policy (Eq. 1) and how far the student is from it (the second term of Eq. 2)."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
 from cache.errors import AskonceError
 from cache.lookup import SCALE
-from pipeline.tasks.task import Advice, Batch, Decision, Lookup, Task
+from pipeline.tasks.task import Advice, Batch, Decision, Distributions, Lookup, Task
 
 # An index rounds: probabilities that were equal come back as far apart as this, at most.
 EQUAL = 1.5 / SCALE
@@ -60,11 +60,15 @@ class Teacher:
     A text is looked up when it is first met, and handed to `on_miss` where it is missing: its distribution,
     or None to go without. What comes back is used from then on. `distributions` are those of the texts met,
     `hits` counts states whose text was answered (be it by nothing that could be read), `missing` those
-    whose text was not, by text, `asked` the texts that `on_miss` answered.
+    whose text was not, by text, `asked` the texts that `on_miss` answered. Where answers come later than
+    the question, `arrivals` gives those that have come since its last call, and `update` learns them.
     """
 
-    def __init__(self, task: Task, lookup: Lookup, on_miss: Lookup = go_without):
-        self.task, self.lookup, self.on_miss = task, lookup, on_miss
+    def __init__(
+        self, task: Task, lookup: Lookup, on_miss: Lookup = go_without,
+        arrivals: Callable[[], Distributions] = dict,
+    ):
+        self.task, self.lookup, self.on_miss, self.arrivals = task, lookup, on_miss, arrivals
         self.distributions: dict[str, Mapping[Decision, float]] = {}
         self.plans = task.plans({})
         self.hits = self.asked = 0
@@ -89,6 +93,12 @@ class Teacher:
                 self.missing[text] += 1
         return teacher_policy(batch.advise(self.plans), self.task.action_space.n)
 
+    def update(self) -> None:
+        """Learns what has been answered in the meantime."""
+        for text, answer in self.arrivals().items():
+            self.asked += 1
+            self._learn(text, answer)
+
     def _meet(self, situation: int) -> str:
         text = self._texts[situation] = self.task.text(situation)
         answer = self.lookup(text)
@@ -96,6 +106,9 @@ class Teacher:
             answer = self.on_miss(text)
             self.asked += answer is not None
         if answer is not None:
-            self.distributions[text] = answer
-            self.plans = self.task.plans({text: answer}, self.plans)
+            self._learn(text, answer)
         return text
+
+    def _learn(self, text: str, answer: Mapping[Decision, float]) -> None:
+        self.distributions[text] = answer
+        self.plans = self.task.plans({text: answer}, self.plans)

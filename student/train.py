@@ -94,6 +94,7 @@ def train(
         for iteration in range(progress.iteration, settings.iterations):
             rng = np.random.default_rng([settings.seed, iteration])
             weight = settings.annealing.weight(iteration)
+            teacher.update()
             try:
                 rollout = collect(
                     batch, task.seeds(batch.size, settings.seed << 32 | iteration), policy,

@@ -234,6 +234,16 @@ def test_a_budget_ends_with_3_and_what_was_obtained(run, tmp_path, limit):
     assert rest.code == 0 and not asked & asked_texts(server)
 
 
+def test_by_batches_or_online_it_is_the_same_question(run, tmp_path):
+    arguments = (*BUILD, "--cache", tmp_path / "cache")
+    with running(Server()) as url:
+        arguments = (*arguments, "--base-url", url)
+        found = run(*arguments, "--transport", "batch").figures
+        assert found["asked"] == found["texts"] > 0 and found["completions"] == 2 * found["texts"]
+        assert run(*arguments).figures["asked"] == 0
+    assert list((tmp_path / "cache" / "batches").iterdir()) == []
+
+
 def test_samples_stop_once_the_distribution_is_known(run, tmp_path):
     arguments = (*BUILD, "--cache", tmp_path / "cache", "--samples", "auto", "--max-tv", 0.2)
     found, again = run(*arguments).figures, run(*arguments).figures
@@ -321,6 +331,27 @@ def test_a_missing_text_is_asked_once_and_stored(run, tmp_path):
     assert [entry["completions"] for entry in stored] == [2 * first["llm_calls"]]
     assert second["llm_calls"] == 0
     assert run("cache", "stats", "--cache", tmp_path / "cache", "--json").figures["teachers"] == stored
+
+
+def test_training_need_not_wait_for_answers(run, tmp_path):
+    released = threading.Event()
+    server = Server(lambda request, number: released.wait(2) and None)
+    with running(server) as url:
+        asking = (*TRAIN, "--cache", tmp_path / "cache", "--samples", 2, "--base-url", url, "--on-miss", "defer")
+        first = run(*asking, "--run", tmp_path / "first").figures
+        released.set()
+        later = run(*asking, "--run", tmp_path / "later", "--iterations", 40).figures
+    # No answer came in time for the two iterations, yet what was in flight is stored, and is there at once.
+    assert first["cache_misses"] > 0 == first["llm_calls"] and texts(tmp_path / "cache")
+    assert later["llm_calls"] > 0 and later["cache_hits"] > later["cache_misses"]
+
+
+def test_a_failure_in_the_background_ends_with_3_after_the_training(run, tmp_path):
+    broken = failure(402, "the account is empty", "empty")
+    with running(Server(lambda request, number: broken)) as url:
+        ended = run(*TRAIN, "--cache", tmp_path / "cache", "--base-url", url, "--on-miss", "defer",
+                    "--run", tmp_path / "run", "--iterations", 20)
+    assert ended.code == 3 and "402" in ended.err and (tmp_path / "run" / "run.json").exists()
 
 
 def test_a_missing_text_can_be_refused(recorded, run, tmp_path):

@@ -8,7 +8,7 @@ from pipeline.serve import SimulatedServer
 
 
 class Server(SimulatedServer):
-    """Keeps what it was asked; a function sees each request first, with its number, and may answer in its
+    """Keeps what it was asked for completions; a function sees each request first, with its number, and may answer in its
     place."""
 
     def __init__(self, instead=lambda request, number: None, **settings):
@@ -16,6 +16,8 @@ class Server(SimulatedServer):
         self.instead, self.requests, self.lock = instead, [], threading.Lock()
 
     def respond(self, method, path, headers, body):
+        if not path.endswith("/chat/completions"):
+            return super().respond(method, path, headers, body)
         with self.lock:
             self.requests.append(json.loads(body))
             number = len(self.requests)
