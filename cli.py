@@ -110,7 +110,7 @@ def build_cache(
     terms = _terms(model, concurrency, rpm, tpm, timeout, max_cost, max_requests, prices)
     if dry_run:
         plan = build.plan(world, cache, teacher, episodes, wanted, seed, terms.price)
-        return _emit(asdict(plan), json, f"{task}: {cache}, nothing asked", _plan_rows(plan))
+        return _emit(asdict(plan), json, f"would ask: {task}", _plan_rows(plan))
     with _going_on("run the same command again to go on"), _asking() as show:
         report = build.build_cache(
             world, cache, teacher, episodes, wanted, seed, terms, show, in_batches=transport == "batch"
