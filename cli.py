@@ -410,6 +410,28 @@ def compact(cache: CacheDir, json: Json = False) -> None:
     })
 
 
+@cache_app.command()
+def reparse(
+    cache: CacheDir,
+    task: Annotated[str | None, typer.Option("--task", help="Of this task alone; a task of your own must be named.")] = None,
+    json: Json = False,
+) -> None:
+    """Read all stored completions with the present parser, and say what that changed."""
+    from pipeline import reparse as reparsing
+    from pipeline import tasks
+
+    found, unknown = reparsing.reparse(cache, tasks.find(task) if task else None)
+    if json:
+        _print_json({"teachers": [asdict(each) for each in found], "unknown_tasks": unknown})
+    else:
+        _show_reparsed(found)
+    for name in unknown:
+        err.print(f"left out, for no built-in task has this name: {name}; name it with --task package.module:NAME",
+                  soft_wrap=True)
+    if unknown:
+        raise typer.Exit(3)
+
+
 # ---- Which answers a student learns from -----------------------------------------------------------------------
 
 def _lookup(world, cache: Path, model: str | None, teacher_form: str):
@@ -570,6 +592,26 @@ def _training_rows(figures: dict[str, Any]) -> dict[str, str]:
         "cache hits / misses": f"{figures['cache_hits']:,} / {figures['cache_misses']:,}",
         "LLM calls": f"{figures['llm_calls']:,}", "parameters": f"{figures['parameters']:,}",
     }
+
+
+def _show_reparsed(found) -> None:
+    table = Table()
+    for name in ("task", "model@prompt"):
+        table.add_column(name, overflow="fold")
+    for figure in ("texts", "changed", "newly read", "no longer read"):
+        table.add_column(figure, justify="right")
+    for each in found:
+        changes = (each.changed, each.newly_readable, each.no_longer_readable) if each.compared else ("–",) * 3
+        table.add_row(each.task, each.teacher, f"{each.texts:,}", *map(str, changes))
+    out.print(table)
+    for each in found:
+        if not each.compared:
+            err.print(f"no earlier index of {each.teacher} for {each.task} to compare with; built one", soft_wrap=True)
+        for change in each.largest:
+            err.print(f"total variation {change.total_variation:.2f}: {each.task}: {change.text}", soft_wrap=True)
+            for when, decisions in (("before", change.before), ("now", change.after)):
+                said = "; ".join(f"{probability:.0%} {words}" for words, probability in decisions.items())
+                err.print(f"  {when}: {_visible(said) or 'no decision'}", soft_wrap=True)
 
 
 def _evaluation_rows(found) -> dict[str, str]:

@@ -28,15 +28,21 @@ def teacher_names(directory: str | Path) -> list[TeacherName]:
     return found
 
 
+def teachers_of(directory: str | Path, task: str) -> list[TeacherName]:
+    """Who has answered for `task`. AskonceError where nobody has."""
+    everyone = teacher_names(directory)
+    held = [teacher for teacher in everyone if teacher.task == task]
+    if not held:
+        raise AskonceError(_nothing_held(directory, task, everyone))
+    return held
+
+
 def choose_teacher(directory: str | Path, task: str, model: str | None) -> TeacherName:
     """The teacher of `task` that `model`, "NAME" or "NAME@PROMPT", names; the only one where it is None.
 
     AskonceError where there is none, and with exit code 2 where there are several to choose from.
     """
-    everyone = teacher_names(directory)
-    held = [teacher for teacher in everyone if teacher.task == task]
-    if not held:
-        raise AskonceError(_nothing_held(directory, task, everyone))
+    held = teachers_of(directory, task)
     # Compared whole, not taken apart at "@": model names contain it too.
     fitting = [teacher for teacher in held if model in (None, teacher.model, teacher.name)]
     if not fitting:

@@ -1,6 +1,7 @@
 """The commands as people use them: those that a signal or another process is about through the console
 script itself, the rest through its entry point in this process, which spares their start."""
 
+from dataclasses import replace
 import json
 from pathlib import Path
 import shutil
@@ -469,6 +470,8 @@ BAD = {
     "a foreign directory to read": (("cache", "show", "key", "--cache", "{tmp}/foreign"), 1, "not a cache"),
     "a file for a cache": (("build-cache", *TASK, "--cache", "{tmp}/foreign/notes"), 1, "notes"),
     "nothing of that name": (("cache", "show", "dragon", "--cache", "{recorded}"), 1, "dragon"),
+    "nothing to reparse": (("cache", "reparse", *TASK, "--cache", "{tmp}/none"), 1, "build-cache"),
+    "an unknown task to reparse": (("cache", "reparse", "--task", "Chess", "--cache", "{recorded}"), 2, "Chess"),
     "a malformed line": (("cache", "import", "{tmp}/bad.jsonl", "--cache", "{tmp}/c"), 1, "line 3"),
     "no file": (("cache", "import", "{tmp}/none.jsonl", "--cache", "{tmp}/c"), 1, "none.jsonl"),
     "no address": (("build-cache", *TASK, "--cache", "{tmp}/c", "--base-url", "here"), 2, "base URL"),
@@ -575,6 +578,28 @@ def test_a_cache_is_exported_imported_merged_compacted_and_verified(run, recorde
     assert run("cache", "compact", "--cache", tmp_path / "a", "--json").figures["after"] == 1
     sound = run("cache", "verify", "--cache", tmp_path / "a", "--json")
     assert sound.code == 0 and sound.figures["rows"] == exported["completions"]
+
+
+def test_reparse_compares_with_the_index_that_is_there(run, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "cache", ignore=shutil.ignore_patterns("index"))
+    arguments = ("cache", "reparse", "--cache", tmp_path / "cache", *TASK)
+    first = run(*arguments)
+    assert first.code == 0 and "no earlier index of recorded@" in first.err
+    row, *_ = read(recorded.parent / "decisions.jsonl", "recorded")
+    store.append(tmp_path / "cache", [replace(row, content="Decision: explore", sample=1)])
+    found, = run(*arguments, "--json").figures["teachers"]
+    assert (found["compared"], found["texts"], found["changed"], found["newly_readable"]) == (True, 2, 1, 0)
+    change, = found["largest"]
+    assert change["before"] == {"go to key, pick up key": 1.0} and change["total_variation"] == 0.5
+    table = run(*arguments)
+    assert table.code == 0 and "recorded@" in table.out and table.err == ""
+
+
+def test_reparse_leaves_out_a_task_of_ones_own_until_it_is_named(run, tmp_path):
+    store.append(tmp_path / "cache", [completion(task="own"), completion()])
+    ended = run("cache", "reparse", "--cache", tmp_path / "cache", "--json")
+    assert ended.code == 3 and ended.figures["unknown_tasks"] == ["own"] and "--task package.module" in ended.err
+    assert [each["task"] for each in ended.figures["teachers"]] == ["SimpleDoorKey"]
 
 
 def test_a_flipped_byte_is_named_and_repaired(run, recorded, tmp_path):

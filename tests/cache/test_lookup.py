@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -219,6 +220,23 @@ def test_an_index_is_built_once_and_again_when_its_source_has_changed(tmp_path):
     assert calls == ["a", "b"]
     assert index.get(key(0)) == {"b": 1.0}
     assert [entry.name for entry in path.parent.iterdir()] == ["i"]
+
+
+def test_each_of_several_that_build_at_one_path_opens_its_own(tmp_path):
+    wrong = []
+
+    def rebuild(name: str) -> None:
+        for _ in range(20):
+            index = lookup.open_or_build(tmp_path / "i", name, lambda: [lookup.entries({key(0): {name: 1.0}})])
+            wrong.extend([] if index.get(key(0)) == {name: 1.0} else [index.get(key(0))])
+
+    threads = [threading.Thread(target=rebuild, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert lookup.open_index(tmp_path / "i", None).names in (["a"], ["b"], ["c"])
 
 
 def test_a_build_that_fails_leaves_what_was_there(tmp_path):

@@ -1,4 +1,6 @@
+from dataclasses import replace
 import json
+from pathlib import Path
 import unicodedata
 
 from hypothesis import given, settings, strategies as st
@@ -6,6 +8,7 @@ import pytest
 
 from pipeline import prompt
 from pipeline.prompt import messages, parse
+from pipeline.tasks.task import Option
 from tests.pipeline.doorkey_prompt import OPTIONS, PROMPT
 
 
@@ -173,6 +176,39 @@ def test_reads_the_recorded_decisions_of_the_paper(recorded):
     written, normal = recorded if isinstance(recorded, tuple) else (recorded, recorded)
     for completion in (f"Decision: {written}", written, f"**Action:** {written.title()}.", f"<{written}>"):
         assert decided(completion) == tuple(normal.split(", "))
+
+
+# ---- What is derived from readings -----------------------------------------------------------------
+
+READINGS = Path(__file__).with_name("readings.json")
+
+
+def test_nothing_is_read_differently_by_the_same_parser():
+    recorded = json.loads(READINGS.read_text())
+    differing = {
+        completion: (before, now) for completion, before in recorded["readings"]
+        if (now := said(completion)) != before
+    }
+    assert not differing and recorded["parser"] == prompt.PARSER, (
+        f"the parser reads differently: raise PARSER in pipeline/prompt.py, else indexes built before stay in "
+        f"use, and record the new number and readings in {READINGS.name}: {differing}"
+    )
+
+
+def said(completion: str) -> list[str] | str:
+    parsed = parse(completion, OPTIONS)
+    return parsed.reason if parsed.decision is None else list(parsed.decision)
+
+
+def test_all_that_decides_how_a_completion_is_read_has_part_in_the_digest(monkeypatch):
+    option = Option("open", "open the door", synonyms=("unlock",))
+    others = [(), (option, option), *[(replace(option, **change),) for change in (
+        {"name": "close"}, {"synonyms": ()}, {"synonyms": ("unlock", "unbar")}, {"takes_object": False})]]
+    digests = {prompt.reading(options) for options in ((option,), *others)}
+    assert len(digests) == 1 + len(others)
+    assert prompt.reading([replace(option, help="of no matter")]) == prompt.reading((option,))
+    monkeypatch.setattr(prompt, "PARSER", prompt.PARSER + 1)
+    assert prompt.reading((option,)) not in digests
 
 
 # ---- Properties ----------------------------------------------------------------------------------

@@ -66,6 +66,16 @@ def test_without_any_plan_there_is_no_advice(corridor):
     assert not started(corridor, 2).advise(corridor.plans({BETWEEN: {}})).probabilities.any()
 
 
+def test_plans_that_grow_text_by_text_are_those_made_at_once(corridor):
+    batch, both = started(corridor, 30), {BETWEEN: {UNLOCK: 0.5, FETCH: 0.5}, AT_DOOR: {UNLOCK: 1.0}}
+    plans = corridor.plans({})
+    for text, found in both.items():
+        plans = corridor.plans({text: found}, plans)
+    grown, expected = batch.advise(plans), batch.advise(corridor.plans(both))
+    assert np.array_equal(grown.actions, expected.actions)
+    assert np.array_equal(grown.probabilities, expected.probabilities) and expected.probabilities.any()
+
+
 def test_an_ended_environment_stands_still_until_it_is_reset(corridor):
     batch = started(corridor, 3)
     for _ in range(60):

@@ -1,0 +1,159 @@
+from dataclasses import replace
+import threading
+
+from hypothesis import given, settings, strategies as st
+import pytest
+
+from cache import query, store
+from cache.compact import compact
+from cache.errors import AskonceError
+from cache.verify import verify
+from pipeline import tasks
+from pipeline.answered import Answered, Entry, build, open_answered, older, place
+from pipeline.distribution import option_distributions
+from tests.cache.example import completion
+
+TASK = tasks.find("SimpleDoorKey")
+MODEL, PROMPT = completion().model, completion().prompt
+SAID = ["Decision: go to key, pick up key", "Decision: explore", "I am lost", "Decision: grab the key"]
+
+
+def opened(cache, task=TASK) -> Answered:
+    return open_answered(cache, task, MODEL, PROMPT)
+
+
+def rows(text: str, *said: str) -> list[store.Completion]:
+    return [completion(text, sample=sample, content=content) for sample, content in enumerate(said)]
+
+
+def derived(cache) -> dict:
+    return option_distributions(query.answers(cache, TASK.name, MODEL, PROMPT), TASK.prompt.options)[0]
+
+
+@pytest.fixture
+def cache(tmp_path):
+    store.append(tmp_path, [
+        *rows("even", *SAID), *rows("one", SAID[1]), *rows("none", SAID[2]), *rows("seventh", *SAID[:1] * 6, SAID[1]),
+        *[replace(row, task="LavaDoorKey") for row in rows("lava", SAID[0])],
+        *[replace(row, model="other") for row in rows("another model's", SAID[0])],
+    ])
+    return tmp_path
+
+
+def test_a_text_has_the_distribution_of_its_completions(cache):
+    lookup = opened(cache)
+    expected = derived(cache)
+    assert len(lookup) == len(expected) == 4
+    for text, distribution in expected.items():
+        assert lookup(text) == pytest.approx(distribution, abs=1e-12)
+        assert list(lookup(text)) == list(distribution)
+    assert lookup("none") == {} and lookup("even") == {
+        ("go to key", "pick up key"): 1 / 3, ("explore",): 1 / 3, ("pick up key",): 1 / 3,
+    }
+    for text in ("", "never asked", "lava", "another model's", "half a pair \ud800"):
+        assert lookup(text) is None
+
+
+def test_it_remembers_which_completions_could_not_be_read(cache):
+    lookup = opened(cache)
+    assert (lookup.entry("even").completions, lookup.entry("even").unreadable) == (4, (2,))
+    assert lookup.entry("none") == Entry({}, 1, (0,))
+
+
+def test_an_answer_that_is_added_reads_as_one_that_was_there(cache):
+    lookup = opened(cache)
+    found = {("go to key",): 0.123456789, ("explore",): 0.876543211}
+    lookup.add("new", found)
+    lookup.add("one", {})
+    assert lookup("one") == {} and lookup("new") == pytest.approx(found, abs=1e-4)
+    again = build(cache / "index" / "again", [("new", Entry(found))], "")
+    assert again("new") == lookup("new")
+    assert opened(cache)("new") is None
+
+
+words = st.text(max_size=5) | st.sampled_from([",", "go to key", '"', "[]", '{"completions": 3}', "\n"])
+decisions = st.lists(words, max_size=4).map(tuple)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(decisions, st.integers(1, 9), min_size=1, max_size=5), st.sets(st.integers(0, 99)))
+def test_every_decision_comes_back_as_it_was(tmp_path_factory, weights, unreadable):
+    total = sum(weights.values())
+    entry = Entry({decision: weight / total for decision, weight in weights.items()}, 100, tuple(unreadable))
+    lookup = build(tmp_path_factory.mktemp("answered") / "a", [("text", entry)], "")
+    found = lookup.entry("text")
+    assert list(found.distribution) == list(entry.distribution)
+    assert found.distribution == pytest.approx(entry.distribution, abs=1e-4)
+    assert (found.completions, found.unreadable) == (100, entry.unreadable)
+
+
+def test_it_is_built_once_for_each_state_of_the_cache(cache):
+    first, index = opened(cache), place(cache, TASK, MODEL, PROMPT)
+    written = index.stat()
+    segment, = (cache / "segments").iterdir()
+    sound = segment.read_bytes()
+    segment.write_bytes(b"?" * len(sound))
+    assert opened(cache)("one") == {("explore",): 1.0} and index.stat() == written
+    segment.write_bytes(sound)
+    store.append(cache, rows("later", SAID[1]))
+    assert opened(cache)("later") == {("explore",): 1.0} and first("later") is None
+    with store.writer(cache) as writer:
+        writer.add(rows("in a journal", SAID[1]))
+        assert opened(cache)("in a journal") == {("explore",): 1.0}
+    compact(cache)
+    assert len(opened(cache)) == 6 and first("one") == {("explore",): 1.0}
+    assert [path.name for path in index.parent.iterdir()] == [index.name]
+    assert verify(cache).findings == ()
+
+
+def test_it_is_built_anew_when_completions_are_read_differently(cache):
+    assert opened(cache)("even")[("pick up key",)] > 0
+    plain = replace(TASK, prompt=replace(
+        TASK.prompt, options=tuple(replace(option, synonyms=()) for option in TASK.prompt.options)
+    ))
+    assert opened(cache, plain)("even")[("grab key",)] > 0
+    assert opened(cache)("even")[("pick up key",)] > 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"not an index", None])
+def test_a_damaged_or_removed_index_is_built_anew(cache, damage):
+    opened(cache)
+    index = place(cache, TASK, MODEL, PROMPT)
+    index.unlink() if damage is None else index.write_bytes(damage)
+    assert older(index) is None
+    assert opened(cache)("one") == {("explore",): 1.0} and len(older(index)) == 4
+
+
+def test_a_cache_that_cannot_be_written_is_read_all_the_same(cache, tmp_path_factory, monkeypatch):
+    elsewhere = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    (cache / "index").write_text("where a file is, no directory can be made")
+    lookup = opened(cache)
+    assert lookup("one") == {("explore",): 1.0} and lookup("none") == {}
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_an_empty_cache_and_none_at_all(tmp_path):
+    store.create(tmp_path / "empty")
+    assert opened(tmp_path / "empty")("one") is None
+    with pytest.raises(AskonceError, match="no cache"):
+        opened(tmp_path / "absent")
+
+
+def test_many_may_open_it_while_answers_come(tmp_path):
+    store.create(tmp_path)
+    wrong = []
+
+    def answer_and_open(thread: int) -> None:
+        for number in range(4):
+            store.append(tmp_path, rows(f"{thread} {number}", SAID[1]))
+            lookup = opened(tmp_path)
+            wrong.extend(k for k in range(number + 1) if lookup(f"{thread} {k}") != {("explore",): 1.0})
+
+    threads = [threading.Thread(target=answer_and_open, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and len(opened(tmp_path)) == 16
+    assert len(list((tmp_path / "index").iterdir())) == 1
