@@ -6,6 +6,7 @@
     DIR/footers/<sha256>.json                a second copy of a segment's footer (`cache.footer`)
     DIR/quarantine/                          damaged files that `cache.repair` has moved away
     DIR/batches/                             what has been asked in batches under way (`pipeline.submission`)
+    DIR/index/                               derived from the rest (`cache.teachers`, `cache.lookup`)
     DIR/…/*.tmp                              what a killed writer left; read by nobody
 
 Rows go one way: a journal is removed only when its rows are in a segment, a segment only when its rows

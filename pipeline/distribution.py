@@ -1,7 +1,8 @@
 """Stored completions → option distributions: Pr(decision | text), by counting (section 3.2.1) or from the
 log-probabilities of letters (`pipeline.estimate`).
 
-Distributions are derived each time and never stored, so a better parser costs no new question.
+Completions are the truth and distributions only derived from them (`pipeline.answered` keeps an index), so a
+better parser costs no new question.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,0 +1,135 @@
+"""What a million texts in the cache cost a training run that meets six of them.
+
+Two caches hold one teacher's answers to ten texts; the second one also holds its answers to a million that
+training never meets. Measured from each: the start (choosing the teacher and opening its answers, in a
+fresh process that has done its imports), environment steps a second of training, and what a missing text
+costs besides the asking (whether there are answers, and reading them). The large cache's peer is the small
+one, and for the start one that reads and parses every answer.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+import json
+from pathlib import Path
+import subprocess
+import sys
+import tempfile
+import time
+
+from cache import query, store
+from cache.key import answer_key
+from cache.teachers import choose_teacher
+from pipeline import tasks
+from pipeline.answered import open_answered
+from pipeline.distribution import option_distributions
+from student.anneal import Annealing
+from student.distill import Teacher
+from student.train import Settings, train
+
+FEW, MANY = 10, 1_000_000
+TASK = "SimpleDoorKey"
+ITERATIONS, ROUNDS = 60, 6
+# All that SimpleDoorKey can say; its teacher answers them without fault.
+ANSWERS = {
+    "Agent sees nothing, holds nothing.": "explore",
+    "Agent sees a door, holds nothing.": "explore",
+    "Agent sees a key, holds nothing.": "go to key, pick up key",
+    "Agent sees a key, a door, holds nothing.": "go to key, pick up key",
+    "Agent sees nothing, holds a key.": "explore",
+    "Agent sees a door, holds a key.": "go to door, open door",
+}
+
+
+def completions(count: int) -> Iterator[store.Completion]:
+    others = (f"Agent sees room {number}, holds nothing." for number in range(count))
+    for text in islice((*ANSWERS, *others), count):
+        yield store.Completion(
+            key=key(text), task=TASK, model="benchmark", prompt="00000000", text=text, sample=0,
+            content=f"Decision: {ANSWERS.get(text, 'explore')}", endpoint="benchmark", request="{}",
+            asked_at=datetime(2025, 1, 1, tzinfo=UTC),
+        )
+
+
+def key(text: str) -> str:
+    return answer_key({"text": text}, "benchmark")
+
+
+def fill(directory: Path, count: int) -> None:
+    rows = completions(count)
+    with store.writer(directory) as writer:
+        while chunk := list(islice(rows, 50_000)):
+            writer.add(chunk)
+
+
+def opened(directory: Path, task=tasks.find(TASK)):
+    chosen = choose_teacher(directory, TASK, None)
+    return open_answered(directory, task, chosen.model, chosen.prompt)
+
+
+def start_seconds(directory: Path) -> float:
+    """In a fresh process; the best of five."""
+    command = [sys.executable, __file__, str(directory)]
+    return min(float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(5))
+
+
+def seconds(action) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def read_everything(directory: Path) -> None:
+    task = tasks.find(TASK)
+    option_distributions(query.answers(directory, TASK, "benchmark", "00000000"), task.prompt.options)
+
+
+def missing_text(directory: Path) -> None:
+    asked = [key("Agent sees a tone, holds nothing.")]
+    query.elsewhere(directory, TASK, asked)
+    query.stored(directory, TASK, asked)
+    query.of_keys(directory, TASK, asked)
+
+
+def training_rate(directory: Path) -> float:
+    task, whole = tasks.find(TASK), Annealing(decayed=ITERATIONS, closed=ITERATIONS)
+    _, progress = train(task, Teacher(task, opened(directory)), Settings(iterations=ITERATIONS, annealing=whole))
+    return progress.steps_per_second
+
+
+def report(name: str, value: float, unit: str, peers: dict[str, float], more_is_better: bool = False) -> None:
+    best = (max if more_is_better else min)(peers.values(), default=None)
+    ratio = best and (value / best if more_is_better else best / value)
+    print(json.dumps({
+        "name": name, "value": float(f"{value:.4g}"), "unit": unit,
+        "peers": {peer: float(f"{found:.4g}") for peer, found in peers.items()},
+        "ratio": ratio and float(f"{ratio:.3g}"),
+    }), flush=True)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        few, many = Path(directory, "few"), Path(directory, "many")
+        fill(few, FEW)
+        fill(many, MANY)
+        opened(few)
+        report("answers_first_open_one_million", seconds(lambda: opened(many)), "s", {})
+        report("train_start_ten_texts", 1e3 * start_seconds(few), "ms", {})
+        report("train_start_one_million_texts", 1e3 * start_seconds(many), "ms",
+               {"every answer read": 1e3 * seconds(lambda: read_everything(many))})
+        missing_text(many), missing_text(few)
+        report("missing_text_one_million_texts", 1e3 * min(seconds(lambda: missing_text(many)) for _ in range(5)), "ms",
+               {"ten texts": 1e3 * min(seconds(lambda: missing_text(few)) for _ in range(5))})
+        training_rate(few)
+        rates = dict.fromkeys((few, many), 0.0)
+        for round_number in range(ROUNDS):
+            for cache in (few, many) if round_number % 2 else (many, few):
+                rates[cache] = max(rates[cache], training_rate(cache))
+        report("train_one_million_texts", rates[many], "environment steps/s", {"ten texts": rates[few]}, True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(seconds(lambda: opened(Path(sys.argv[1]))("Agent sees nothing, holds nothing.")))
+    else:
+        main()
