@@ -75,7 +75,7 @@ def open_answered(directory: str | Path, task: Task, model: str, prompt: str) ->
     Reads the cache only where there is no index of its present state. Where the cache cannot be
     written the index is temporary. AskonceError where the directory is no cache or is damaged.
     """
-    path, source = place(directory, task, model, prompt), present(directory, task)
+    path, source = place(directory, task, model, prompt), present(directory, task, model, prompt)
     try:
         return Answered(lookup.open_index(path, source))
     except lookup.Unusable:
@@ -89,12 +89,13 @@ def place(directory: str | Path, task: Task, model: str, prompt: str) -> Path:
     return Path(directory) / INDEX / f"{name}.answers"
 
 
-def present(directory: str | Path, task: Task) -> str:
-    """The source of an index that is built now: what is stored, and how it is read.
+def present(directory: str | Path, task: Task, model: str, prompt: str) -> str:
+    """The source of an index that is built now: what is stored, whose answers they are, and how they are read.
 
     To be taken before the answers are read.
     """
-    return lookup.source_of([*store.parts(directory), f"read by {reading(task.prompt.options)}"])
+    whose, how = json.dumps([task.name, model, prompt]), reading(task.prompt.options)
+    return lookup.source_of([*store.parts(directory), f"answers of {whose}", f"read by {how}"])
 
 
 def entries(directory: str | Path, task: Task, model: str, prompt: str) -> Iterator[tuple[str, Entry]]:

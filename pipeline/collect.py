@@ -90,6 +90,8 @@ class _Follow:
         if self.choice is None or len(self.choice) != batch.size:
             self.choice, self.before = drawn, batch.situations.copy()
         stay = (self.before == batch.situations) & (self.rng.random(batch.size) < self.patience)
+        # A text without decisions has none to stay with, and others may have fewer now than any had before.
+        stay &= self.choice < advice.actions.shape[1]
         self.choice = np.where(stay, self.choice, drawn)
         self.before = batch.situations.copy()
         return advice.actions[np.arange(batch.size), self.choice]

@@ -75,10 +75,11 @@ def reparse(directory: str | Path, task: Task | None = None) -> tuple[list[Repar
 
 
 def _of_teacher(directory: str | Path, task: Task, teacher: TeacherName) -> Reparsed:
-    path, source = place(directory, task, teacher.model, teacher.prompt), present(directory, task)
+    which = directory, task, teacher.model, teacher.prompt
+    path, source = place(*which), present(*which)
     earlier = older(path)
     found = Reparsed(task.name, teacher.name, compared=earlier is not None)
-    build(path, _compared(entries(directory, task, teacher.model, teacher.prompt), earlier, found), source)
+    build(path, _compared(entries(*which), earlier, found), source)
     return found
 
 
@@ -100,7 +101,8 @@ def _compared(
 
 def _count(found: Reparsed, text: str, before: Entry, now: Entry) -> None:
     found.new_completions += now.completions - before.completions
-    # Samples are numbered in the order in which they were asked, so those of before come first.
+    # Samples are numbered in the order in which they were asked, so those of before come first, unless a
+    # merge brought older ones: then these figures are approximate.
     unreadable = {sample for sample in now.unreadable if sample < before.completions}
     found.newly_readable += len(set(before.unreadable) - unreadable)
     found.no_longer_readable += len(unreadable - set(before.unreadable))
