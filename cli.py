@@ -413,7 +413,7 @@ def compact(cache: CacheDir, json: Json = False) -> None:
 @cache_app.command()
 def reparse(
     cache: CacheDir,
-    task: Annotated[str | None, typer.Option("--task", help="Of this task alone; a task of your own must be named.")] = None,
+    task: Annotated[str | None, typer.Option(help="This task alone; one of your own must be named.")] = None,
     json: Json = False,
 ) -> None:
     """Read all stored completions with the present parser, and say what that changed."""
@@ -426,8 +426,7 @@ def reparse(
     else:
         _show_reparsed(found)
     for name in unknown:
-        err.print(f"left out, for no built-in task has this name: {name}; name it with --task package.module:NAME",
-                  soft_wrap=True)
+        err.print(f"left out: {name} is no built-in task; name it with --task package.module:NAME", soft_wrap=True)
     if unknown:
         raise typer.Exit(3)
 
@@ -601,14 +600,16 @@ def _show_reparsed(found) -> None:
     for figure in ("texts", "changed", "newly read", "no longer read"):
         table.add_column(figure, justify="right")
     for each in found:
-        changes = (each.changed, each.newly_readable, each.no_longer_readable) if each.compared else ("–",) * 3
-        table.add_row(each.task, each.teacher, f"{each.texts:,}", *map(str, changes))
+        changes = each.changed, each.newly_readable, each.no_longer_readable
+        shown = [f"{figure:,}" if each.compared else "–" for figure in changes]
+        table.add_row(each.task, each.teacher, f"{each.texts:,}", *shown)
     out.print(table)
     for each in found:
         if not each.compared:
-            err.print(f"no earlier index of {each.teacher} for {each.task} to compare with; built one", soft_wrap=True)
+            err.print(f"{each.task}: no earlier index of {each.teacher} to compare with; built one", soft_wrap=True)
         for change in each.largest:
-            err.print(f"total variation {change.total_variation:.2f}: {each.task}: {change.text}", soft_wrap=True)
+            variation = f"total variation {change.total_variation:.2f}"
+            err.print(f"{variation}: {each.task}: {change.text}", soft_wrap=True)
             for when, decisions in (("before", change.before), ("now", change.after)):
                 said = "; ".join(f"{probability:.0%} {words}" for words, probability in decisions.items())
                 err.print(f"  {when}: {_visible(said) or 'no decision'}", soft_wrap=True)

@@ -55,7 +55,8 @@ def main(
 ) -> None:
     task = tasks.find("ColoredDoorKey")
     chosen = choose_teacher(cache, task.name, None)
-    alone = evaluate(task, teacher(task, open_answered(cache, task, chosen.model, chosen.prompt)), EPISODES, seed=0)
+    answered = open_answered(cache, task, chosen.model, chosen.prompt)
+    alone = evaluate(task, teacher(task, answered), EPISODES, seed=0)
 
     plt.rcParams.update({"font.size": 11, "axes.edgecolor": INK, "text.color": INK, "axes.labelcolor": INK,
                          "xtick.color": INK, "ytick.color": INK, "font.family": "DejaVu Sans"})

@@ -90,7 +90,7 @@ def place(directory: str | Path, task: Task, model: str, prompt: str) -> Path:
 
 
 def present(directory: str | Path, task: Task, model: str, prompt: str) -> str:
-    """The source of an index that is built now: what is stored, whose answers they are, and how they are read.
+    """The source of an index that is built now: what is stored, whose answers they are, how they are read.
 
     To be taken before the answers are read.
     """

@@ -111,7 +111,8 @@ def _count(found: Reparsed, text: str, before: Entry, now: Entry) -> None:
     if variation * SCALE > len(before.distribution) + len(now.distribution):
         found.changed += 1
         change = Change(text, variation, _in_words(before), _in_words(now))
-        found.largest = heapq.nlargest(LARGEST, [*found.largest, change], key=lambda each: each.total_variation)
+        largest = [*found.largest, change]
+        found.largest = heapq.nlargest(LARGEST, largest, key=lambda each: each.total_variation)
 
 
 def _total_variation(one: Entry, other: Entry) -> float:

@@ -471,7 +471,8 @@ BAD = {
     "a file for a cache": (("build-cache", *TASK, "--cache", "{tmp}/foreign/notes"), 1, "notes"),
     "nothing of that name": (("cache", "show", "dragon", "--cache", "{recorded}"), 1, "dragon"),
     "nothing to reparse": (("cache", "reparse", *TASK, "--cache", "{tmp}/none"), 1, "build-cache"),
-    "an unknown task to reparse": (("cache", "reparse", "--task", "Chess", "--cache", "{recorded}"), 2, "Chess"),
+    "an unknown task to reparse": (
+        ("cache", "reparse", "--task", "Chess", "--cache", "{recorded}"), 2, "Chess"),
     "a malformed line": (("cache", "import", "{tmp}/bad.jsonl", "--cache", "{tmp}/c"), 1, "line 3"),
     "no file": (("cache", "import", "{tmp}/none.jsonl", "--cache", "{tmp}/c"), 1, "none.jsonl"),
     "no address": (("build-cache", *TASK, "--cache", "{tmp}/c", "--base-url", "here"), 2, "base URL"),
@@ -598,7 +599,8 @@ def test_reparse_compares_with_the_index_that_is_there(run, recorded, tmp_path):
 def test_reparse_leaves_out_a_task_of_ones_own_until_it_is_named(run, tmp_path):
     store.append(tmp_path / "cache", [completion(task="own"), completion()])
     ended = run("cache", "reparse", "--cache", tmp_path / "cache", "--json")
-    assert ended.code == 3 and ended.figures["unknown_tasks"] == ["own"] and "--task package.module" in ended.err
+    assert ended.code == 3 and ended.figures["unknown_tasks"] == ["own"]
+    assert "--task package.module" in ended.err
     assert [each["task"] for each in ended.figures["teachers"]] == ["SimpleDoorKey"]
 
 

@@ -227,7 +227,8 @@ def test_each_of_several_that_build_at_one_path_opens_its_own(tmp_path):
 
     def rebuild(name: str) -> None:
         for _ in range(20):
-            index = lookup.open_or_build(tmp_path / "i", name, lambda: [lookup.entries({key(0): {name: 1.0}})])
+            chunks = [lookup.entries({key(0): {name: 1.0}})]
+            index = lookup.open_or_build(tmp_path / "i", name, lambda: chunks)
             wrong.extend([] if index.get(key(0)) == {name: 1.0} else [index.get(key(0))])
 
     threads = [threading.Thread(target=rebuild, args=(name,)) for name in "abc"]

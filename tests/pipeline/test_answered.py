@@ -33,7 +33,8 @@ def derived(cache) -> dict:
 @pytest.fixture
 def cache(tmp_path):
     store.append(tmp_path, [
-        *rows("even", *SAID), *rows("one", SAID[1]), *rows("none", SAID[2]), *rows("seventh", *SAID[:1] * 6, SAID[1]),
+        *rows("even", *SAID), *rows("one", SAID[1]), *rows("none", SAID[2]),
+        *rows("seventh", *SAID[:1] * 6, SAID[1]),
         *[replace(row, task="LavaDoorKey") for row in rows("lava", SAID[0])],
         *[replace(row, model="other") for row in rows("another model's", SAID[0])],
     ])

@@ -24,7 +24,7 @@ def test_plans_that_grow_text_by_text_are_those_made_at_once(name):
     for text in dict.fromkeys(map(task.text, batch.situations.tolist())):
         decisions = task.decisions(text)
         chosen = [decisions[:k + 1][::-1] for k in range(rng.integers(len(decisions) + 1))]
-        distributions[text] = {tuple(option for one in many for option in one): 1 / len(chosen) for many in chosen}
+        distributions[text] = {sum(many, ()): 1 / len(chosen) for many in chosen}
     plans = None
     for text, found in distributions.items():
         plans = task.plans({text: found}, plans)

@@ -190,8 +190,8 @@ def test_nothing_is_read_differently_by_the_same_parser():
         if (now := said(completion)) != before
     }
     assert not differing and recorded["parser"] == prompt.PARSER, (
-        f"the parser reads differently: raise PARSER in pipeline/prompt.py, else indexes built before stay in "
-        f"use, and record the new number and readings in {READINGS.name}: {differing}"
+        f"the parser reads differently: raise PARSER in pipeline/prompt.py, else indexes built before stay "
+        f"in use, and record the new number and readings in {READINGS.name}: {differing}"
     )
 
 

@@ -19,8 +19,8 @@ from numba import njit
 import numpy as np
 
 from pipeline.tasks.minigrid.engine import (
-    DONE, DOOR, DROP, DX, DY, EMPTY, FORWARD, HELD, KEY, LEFT, OPEN, PICK_UP, RIGHT, SITUATIONS, SLOTS, TOGGLE,
-    UNSEEN, WALL,
+    DONE, DOOR, DROP, DX, DY, EMPTY, FORWARD, HELD, KEY, LEFT, OPEN, PICK_UP, RIGHT, SITUATIONS, SLOTS,
+    TOGGLE, UNSEEN, WALL,
 )
 from pipeline.tasks.minigrid.envs import NO_AGENT, VIEW
 
