@@ -1,5 +1,6 @@
 """PPO's clipped update (Schulman et al. 2017) with the teacher's term of Eq. 2 added to its loss.
 
+It serves any network over any view, and is what `fused`, which serves one kind faster, is tested against.
 Advantages are normalised over a rollout; the value loss is clipped like the policy's, and not halved
 before its coefficient.
 """
@@ -10,9 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.tasks.task import Batch
 from student.distill import cross_entropy
-from student.network import ActorCritic
+from student.network import ActorCritic, as_policy
 from student.rollout import Rollout
+
+
+LOSSES = "policy", "value", "entropy", "distillation"
 
 
 @dataclass(frozen=True)
@@ -38,16 +43,34 @@ def optimizer(network: ActorCritic, hyperparameters: Hyperparameters) -> torch.o
     )
 
 
+class Learner:
+    """A student that plays and learns with torch; `fused.Learner` is its compiled counterpart."""
+
+    def __init__(self, network: ActorCritic, adam: torch.optim.Adam, hyperparameters: Hyperparameters):
+        self.network, self.adam, self.hyperparameters = network, adam, hyperparameters
+        self.policy = as_policy(network)
+
+    @staticmethod
+    def see(batch: Batch) -> np.ndarray:
+        """What of a batch the policy is given."""
+        return batch.view
+
+    def update(self, rollout: Rollout, teacher_weight: float, rng: np.random.Generator) -> dict[str, float]:
+        return update(self.network, self.adam, rollout, teacher_weight, self.hyperparameters, rng)
+
+    def write(self) -> None:
+        """Brings the network and Adam's state up to date, which here they always are."""
+
+
 def update(
     network: ActorCritic, adam: torch.optim.Adam, rollout: Rollout, teacher_weight: float,
     hyperparameters: Hyperparameters, rng: np.random.Generator,
 ) -> dict[str, float]:
     """Some epochs over a rollout in random minibatches; `teacher_weight` is λ. Returns the mean losses."""
-    advantage = (rollout.advantage - rollout.advantage.mean()) / (rollout.advantage.std() + 1e-8)
     columns = [
         torch.from_numpy(column)
         for column in (
-            rollout.view, rollout.action, rollout.log_probability, advantage,
+            rollout.view, rollout.action, rollout.log_probability, normalized(rollout.advantage),
             rollout.value, rollout.value_target, rollout.teacher,
         )
     ]
@@ -69,7 +92,11 @@ def update(
             adam.step()
             sums += torch.stack(losses).detach()
             batches += 1
-    return dict(zip(("policy", "value", "entropy", "distillation"), (sums / batches).tolist()))
+    return dict(zip(LOSSES, (sums / batches).tolist()))
+
+
+def normalized(advantage: np.ndarray) -> np.ndarray:
+    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
 
 def _losses(network, view, action, old_log_probability, advantage, old_value, target, teacher, hyperparameters):

@@ -19,7 +19,7 @@ TeacherPolicy = Callable[[Batch, np.ndarray], np.ndarray]
 class Rollout:
     """S steps of N whole episodes, flat, plus a figure per episode.
 
-    view (S, F), action (S,), log_probability (S,), value (S,), advantage (S,), value_target (S,),
+    view (S, F), or (S, M) where a view is given by its ones; action (S,), log_probability (S,), value (S,), advantage (S,), value_target (S,),
     teacher (S, A); returns, lengths, successes (N,).
     """
 
@@ -37,13 +37,13 @@ class Rollout:
 
 def collect(
     batch: Batch, seeds: np.ndarray, policy: Policy, teacher: TeacherPolicy | None, rng: np.random.Generator,
-    discount: float, gae_lambda: float,
+    discount: float, gae_lambda: float, see: Callable[[Batch], np.ndarray] = lambda batch: batch.view,
 ) -> Rollout:
-    """Plays one episode per environment of `batch` with the student's own actions."""
+    """Plays one episode per environment of `batch` with the student's own actions; `see` is the policy's input."""
     views, actions, log_probabilities, values, advised, rewards, alive = ([] for _ in range(7))
 
     def act(running: np.ndarray) -> np.ndarray:
-        view = batch.view.copy()
+        view = see(batch).copy()
         probabilities, value = policy(view)
         action = draw(probabilities, rng)
         views.append(view)
@@ -59,7 +59,7 @@ def collect(
         alive.append(running)
     alive, rewards, values = np.array(alive), np.array(rewards), np.array(values)
     # An episode cut off at T would have gone on; one that ended has no future.
-    last_values = np.where(truncated & ~terminated, policy(batch.view)[1], 0.0)
+    last_values = np.where(truncated & ~terminated, policy(see(batch))[1], 0.0)
     advantages = generalized_advantages(rewards, values, alive, last_values, discount, gae_lambda)
     returns = rewards.sum(axis=0)
     return Rollout(

@@ -18,10 +18,10 @@ import torch
 from cache.errors import AskonceError
 from pipeline.interrupt import interruption
 from pipeline.tasks.task import Task
-from student import checkpoint, ppo
+from student import checkpoint, fused, ppo
 from student.anneal import Annealing
 from student.distill import Teacher
-from student.network import ActorCritic, as_policy
+from student.network import ActorCritic
 from student.rollout import Rollout, collect
 
 # Figures are means over the episodes of so many iterations.
@@ -75,7 +75,6 @@ def train(
     hyperparameters = settings.hyperparameters
     network = ActorCritic(task.view_size, int(task.action_space.n))
     adam = ppo.optimizer(network, hyperparameters)
-    policy = as_policy(network)
     progress = Progress()
     recent: deque[list[float]] = deque(maxlen=RECENT)
     about = {"task": task.name, "settings": asdict(settings), "parameters": network.parameter_count} | (about or {})
@@ -83,9 +82,11 @@ def train(
         recent.extend(_open(run, about, network, adam, progress, resume))
         teacher.count(progress.cache_hits, progress.missing, progress.llm_calls)
     batch = task.batch(hyperparameters.trajectories)
+    learner = (fused if fused.serves(network, batch) else ppo).Learner(network, adam, hyperparameters)
     started = time.perf_counter() - progress.seconds
 
     def save() -> None:
+        learner.write()
         checkpoint.save(run, network, adam, about | {
             "iteration": progress.iteration, "progress": asdict(progress), "recent": list(recent),
         })
@@ -97,15 +98,16 @@ def train(
             teacher.update()
             try:
                 rollout = collect(
-                    batch, task.seeds(batch.size, settings.seed << 32 | iteration), policy,
+                    batch, task.seeds(batch.size, settings.seed << 32 | iteration), learner.policy,
                     teacher if weight else None, rng, hyperparameters.discount, hyperparameters.gae_lambda,
+                    learner.see,
                 )
             except (AskonceError, KeyboardInterrupt):
                 # Asking about a missing text failed, or was interrupted; the last iteration still stands.
                 if run is not None and progress.iteration:
                     save()
                 raise
-            losses = ppo.update(network, adam, rollout, weight, hyperparameters, rng)
+            losses = learner.update(rollout, weight, rng)
             recent.append(_figures(rollout))
             progress.iteration = iteration + 1
             progress.env_steps += len(rollout.action)
@@ -121,6 +123,7 @@ def train(
                 save()
             if interrupted.is_set() and not last:
                 raise KeyboardInterrupt
+    learner.write()
     return network, progress
 
 

@@ -73,6 +73,9 @@ class Batch(Protocol):
     observations  (N, ...) what each agent knows now
     view          (N, F) uint8 or float32: the same as the inputs of the student's network
     situations    (N,) int64: equal where the text is equal; `Task.text` writes it out
+
+    Where `view` is one-hot a batch may offer `ones` too, for a faster student: (N, M) uint16, the inputs
+    that are 1 in any order, each row filled up with F.
     """
 
     size: int

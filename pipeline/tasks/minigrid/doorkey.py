@@ -12,7 +12,7 @@ from pipeline.tasks.minigrid import describe, engine, options
 from pipeline.tasks.minigrid.envs import (
     GRID, ColoredDoorKeyEnv, DivergedDoorKeyEnv, DoorKeyEnv, LavaDoorKeyEnv,
 )
-from pipeline.tasks.minigrid.view import egocentric_view, plane_table, view_size
+from pipeline.tasks.minigrid.view import MOST_ONES, egocentric_ones, one_hot, plane_table, view_size
 from pipeline.tasks.task import Advice, Decision, Distributions, Option, Prompt
 
 OPTIONS = (
@@ -140,6 +140,7 @@ class DoorKeyBatch:
         self._rewards = np.zeros(size)
         self._planes = plane_table(task.contents)
         self._view = np.zeros((size, task.view_size), np.uint8)
+        self._ones = np.zeros((size, MOST_ONES), np.uint16)
 
     @property
     def observations(self) -> np.ndarray:
@@ -151,8 +152,13 @@ class DoorKeyBatch:
 
     @property
     def view(self) -> np.ndarray:
-        egocentric_view(self.state, self._planes, len(self.task.contents), self._view)
+        one_hot(self.ones, self._view)
         return self._view
+
+    @property
+    def ones(self) -> np.ndarray:
+        egocentric_ones(self.state, self._planes, len(self.task.contents), self._ones)
+        return self._ones
 
     def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
         layouts = [layout(self.task.env_class, int(seed)) for seed in seeds]

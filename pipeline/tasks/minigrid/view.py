@@ -15,6 +15,7 @@ from pipeline.tasks.minigrid.engine import DX, DY, EMPTY, UNSEEN
 # Cells on each side of the agent.
 REACH = 7
 WINDOW = 2 * REACH + 1
+MOST_ONES = WINDOW * WINDOW + 1
 NO_PLANE = -1
 
 
@@ -32,13 +33,15 @@ def view_size(contents: tuple[str, ...]) -> int:
 
 
 @njit(cache=True, nogil=True)
-def egocentric_view(state, planes: np.ndarray, count: int, view: np.ndarray) -> None:
-    """Writes (N, view_size) uint8 from the engine's state; `planes` is a plane_table of `count` contents."""
+def egocentric_ones(state, planes: np.ndarray, count: int, ones: np.ndarray) -> None:
+    """Writes which inputs are 1, (N, MOST_ONES) uint16 in ascending order, then F = view_size to the end of a row.
+
+    `planes` is a plane_table of `count` contents.
+    """
     width, height = state.world.shape[1], state.world.shape[2]
-    for n in range(view.shape[0]):
-        view[n] = 0
+    for n in range(ones.shape[0]):
         x, y, direction = state.agent[n]
-        position = 0
+        position, found = 0, 0
         for ahead in range(REACH, -REACH - 1, -1):
             for aside in range(-REACH, REACH + 1):
                 cx = x + ahead * DX[direction] - aside * DY[direction]
@@ -50,8 +53,22 @@ def egocentric_view(state, planes: np.ndarray, count: int, view: np.ndarray) -> 
                     kind, color = state.observation[n, cx, cy, 0], state.observation[n, cx, cy, 1]
                 plane = planes[kind, color]
                 if plane != NO_PLANE:
-                    view[n, position + plane] = 1
+                    ones[n, found] = position + plane
+                    found += 1
                 position += count
         plane = planes[state.held[n, 0], state.held[n, 1]]
         if plane != NO_PLANE:
-            view[n, position + plane] = 1
+            ones[n, found] = position + plane
+            found += 1
+        ones[n, found:] = position + count
+
+
+@njit(cache=True, nogil=True)
+def one_hot(ones: np.ndarray, view: np.ndarray) -> None:
+    """Writes (N, F) uint8 from (N, M) ones."""
+    for n in range(view.shape[0]):
+        view[n] = 0
+        for one in ones[n]:
+            if one == view.shape[1]:
+                break
+            view[n, one] = 1
