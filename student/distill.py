@@ -17,9 +17,7 @@ EQUAL = 1.5 / SCALE
 def teacher_policy(advice: Advice, actions: int) -> np.ndarray:
     """Eq. 1 for options that choose one action each: (N, actions) float32, rows of zeros without advice."""
     policy = np.zeros((len(advice.actions), actions), np.float32)
-    rows = np.arange(len(advice.actions))
-    for k in range(advice.actions.shape[1]):
-        policy[rows, advice.actions[:, k]] += advice.probabilities[:, k]
+    np.add.at(policy, (np.arange(len(policy))[:, None], advice.actions), advice.probabilities)
     return policy
 
 
@@ -71,13 +69,24 @@ class Teacher:
         self.task, self.lookup, self.on_miss, self.arrivals = task, lookup, on_miss, arrivals
         self.distributions: dict[str, Mapping[Decision, float]] = {}
         self.plans = task.plans({})
-        self.hits = self.asked = 0
-        self.missing: Counter[str] = Counter()
-        self._texts: dict[int, str] = {}
+        self.asked = 0
+        # By situation: whether it was met, whether it was answered, and how many states were in it.
+        self.met, self._answered = np.zeros(0, dtype=bool), np.zeros(0, dtype=bool)
+        self.states = np.zeros(0, np.int64)
+        self._hits_before, self._missing_before = 0, Counter()
 
     def count(self, hits: int, missing: Mapping[str, int], asked: int) -> None:
         """Goes on from the counts of a run that is resumed."""
-        self.hits, self.missing, self.asked = hits, Counter(missing), asked
+        self._hits_before, self._missing_before, self.asked = hits, Counter(missing), asked
+
+    @property
+    def hits(self) -> int:
+        return self._hits_before + int(self.states[self._answered].sum())
+
+    @property
+    def missing(self) -> Counter[str]:
+        found = np.flatnonzero((self.states > 0) & ~self._answered).tolist()
+        return self._missing_before + Counter({self.task.text(number): int(self.states[number]) for number in found})
 
     @property
     def misses(self) -> int:
@@ -85,22 +94,41 @@ class Teacher:
 
     def __call__(self, batch: Batch, running: np.ndarray) -> np.ndarray:
         """(N, A) action probabilities; rows of zeros without an answer. Counts the running environments' states."""
-        for situation in batch.situations[running].tolist():
-            text = self._texts.get(situation) or self._meet(situation)
-            if text in self.distributions:
-                self.hits += 1
-            else:
-                self.missing[text] += 1
+        situations = batch.situations[running]
+        self.meet(situations)
+        np.add.at(self.states, situations, 1)
         return teacher_policy(batch.advise(self.plans), self.task.action_space.n)
 
     def update(self) -> None:
-        """Learns what has been answered in the meantime."""
-        for text, answer in self.arrivals().items():
+        """Learns what has been answered in the meantime; states until now were without an answer."""
+        arrived = self.arrivals()
+        if not arrived:
+            return
+        self._missing_before = self.missing
+        waiting = np.flatnonzero(self.met & ~self._answered)
+        self.states[waiting] = 0
+        for text, answer in arrived.items():
             self.asked += 1
             self._learn(text, answer)
+        for situation in waiting.tolist():
+            self._answered[situation] = self.task.text(situation) in self.distributions
+
+    def meet(self, situations: np.ndarray) -> None:
+        """Looks up each text that was not met before. Situations are small numbers."""
+        lacking = situations.max(initial=-1) + 1 - len(self.met)
+        if lacking > 0:
+            self.met, self._answered, self.states = (
+                np.pad(column, (0, max(lacking, len(column)))) for column in (self.met, self._answered, self.states)
+            )
+        if not self.met[situations].all():
+            for situation in np.unique(situations[~self.met[situations]]).tolist():
+                self._answered[situation] = self._meet(situation) in self.distributions
+                self.met[situation] = True
 
     def _meet(self, situation: int) -> str:
-        text = self._texts[situation] = self.task.text(situation)
+        text = self.task.text(situation)
+        if text in self.distributions:
+            return text
         answer = self.lookup(text)
         if answer is None:
             answer = self.on_miss(text)

@@ -151,14 +151,14 @@ def policies_and_values(layers, ones, outputs):
     """Writes (N, A + 1): the probabilities of the actions, and the value."""
     first, second = np.empty_like(layers.first_bias), np.empty_like(layers.second_bias)
     for n in range(ones.shape[0]):
-        _forward(layers, ones[n], first, second, outputs[n])
-        _log_softmax(outputs[n])
+        forward(layers, ones[n], first, second, outputs[n])
+        log_softmax(outputs[n])
         for a in range(outputs.shape[1] - 1):
             outputs[n, a] = exp(outputs[n, a])
 
 
 @compiled
-def _forward(layers, ones, first, second, outputs):
+def forward(layers, ones, first, second, outputs):
     """Writes the hidden units (H,) and (K,) of one row of ones, and its outputs (A + 1,): logits and value."""
     for h in range(first.shape[0]):
         first[h] = layers.first_bias[h]
@@ -200,7 +200,7 @@ def _relu(units):
 
 
 @compiled
-def _log_softmax(outputs):
+def log_softmax(outputs):
     """In place, of all but the last, which is the value."""
     greatest, total = outputs[0], np.float32(0)
     for a in range(1, outputs.shape[0] - 1):
@@ -240,8 +240,8 @@ def _backward(layers, gradients, columns, rows, coefficients, sums):
     outputs, to_outputs = np.empty_like(layers.heads_bias), np.empty_like(layers.heads_bias)
     share = np.float32(1 / len(rows))
     for row in rows:
-        _forward(layers, columns.ones[row], first, second, outputs)
-        _log_softmax(outputs)
+        forward(layers, columns.ones[row], first, second, outputs)
+        log_softmax(outputs)
         _loss(columns, row, outputs, coefficients, to_outputs, sums)
         for o in range(to_outputs.shape[0]):
             to_outputs[o] *= share

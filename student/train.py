@@ -17,8 +17,8 @@ import torch
 
 from cache.errors import AskonceError
 from pipeline.interrupt import interruption
-from pipeline.tasks.task import Task
-from student import checkpoint, fused, ppo
+from pipeline.tasks.task import Batch, Task
+from student import checkpoint, episodes, fused, ppo
 from student.anneal import Annealing
 from student.distill import Teacher
 from student.network import ActorCritic
@@ -83,6 +83,7 @@ def train(
         teacher.count(progress.cache_hits, progress.missing, progress.llm_calls)
     batch = task.batch(hyperparameters.trajectories)
     learner = (fused if fused.serves(network, batch) else ppo).Learner(network, adam, hyperparameters)
+    play = _player(batch, learner)
     started = time.perf_counter() - progress.seconds
 
     def save() -> None:
@@ -97,10 +98,8 @@ def train(
             weight = settings.annealing.weight(iteration)
             teacher.update()
             try:
-                rollout = collect(
-                    batch, task.seeds(batch.size, settings.seed << 32 | iteration), learner.policy,
-                    teacher if weight else None, rng, hyperparameters.discount, hyperparameters.gae_lambda,
-                    learner.see,
+                rollout = play(
+                    task.seeds(batch.size, settings.seed << 32 | iteration), teacher if weight else None, rng
                 )
             except (AskonceError, KeyboardInterrupt):
                 # Asking about a missing text failed, or was interrupted; the last iteration still stands.
@@ -125,6 +124,14 @@ def train(
                 raise KeyboardInterrupt
     learner.write()
     return network, progress
+
+
+def _player(batch: Batch, learner: ppo.Learner | fused.Learner) -> Callable[..., Rollout]:
+    """(layout seeds, teacher or None, rng) → the rollout of one iteration."""
+    given = learner.hyperparameters.discount, learner.hyperparameters.gae_lambda
+    if isinstance(learner, fused.Learner) and episodes.serves(batch):
+        return lambda seeds, teacher, rng: episodes.collect(batch, seeds, learner.layers, teacher, rng, *given)
+    return lambda seeds, teacher, rng: collect(batch, seeds, learner.policy, teacher, rng, *given, learner.see)
 
 
 def _open(run: Path, about: dict, network, adam, progress: Progress, resume: bool) -> list[list[float]]:

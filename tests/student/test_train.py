@@ -18,7 +18,7 @@ from cache import store
 from cache.errors import AskonceError
 from pipeline import tasks
 from pipeline.collect import draw
-from student import checkpoint, evaluate, train as training
+from student import checkpoint, episodes, evaluate, train as training
 from student.anneal import Annealing
 from student.distill import Teacher, refuse
 from student.network import ActorCritic, as_policy
@@ -100,29 +100,21 @@ def test_a_run_broken_off_and_resumed_ends_bit_for_bit_where_an_unbroken_one_doe
             assert points == curves(unbroken[0])[tag]
 
 
-def test_every_iteration_plays_layouts_and_draws_actions_of_its_own():
-    layouts, actions = [], []
+def test_every_iteration_plays_layouts_and_draws_actions_of_its_own(monkeypatch):
+    layouts, actions, collect = [], [], episodes.collect
 
-    class Recorded:
-        def __getattr__(self, name):
-            return getattr(TASK, name)
+    def recorded(batch, seeds, *rest):
+        rollout = collect(batch, seeds, *rest)
+        layouts.append(seeds)
+        actions.append(rollout.action.copy())
+        return rollout
 
-        def seeds(self, *arguments):
-            layouts.append(TASK.seeds(*arguments))
-            return layouts[-1]
-
-        def batch(self, size):
-            batch = TASK.batch(size)
-            step = batch.step
-            batch.step = lambda drawn: actions.append(drawn) or step(drawn)
-            return batch
-
+    monkeypatch.setattr(episodes, "collect", recorded)
     # A student that stays as it is repeats itself wherever the randomness does.
     standing = replace(SETTINGS, hyperparameters=replace(SETTINGS.hyperparameters, learning_rate=0.0))
-    starts = [0]
-    learn(task=Recorded(), settings=standing, show=lambda progress: starts.append(len(actions)))
+    learn(settings=standing)
     assert len(set(np.concatenate(layouts).tolist())) == 12 * 4
-    assert len({tuple(np.concatenate(actions[start:start + 5])) for start in starts[:-1]}) == 12
+    assert len({tuple(drawn[:20]) for drawn in actions}) == 12
 
 
 def test_resuming_a_finished_run_changes_nothing(unbroken):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 import zlib
 
 import gymnasium
@@ -12,6 +12,7 @@ from pipeline.tasks.minigrid import describe, engine, options
 from pipeline.tasks.minigrid.envs import (
     GRID, ColoredDoorKeyEnv, DivergedDoorKeyEnv, DoorKeyEnv, LavaDoorKeyEnv,
 )
+from pipeline.tasks.minigrid.layouts import COLORED, DIVERGED, SIMPLE, WITH_LAVA, draw_layouts
 from pipeline.tasks.minigrid.view import MOST_ONES, egocentric_ones, one_hot, plane_table, view_size
 from pipeline.tasks.task import Advice, Decision, Distributions, Option, Prompt
 
@@ -45,6 +46,7 @@ class DoorKeyTask:
 
     name: str
     env_class: type[DoorKeyEnv]
+    layout: int  # how `layouts` draws the same
     prompt: Prompt
     contents: tuple[str, ...]  # what the student tells apart (see `view`)
     colored: bool = False
@@ -62,19 +64,26 @@ class DoorKeyTask:
 
     @cached_property
     def max_steps(self) -> int:
-        return _environment(self.env_class).max_steps
+        return self.env_class().max_steps
 
     def batch(self, size: int) -> "DoorKeyBatch":
         return DoorKeyBatch(self, size)
 
     def seeds(self, count: int, seed: int, held_out: bool = False) -> np.ndarray:
         """Layouts are split by a digest of their content, so that no evaluated one was trained on."""
-        drawn, rng = [], np.random.default_rng([seed, held_out])
+        drawn, rng = np.zeros(0, np.int64), np.random.default_rng([seed, held_out])
         while len(drawn) < count:
-            candidate = int(rng.integers(2**31))
-            if (layout(self.env_class, candidate)[2] % HELD_OUT_SHARE == 0) == held_out:
-                drawn.append(candidate)
-        return np.array(drawn, dtype=np.int64)
+            candidates = rng.integers(2**31, size=count + HELD_OUT_SHARE)
+            digests = np.array([zlib.crc32(agent, zlib.crc32(world)) for world, agent in zip(*self.layouts(candidates))])
+            drawn = np.concatenate([drawn, candidates[(digests % HELD_OUT_SHARE == 0) == held_out]])
+        return drawn[:count]
+
+    def layouts(self, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Worlds (B, W, H, 3) uint8 and agents (B, 3) int64: those of the environment's reset(seed=…)."""
+        worlds = np.empty((len(seeds), GRID, GRID, 3), np.uint8)
+        agents = np.empty((len(seeds), 3), np.int64)
+        draw_layouts(self.layout, seeds, worlds, agents)
+        return worlds, agents
 
     def facts(self, situation: int) -> describe.Facts:
         return describe.facts(situation, self.colored, self.numbered_doors)
@@ -138,7 +147,7 @@ class DoorKeyBatch:
         self.task, self.size = task, size
         self.state = engine.empty_state(size, GRID, GRID)
         self._rewards = np.zeros(size)
-        self._planes = plane_table(task.contents)
+        self.planes = plane_table(task.contents)
         self._view = np.zeros((size, task.view_size), np.uint8)
         self._ones = np.zeros((size, MOST_ONES), np.uint16)
 
@@ -157,13 +166,11 @@ class DoorKeyBatch:
 
     @property
     def ones(self) -> np.ndarray:
-        egocentric_ones(self.state, self._planes, len(self.task.contents), self._ones)
+        egocentric_ones(self.state, self.planes, len(self.task.contents), self._ones)
         return self._ones
 
     def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
-        layouts = [layout(self.task.env_class, int(seed)) for seed in seeds]
-        worlds, agents = (np.stack([drawn[i] for drawn in layouts]) for i in (0, 1))
-        engine.reset(self.state, np.asarray(index), worlds, agents, self.task.colored)
+        engine.reset(self.state, np.asarray(index), *self.task.layouts(np.asarray(seeds)), self.task.colored)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         engine.step(self.state, actions, self.task.max_steps, self.task.colored, self._rewards)
@@ -175,28 +182,6 @@ class DoorKeyBatch:
         advice = Advice(np.empty(shape, np.int64), np.empty(shape, np.float32))
         options.advise(self.state, plans, advice.actions, advice.probabilities)
         return advice
-
-
-@lru_cache(maxsize=None)
-def _environment(env_class: type[DoorKeyEnv]) -> DoorKeyEnv:
-    return env_class()
-
-
-@lru_cache(maxsize=1 << 16)
-def layout(env_class: type[DoorKeyEnv], seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """The MiniGrid class's layout of one seed: world (W, H, 3) uint8, agent (3,), digest of both."""
-    env = _environment(env_class)
-    # What MiniGridEnv.reset does, less the observation.
-    gymnasium.Env.reset(env, seed=seed)
-    env.agent_pos = (-1, -1)
-    env._gen_grid(env.width, env.height)
-    world = np.zeros((env.width, env.height, 3), np.uint8)
-    world[..., 0] = engine.EMPTY
-    for cell, thing in enumerate(env.grid.grid):
-        if thing is not None:
-            world[cell % env.width, cell // env.width] = thing.encode()
-    agent = np.array([*env.agent_pos, env.agent_dir], np.int64)
-    return world, agent, zlib.crc32(agent.tobytes(), zlib.crc32(world.tobytes()))
 
 
 _SETTING = (
@@ -223,20 +208,20 @@ def _prompt(goal: str, rule: str, key: str) -> Prompt:
 _ANY_KEY = "A door opens only while the agent holds the key."
 _SIMPLE = _prompt("the door", _ANY_KEY, "key")
 
-_CONTENTS = ("unseen", "wall", "door", "key")
+_CONTENTS = ("empty", "wall", "door", "key")
 
 TASKS = (
-    DoorKeyTask("SimpleDoorKey", DoorKeyEnv, _SIMPLE, _CONTENTS),
+    DoorKeyTask("SimpleDoorKey", DoorKeyEnv, SIMPLE, _SIMPLE, _CONTENTS),
     # Its texts and its prompt are SimpleDoorKey's: neither knows of lava. The student sees it.
-    DoorKeyTask("LavaDoorKey", LavaDoorKeyEnv, _SIMPLE, (*_CONTENTS, "lava")),
+    DoorKeyTask("LavaDoorKey", LavaDoorKeyEnv, WITH_LAVA, _SIMPLE, (*_CONTENTS, "lava")),
     DoorKeyTask(
-        "ColoredDoorKey", ColoredDoorKeyEnv,
+        "ColoredDoorKey", ColoredDoorKeyEnv, COLORED,
         _prompt("the door", "A door opens only while the agent holds a key of the door's own colour.", "red key"),
-        ("unseen", "wall", "door", "blue key", "red key"),
+        ("empty", "wall", "door", "blue key", "red key"),
         colored=True,
     ),
     DoorKeyTask(
-        "DivergedDoorKey", DivergedDoorKeyEnv,
+        "DivergedDoorKey", DivergedDoorKeyEnv, DIVERGED,
         _prompt("either of the two doors, door1 or door2", _ANY_KEY, "key"),
         _CONTENTS,
         numbered_doors=True,

@@ -91,9 +91,16 @@ def step(state: State, actions: np.ndarray, max_steps: int, colored: bool, rewar
     for n in range(actions.shape[0]):
         rewards[n] = 0.0
         if state.ended[n] == RUNNING:
-            rewards[n] = _act(state, n, actions[n], max_steps)
-            _look(state, n)
-            _perceive(state, n, colored)
+            rewards[n] = step_one(state, n, actions[n], max_steps, colored)
+
+
+@njit(cache=True, nogil=True)
+def step_one(state, n, action, max_steps, colored):
+    """Advances environment n and returns its reward."""
+    reward = _act(state, n, action, max_steps)
+    _look(state, n)
+    _perceive(state, n, colored)
+    return reward
 
 
 @njit(cache=True, nogil=True)

@@ -73,27 +73,46 @@ def with_room(plans: Plans | None, used: int, shape: tuple[int, int, int]) -> Pl
 @njit(cache=True, nogil=True)
 def advise(state, plans, actions: np.ndarray, probabilities: np.ndarray) -> None:
     """Writes each decision's next action, (N, K) int64, and its probability, (N, K) float32."""
-    choices, lengths = plans.verb.shape[1], plans.verb.shape[2]
-    known = np.empty((NO_SUCH_OPTION + 1, SLOTS + 1), np.int64)
-    scratch = np.empty((2, 4 * state.world.shape[1] * state.world.shape[2]), np.int64)
+    scratch = make_scratch(state)
     for n in range(actions.shape[0]):
-        row = plans.row[state.situation[n]]
-        probabilities[n] = 0
-        actions[n] = DONE
-        if row < 0 or state.ended[n]:
-            continue
-        known[:] = ENDED - 1
-        for k in range(choices):
-            probabilities[n, k] = plans.probability[row, k]
-            for i in range(lengths):
-                verb, slot = plans.verb[row, k, i], plans.slot[row, k, i]
-                if verb == NO_MORE:
-                    break
-                if known[verb, slot] < ENDED:
-                    known[verb, slot] = option_action(state, n, verb, slot, scratch)
-                if known[verb, slot] != ENDED:
-                    actions[n, k] = known[verb, slot]
-                    break
+        advise_one(state, n, plans, actions[n], probabilities[n], scratch)
+
+
+class Scratch(NamedTuple):
+    """Room to work in: what each option would do now, and a search's marks and queue."""
+
+    known: np.ndarray
+    search: np.ndarray
+
+
+@njit(cache=True, nogil=True)
+def make_scratch(state):
+    return Scratch(
+        np.empty((NO_SUCH_OPTION + 1, SLOTS + 1), np.int64),
+        np.empty((2, 4 * state.world.shape[1] * state.world.shape[2]), np.int64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def advise_one(state, n, plans, actions, probabilities, scratch):
+    """`advise` for environment n: writes (K,) actions and probabilities."""
+    row, known = plans.row[state.situation[n]], scratch.known
+    probabilities[:] = 0
+    actions[:] = DONE
+    if row < 0 or state.ended[n]:
+        return
+    known[:] = ENDED - 1
+    for k in range(plans.verb.shape[1]):
+        probabilities[k] = plans.probability[row, k]
+        for i in range(plans.verb.shape[2]):
+            verb, slot = plans.verb[row, k, i], plans.slot[row, k, i]
+            if verb == NO_MORE:
+                break
+            if known[verb, slot] < ENDED:
+                known[verb, slot] = option_action(state, n, verb, slot, scratch.search)
+            if known[verb, slot] != ENDED:
+                actions[k] = known[verb, slot]
+                break
 
 
 @njit(cache=True, nogil=True)
