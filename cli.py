@@ -136,6 +136,7 @@ def train(
         help="What to do about a text that the cache lacks; default ask, with --cache-only skip.")] = None,
     teacher_form: TeacherForm = "soft",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Say where the time went.")] = False,
     json: Json = False,
 ) -> None:
     """Train a student by PPO and distillation from the cache."""
@@ -154,8 +155,11 @@ def train(
         terms = _terms(model, 256, None, None, 120.0, max_cost, max_requests, prices)
         opened = _asking_teacher(world, cache, llm, wanted, terms, teacher_form, defer=on_miss == "defer")
     with opened as (teacher, name, questions):
-        figures = _train(world, teacher, {"teacher": name, "teacher_form": teacher_form}, run, iterations, seed, resume)
+        about = {"teacher": name, "teacher_form": teacher_form}
+        figures = _train(world, teacher, about, run, iterations, seed, resume, profile)
     _emit(figures, json, f"{task}: {run}", _training_rows(figures))
+    if profile and not json:
+        _show("where the time went", _profile_rows(figures["profile"]), json)
     for text, count in teacher.missing.most_common():
         err.print(f"not in the cache, met {count} times: {text}", soft_wrap=True)
     if questions and questions.failure:
@@ -497,7 +501,10 @@ def _asking_teacher(world, cache: Path, llm, wanted, terms, teacher_form: str, d
             yield distill.Teacher(world, lookup, questions.ask, arrived), name, questions
 
 
-def _train(world, teacher, about: dict, run: Path, iterations: int, seed: int, resume: bool) -> dict[str, Any]:
+def _train(
+    world, teacher, about: dict, run: Path, iterations: int, seed: int, resume: bool, profile: bool = False,
+) -> dict[str, Any]:
+    from student import profile as profiling
     from student.anneal import Annealing
     from student.train import Settings, train
 
@@ -505,8 +512,10 @@ def _train(world, teacher, about: dict, run: Path, iterations: int, seed: int, r
     annealing = Annealing(decayed=math.ceil(iterations / 3), closed=math.ceil(2 * iterations / 3))
     settings = Settings(seed, iterations, annealing=annealing)
     with _going_on(f"go on with the same command and --resume --run {run}"), _training(iterations) as show:
-        network, progress = train(world, teacher, settings, run, resume, about, show)
-    return asdict(progress) | {
+        laps = profiling.Laps()
+        network, progress = train(world, teacher, settings, run, resume, about, show, laps)
+    spent = {"profile": profiling.breakdown(laps, world, network, teacher)} if profile else {}
+    return asdict(progress) | spent | {
         "iterations": progress.iteration, "steps_per_second": progress.steps_per_second, "run": str(run),
         "parameters": network.parameter_count,
     }
@@ -591,6 +600,11 @@ def _training_rows(figures: dict[str, Any]) -> dict[str, str]:
         "cache hits / misses": f"{figures['cache_hits']:,} / {figures['cache_misses']:,}",
         "LLM calls": f"{figures['llm_calls']:,}", "parameters": f"{figures['parameters']:,}",
     }
+
+
+def _profile_rows(profile: dict[str, float]) -> dict[str, str]:
+    total = sum(profile.values())
+    return {part: f"{seconds:6.2f} s  {seconds / total:6.1%}" for part, seconds in profile.items()}
 
 
 def _show_reparsed(found) -> None:

@@ -3,6 +3,7 @@
 The rollout is that of `rollout.collect` with the same student, the same seeds and the same random numbers.
 """
 
+from collections.abc import Callable
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from pipeline.tasks.minigrid.engine import RUNNING, TRUNCATED, step_one
 from pipeline.tasks.minigrid.options import advise_one, make_scratch
 from pipeline.tasks.minigrid.view import MOST_ONES, ones_of
 from pipeline.tasks.task import Batch
-from student import fused
+from student import fused, ppo, rollout
 from student.distill import Teacher
 from student.fused import Layers, forward, log_softmax
 from student.rollout import Rollout, generalized_advantages
@@ -43,8 +44,12 @@ class Trace(NamedTuple):
     alive: np.ndarray
 
 
-def serves(batch: Batch) -> bool:
-    return isinstance(batch, DoorKeyBatch)
+def player(batch: Batch, learner: ppo.Learner | fused.Learner) -> Callable[..., Rollout]:
+    """(layout seeds, teacher or None, rng) → a rollout of one episode per environment, compiled where it can be."""
+    given = learner.hyperparameters.discount, learner.hyperparameters.gae_lambda
+    if isinstance(learner, fused.Learner) and isinstance(batch, DoorKeyBatch):
+        return lambda seeds, teacher, rng: collect(batch, seeds, learner.layers, teacher, rng, *given)
+    return lambda seeds, teacher, rng: rollout.collect(batch, seeds, learner.policy, teacher, rng, *given, learner.see)
 
 
 def collect(

@@ -24,11 +24,6 @@ compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract
 BETAS = 0.9, 0.999
 
 
-def serves(network: torch.nn.Module, batch: Batch) -> bool:
-    """Whether this is its network, and the batch can say which inputs are 1."""
-    return type(network) is ActorCritic and hasattr(batch, "ones")
-
-
 class Layers(NamedTuple):
     """A flat float32 vector by its parts: F inputs, H and K hidden units, A actions and the value."""
 
@@ -97,18 +92,21 @@ class Learner:
             rollout.view, rollout.action, rollout.log_probability, ppo.normalized(rollout.advantage),
             rollout.value, rollout.value_target, rollout.teacher,
         )
-        coefficients = Coefficients(
-            np.float32(given.clip), np.float32(given.value_coefficient), np.float32(given.entropy_coefficient),
-            np.float32(teacher_weight), given.max_gradient_norm, given.learning_rate, given.epsilon,
-        )
         steps = len(rollout.action)
         orders = np.stack([rng.permutation(steps) for _ in range(given.epochs)])
         losses = np.zeros(4)
         self.steps = _update(
             self.layers, self.gradients, self.parameters, self.gradient, self.mean, self.square, self.steps,
-            columns, orders, given.minibatch, coefficients, losses,
+            columns, orders, given.minibatch, self.coefficients(teacher_weight), losses,
         )
         return dict(zip(ppo.LOSSES, losses.tolist()))
+
+    def coefficients(self, teacher_weight: float) -> Coefficients:
+        given = self.hyperparameters
+        return Coefficients(
+            np.float32(given.clip), np.float32(given.value_coefficient), np.float32(given.entropy_coefficient),
+            np.float32(teacher_weight), given.max_gradient_norm, given.learning_rate, given.epsilon,
+        )
 
     def write(self) -> None:
         """Brings the network and Adam's state up to date."""
@@ -126,6 +124,14 @@ class Learner:
     def _moments(self):
         for moment, flat in (("exp_avg", self.mean), ("exp_avg_sq", self.square)):
             yield moment, _as_torch(_layers(flat, self.network))
+
+
+def learner_of(
+    network: ActorCritic, adam: torch.optim.Adam, hyperparameters: ppo.Hyperparameters, batch: Batch,
+) -> "Learner | ppo.Learner":
+    """The compiled learner where it knows the network and the batch says which inputs are 1, torch's elsewhere."""
+    known = type(network) is ActorCritic and hasattr(batch, "ones")
+    return (Learner if known else ppo.Learner)(network, adam, hyperparameters)
 
 
 def _layers(flat: np.ndarray, network: ActorCritic) -> Layers:
@@ -265,7 +271,6 @@ def _heads_backward(inputs, weight, to_outputs, to_inputs, to_weight, to_bias):
         to_bias[o] += slope
         for i in range(inputs.shape[0]):
             to_weight[o, i] += slope * inputs[i]
-        for i in range(inputs.shape[0]):
             to_inputs[i] += slope * weight[o, i]
     for i in range(inputs.shape[0]):
         if inputs[i] <= 0:
@@ -280,10 +285,9 @@ def _affine_backward(inputs, weight, to_outputs, to_inputs, to_weight, to_bias):
     for i in range(inputs.shape[0]):
         to_inputs[i] = 0
         if inputs[i] > 0:
-            for o in range(to_outputs.shape[0]):
-                to_weight[i, o] += inputs[i] * to_outputs[o]
             total = np.float32(0)
             for o in range(to_outputs.shape[0]):
+                to_weight[i, o] += inputs[i] * to_outputs[o]
                 total += weight[i, o] * to_outputs[o]
             to_inputs[i] = total
 
@@ -311,16 +315,14 @@ def _loss(columns, row, outputs, coefficients, to_outputs, sums):
 
     entropy, advised = np.float32(0), np.float32(0)
     for a in range(actions):
-        entropy -= exp(outputs[a]) * outputs[a]
+        to_outputs[a] = exp(outputs[a])
+        entropy -= to_outputs[a] * outputs[a]
     for a in range(columns.teacher.shape[1]):
         advised += columns.teacher[row, a]
         sums[3] -= columns.teacher[row, a] * outputs[a]
     sums[2] += entropy
     for a in range(actions):
-        probability = exp(outputs[a])
-        to_outputs[a] = probability * (
-            coefficients.entropy * (outputs[a] + entropy) + coefficients.teacher * advised - to_action
-        )
+        to_outputs[a] *= coefficients.entropy * (outputs[a] + entropy) + coefficients.teacher * advised - to_action
     for a in range(columns.teacher.shape[1]):
         to_outputs[a] -= coefficients.teacher * columns.teacher[row, a]
     to_outputs[action] += to_action

@@ -17,12 +17,13 @@ import torch
 
 from cache.errors import AskonceError
 from pipeline.interrupt import interruption
-from pipeline.tasks.task import Batch, Task
+from pipeline.tasks.task import Task
 from student import checkpoint, episodes, fused, ppo
 from student.anneal import Annealing
 from student.distill import Teacher
 from student.network import ActorCritic
-from student.rollout import Rollout, collect
+from student.profile import Laps
+from student.rollout import Rollout
 
 # Figures are means over the episodes of so many iterations.
 RECENT = 100
@@ -62,11 +63,11 @@ class Progress:
 
 def train(
     task: Task, teacher: Teacher, settings: Settings, run: Path | None = None, resume: bool = False,
-    about: dict | None = None, show: Callable[[Progress], None] = lambda progress: None,
+    about: dict | None = None, show: Callable[[Progress], None] = lambda progress: None, laps: Laps | None = None,
 ) -> tuple[ActorCritic, Progress]:
     """Trains a student of `teacher`; `run` keeps checkpoints and TensorBoard curves, `about` goes to run.json.
 
-    `show` is called after every iteration. Ctrl-C and SIGTERM end the iteration, write a checkpoint and
+    `show` is called after every iteration; `laps` is told what the time was spent on. Ctrl-C and SIGTERM end the iteration, write a checkpoint and
     raise KeyboardInterrupt.
     """
     # More threads only get in each other's way at these sizes.
@@ -82,8 +83,9 @@ def train(
         recent.extend(_open(run, about, network, adam, progress, resume))
         teacher.count(progress.cache_hits, progress.missing, progress.llm_calls)
     batch = task.batch(hyperparameters.trajectories)
-    learner = (fused if fused.serves(network, batch) else ppo).Learner(network, adam, hyperparameters)
-    play = _player(batch, learner)
+    learner = fused.learner_of(network, adam, hyperparameters, batch)
+    play = episodes.player(batch, learner)
+    laps = laps or Laps()
     started = time.perf_counter() - progress.seconds
 
     def save() -> None:
@@ -94,19 +96,24 @@ def train(
 
     with _curves(run, progress.iteration) as write, interruption() as interrupted:
         for iteration in range(progress.iteration, settings.iterations):
+            laps.start()
             rng = np.random.default_rng([settings.seed, iteration])
             weight = settings.annealing.weight(iteration)
             teacher.update()
+            seeds = task.seeds(batch.size, settings.seed << 32 | iteration)
+            laps.end("layouts")
             try:
-                rollout = play(
-                    task.seeds(batch.size, settings.seed << 32 | iteration), teacher if weight else None, rng
-                )
+                rollout = play(seeds, teacher if weight else None, rng)
             except (AskonceError, KeyboardInterrupt):
                 # Asking about a missing text failed, or was interrupted; the last iteration still stands.
                 if run is not None and progress.iteration:
                     save()
                 raise
+            laps.end("playing")
             losses = learner.update(rollout, weight, rng)
+            laps.end("learning")
+            laps.steps += len(rollout.action)
+            laps.advised += len(rollout.action) if weight else 0
             recent.append(_figures(rollout))
             progress.iteration = iteration + 1
             progress.env_steps += len(rollout.action)
@@ -117,21 +124,15 @@ def train(
             progress.llm_calls, progress.missing = teacher.asked, dict(teacher.missing)
             write(progress, rollout, losses)
             show(progress)
+            laps.end("figures")
             last = progress.iteration == settings.iterations
             if run is not None and (last or interrupted.is_set() or progress.iteration % CHECKPOINT_EVERY == 0):
                 save()
+            laps.end("checkpoints")
             if interrupted.is_set() and not last:
                 raise KeyboardInterrupt
     learner.write()
     return network, progress
-
-
-def _player(batch: Batch, learner: ppo.Learner | fused.Learner) -> Callable[..., Rollout]:
-    """(layout seeds, teacher or None, rng) → the rollout of one iteration."""
-    given = learner.hyperparameters.discount, learner.hyperparameters.gae_lambda
-    if isinstance(learner, fused.Learner) and episodes.serves(batch):
-        return lambda seeds, teacher, rng: episodes.collect(batch, seeds, learner.layers, teacher, rng, *given)
-    return lambda seeds, teacher, rng: collect(batch, seeds, learner.policy, teacher, rng, *given, learner.see)
 
 
 def _open(run: Path, about: dict, network, adam, progress: Progress, resume: bool) -> list[list[float]]:
@@ -171,6 +172,7 @@ def _curves(run: Path | None, iteration: int):
         yield lambda progress, rollout, losses: None
         return
     # Imported late: it takes a second, and only a kept run needs it.
+    from tensorboard.compat.proto.summary_pb2 import Summary
     from torch.utils.tensorboard import SummaryWriter
 
     # What a killed run wrote after its last checkpoint is written again.
@@ -184,8 +186,9 @@ def _curves(run: Path | None, iteration: int):
             "teacher/weight": progress.teacher_weight, "teacher/misses": progress.cache_misses,
             "time/steps_per_second": progress.steps_per_second,
         } | {f"loss/{name}": value for name, value in losses.items()}
-        for name, value in scalars.items():
-            writer.add_scalar(name, value, progress.iteration)
+        # All in one record, which takes a fraction of the time of one for each.
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        writer.file_writer.add_summary(Summary(value=values), progress.iteration)
 
     try:
         yield write

@@ -194,5 +194,6 @@ def test_it_serves_its_own_network_over_a_view_that_can_be_given_by_its_ones():
     class Other(ActorCritic):
         """A network of one's own."""
 
-    assert fused.serves(network, batch)
-    assert not fused.serves(Other(task.view_size, 7), batch) and not fused.serves(network, object())
+    kind = lambda network, batch: type(fused.learner_of(network, ppo.optimizer(network, FEW_STEPS), FEW_STEPS, batch))
+    assert kind(network, batch) is fused.Learner
+    assert kind(Other(task.view_size, 7), batch) is ppo.Learner and kind(network, object()) is ppo.Learner
