@@ -85,8 +85,10 @@ class Learner:
         policies_and_values(self.layers, ones, outputs)
         return outputs[:, :-1], outputs[:, -1]
 
-    def update(self, rollout: Rollout, teacher_weight: float, rng: np.random.Generator) -> dict[str, float]:
-        """As `ppo.update`, of which it draws the same minibatches."""
+    def update(
+        self, rollout: Rollout, teacher_weight: float, rng: np.random.Generator, done: float = 0.0,
+    ) -> dict[str, float]:
+        """As `ppo.Learner.update`, which draws the same minibatches."""
         given = self.hyperparameters
         columns = Columns(
             rollout.view, rollout.action, rollout.log_probability, ppo.normalized(rollout.advantage),
@@ -97,15 +99,15 @@ class Learner:
         losses = np.zeros(4)
         self.steps = _update(
             self.layers, self.gradients, self.parameters, self.gradient, self.mean, self.square, self.steps,
-            columns, orders, given.minibatch, self.coefficients(teacher_weight), losses,
+            columns, orders, given.minibatch, self._coefficients(teacher_weight, done), losses,
         )
         return dict(zip(ppo.LOSSES, losses.tolist()))
 
-    def coefficients(self, teacher_weight: float) -> Coefficients:
+    def _coefficients(self, teacher_weight: float, done: float) -> Coefficients:
         given = self.hyperparameters
         return Coefficients(
             np.float32(given.clip), np.float32(given.value_coefficient), np.float32(given.entropy_coefficient),
-            np.float32(teacher_weight), given.max_gradient_norm, given.learning_rate, given.epsilon,
+            np.float32(teacher_weight), given.max_gradient_norm, given.rate(done), given.epsilon,
         )
 
     def write(self) -> None:

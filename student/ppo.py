@@ -22,7 +22,11 @@ LOSSES = "policy", "value", "entropy", "distillation"
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The paper's Table 1. It leaves open `gae_lambda`, here as in its Table 2, and Adam's `epsilon`."""
+    """The paper's Table 1. It leaves open `gae_lambda`, here as in its Table 2, and Adam's `epsilon`.
+
+    Beyond the paper the learning rate falls linearly to `final_learning_rate` over a run, so that what was learnt
+    is not shaken off again once the teacher has left; `PAPER` keeps it as it is.
+    """
 
     trajectories: int = 10
     epochs: int = 3
@@ -32,9 +36,17 @@ class Hyperparameters:
     discount: float = 0.99
     gae_lambda: float = 0.95
     learning_rate: float = 0.001
+    final_learning_rate: float = 0.0
     clip: float = 0.2
     max_gradient_norm: float = 0.5
     epsilon: float = 1e-8
+
+    def rate(self, done: float) -> float:
+        """The learning rate when a share `done` of the run is over."""
+        return self.learning_rate + (self.final_learning_rate - self.learning_rate) * done
+
+
+PAPER = Hyperparameters(final_learning_rate=0.001)
 
 
 def optimizer(network: ActorCritic, hyperparameters: Hyperparameters) -> torch.optim.Adam:
@@ -55,7 +67,12 @@ class Learner:
         """What of a batch the policy is given."""
         return batch.view
 
-    def update(self, rollout: Rollout, teacher_weight: float, rng: np.random.Generator) -> dict[str, float]:
+    def update(
+        self, rollout: Rollout, teacher_weight: float, rng: np.random.Generator, done: float = 0.0,
+    ) -> dict[str, float]:
+        """`update`, a share `done` into the run."""
+        for group in self.adam.param_groups:
+            group["lr"] = self.hyperparameters.rate(done)
         return update(self.network, self.adam, rollout, teacher_weight, self.hyperparameters, rng)
 
     def write(self) -> None:

@@ -32,7 +32,8 @@ CHECKPOINT_EVERY = 200
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run depends on besides its task and its teacher; the defaults are the paper's (Table 1, A.7)."""
+    """What a run depends on besides its task and its teacher; the defaults are the paper's (Table 1, A.7)
+    but for the learning rate (see `ppo.Hyperparameters`)."""
 
     seed: int = 0
     iterations: int = 3000
@@ -110,7 +111,7 @@ def train(
                     save()
                 raise
             laps.end("playing")
-            losses = learner.update(rollout, weight, rng)
+            losses = learner.update(rollout, weight, rng, iteration / settings.iterations)
             laps.end("learning")
             laps.steps += len(rollout.action)
             laps.advised += len(rollout.action) if weight else 0
@@ -176,7 +177,8 @@ def _curves(run: Path | None, iteration: int):
     from torch.utils.tensorboard import SummaryWriter
 
     # What a killed run wrote after its last checkpoint is written again.
-    writer = SummaryWriter(run, purge_step=iteration + 1)
+    # With room in its queue, training does not wait for the thread that writes to disk.
+    writer = SummaryWriter(run, purge_step=iteration + 1, max_queue=CHECKPOINT_EVERY)
 
     def write(progress: Progress, rollout: Rollout, losses: dict[str, float]) -> None:
         mean_return, mean_length, success_rate = _figures(rollout)

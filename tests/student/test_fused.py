@@ -81,11 +81,11 @@ def moments(learner, name: str) -> torch.Tensor:
     return torch.cat([learner.adam.state[parameter][name].flatten() for parameter in learner.network.parameters()])
 
 
-def assert_agree(case: Case, updates: int = 1) -> None:
+def assert_agree(case: Case, updates: int = 1, done: float = 0.0) -> None:
     reference, learner = learners(case)
     for number in range(updates):
-        expected = reference.update(case.dense, case.weight, np.random.default_rng(number))
-        found = learner.update(case.sparse, case.weight, np.random.default_rng(number))
+        expected = reference.update(case.dense, case.weight, np.random.default_rng(number), done)
+        found = learner.update(case.sparse, case.weight, np.random.default_rng(number), done)
         assert list(found) == list(expected)
         assert list(found.values()) == pytest.approx(list(expected.values()), rel=2e-5, abs=2e-6)
     learner.write()
@@ -116,6 +116,10 @@ def test_an_update_is_torchs_whatever_the_network_and_the_hyperparameters(epochs
 ])
 def test_it_is_torchs_with_the_papers_epsilon_over_several_updates(changes):
     assert_agree(case(**changes), updates=3)
+
+
+def test_it_is_torchs_late_in_a_run_where_the_learning_rate_has_fallen():
+    assert_agree(case(), updates=2, done=0.9)
 
 
 def test_weights_that_no_view_names_move_by_their_decaying_moments():

@@ -83,6 +83,12 @@ def test_the_defaults_are_table_1():
     assert {name: getattr(defaults, name) for name in TABLE_1} == TABLE_1
 
 
+def test_the_learning_rate_falls_linearly_and_stays_in_the_papers_setting():
+    assert [Hyperparameters().rate(done) for done in (0, 0.25, 1)] == pytest.approx([0.001, 0.00075, 0])
+    assert {ppo.PAPER.rate(done) for done in (0, 0.25, 1)} == {0.001}
+    assert replace(ppo.PAPER, final_learning_rate=0.0) == Hyperparameters()
+
+
 @pytest.mark.parametrize("weight, entropy_coefficient", [
     (0.0, 0.001), (0.1, 0.001), (10.0, 0.001), (0.0, 1.0),
 ])
