@@ -32,8 +32,10 @@ CHECKPOINT_EVERY = 200
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run depends on besides its task and its teacher; the defaults are the paper's (Table 1, A.7)
-    but for the learning rate (see `ppo.Hyperparameters`)."""
+    """What a run depends on besides its task and its teacher; the defaults are the paper's (Table 1, A.7) save one.
+
+    That one is the learning rate, see `ppo.Hyperparameters`.
+    """
 
     seed: int = 0
     iterations: int = 3000
