@@ -19,8 +19,8 @@ TeacherPolicy = Callable[[Batch, np.ndarray], np.ndarray]
 class Rollout:
     """S steps of N whole episodes, flat, plus a figure per episode.
 
-    view (S, F), or (S, M) where a view is given by its ones; action (S,), log_probability (S,), value (S,), advantage (S,), value_target (S,),
-    teacher (S, A); returns, lengths, successes (N,).
+    view (S, F), or (S, M) where a view is given by its ones; action (S,), log_probability (S,), value (S,),
+    advantage (S,), value_target (S,), teacher (S, A); returns, lengths, successes (N,).
     """
 
     view: np.ndarray

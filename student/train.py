@@ -70,8 +70,8 @@ def train(
 ) -> tuple[ActorCritic, Progress]:
     """Trains a student of `teacher`; `run` keeps checkpoints and TensorBoard curves, `about` goes to run.json.
 
-    `show` is called after every iteration; `laps` is told what the time was spent on. Ctrl-C and SIGTERM end the iteration, write a checkpoint and
-    raise KeyboardInterrupt.
+    `show` is called after every iteration; `laps` is told what the time was spent on. Ctrl-C and SIGTERM end the
+    iteration, write a checkpoint and raise KeyboardInterrupt.
     """
     # More threads only get in each other's way at these sizes.
     torch.set_num_threads(1)

@@ -46,6 +46,7 @@ def test_it_takes_a_task_that_is_not_compiled():
             return None
 
     task, laps = Named((Episode((0.0, 0.0, 1.0)),) * 200), Laps()
-    network, _ = train(task, Teacher(task, {}), Settings(iterations=2, annealing=Annealing(decayed=0, closed=0)), laps=laps)
+    alone = Settings(iterations=2, annealing=Annealing(decayed=0, closed=0))
+    network, _ = train(task, Teacher(task, {}), alone, laps=laps)
     found = profile.breakdown(laps, task, network, Teacher(task, {}))
     assert sum(found.values()) == pytest.approx(laps.seconds.total())

@@ -74,7 +74,8 @@ class DoorKeyTask:
         drawn, rng = np.zeros(0, np.int64), np.random.default_rng([seed, held_out])
         while len(drawn) < count:
             candidates = rng.integers(2**31, size=count + HELD_OUT_SHARE)
-            digests = np.array([zlib.crc32(agent, zlib.crc32(world)) for world, agent in zip(*self.layouts(candidates))])
+            layouts = zip(*self.layouts(candidates))
+            digests = np.array([zlib.crc32(agent, zlib.crc32(world)) for world, agent in layouts])
             drawn = np.concatenate([drawn, candidates[(digests % HELD_OUT_SHARE == 0) == held_out]])
         return drawn[:count]
 
