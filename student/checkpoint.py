@@ -17,7 +17,8 @@ from cache.errors import AskonceError
 from student.network import ActorCritic
 
 FORMAT = "askonce-run"
-VERSION = 1
+# 2: the view marks what is known instead of what is not, which makes nonsense of earlier weights.
+VERSION = 2
 
 
 def save(directory: Path, network: ActorCritic, adam: torch.optim.Adam, about: dict) -> None:
@@ -46,7 +47,7 @@ def describe(directory: Path) -> dict:
         raise AskonceError(f"cannot read {directory / 'run.json'}: {error}") from None
     known = isinstance(about, dict) and about.get("format") == FORMAT and about.get("version") == VERSION
     if not known or not {"task", "checkpoint"} <= about.keys():
-        raise AskonceError(f"{directory / 'run.json'} does not describe a run that this version can read")
+        raise AskonceError(f"{directory / 'run.json'} does not describe a run that this version can read: train it again")
     return about
 
 

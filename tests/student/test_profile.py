@@ -26,7 +26,7 @@ def test_a_lap_begins_where_the_one_before_it_ended():
 def test_its_parts_add_up_to_the_run_and_its_episodes_are_not_counted(closed, asked):
     task = tasks.find("LavaDoorKey")
     partial = {text: found for text, found in PERFECT.items() if "door" not in text}
-    teacher, laps = Teacher(task, partial), Laps()
+    teacher, laps = Teacher(task, partial.get), Laps()
     network, _ = train(
         task, teacher, Settings(iterations=5, annealing=Annealing(decayed=0, closed=closed)), laps=laps,
     )
@@ -47,6 +47,6 @@ def test_it_takes_a_task_that_is_not_compiled():
 
     task, laps = Named((Episode((0.0, 0.0, 1.0)),) * 200), Laps()
     alone = Settings(iterations=2, annealing=Annealing(decayed=0, closed=0))
-    network, _ = train(task, Teacher(task, {}), alone, laps=laps)
-    found = profile.breakdown(laps, task, network, Teacher(task, {}))
+    network, _ = train(task, Teacher(task, {}.get), alone, laps=laps)
+    found = profile.breakdown(laps, task, network, Teacher(task, {}.get))
     assert sum(found.values()) == pytest.approx(laps.seconds.total())
