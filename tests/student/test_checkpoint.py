@@ -90,7 +90,7 @@ def cut(path):
     (lambda run: (run / "run.json").write_bytes(b"\xff"), "cannot read"),
     (lambda run: (run / "run.json").write_text("[]"), "does not describe a run"),
     (lambda run: (run / "run.json").write_text('{"format": "another"}'), "does not describe a run"),
-    (lambda run: edit(run, version=2), "this version can read"),
+    (lambda run: edit(run, version=checkpoint.VERSION + 1), "this version can read"),
     (lambda run: edit(run, task=None), "does not describe a run"),
     (lambda run: edit(run, checkpoint=None), "does not describe a run"),
     (lambda run: next(run.glob("checkpoint-*")).unlink(), "checkpoint-000001"),
