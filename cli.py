@@ -190,6 +190,27 @@ def evaluate(
     _emit(asdict(found), json, f"{task}: {'teacher alone' if teacher else run}", _evaluation_rows(found))
 
 
+@app.command()
+def runs(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look for runs, at any depth.")] = Path("runs"),
+    json: Json = False,
+) -> None:
+    """List runs with their figures."""
+    from student.runs import find
+
+    found, damaged = find(directory)
+    if json:
+        _print_json({"runs": [asdict(run) | {"when": run.when.isoformat()} for run in found], "damaged": damaged})
+    elif found:
+        out.print(_runs_table(directory, found))
+    else:
+        err.print(f"no runs in {directory}", soft_wrap=True)
+    for line in damaged:
+        err.print(f"damaged: {line}", soft_wrap=True)
+    if damaged:
+        raise typer.Exit(3)
+
+
 @app.command("serve-teacher")
 def serve_teacher(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = 8000,
@@ -637,6 +658,23 @@ def _evaluation_rows(found) -> dict[str, str]:
         "mean return": f"{found.return_mean:.3f}  ({interval(found.return_ci95, '.3f')})",
         "mean length": f"{found.length_mean:.1f}  ({interval(found.length_ci95, '.1f')})",
     }
+
+
+def _runs_table(directory: Path, found) -> Table:
+    """Two lines a run, so that a terminal of 80 columns holds all of it."""
+    table = Table(title=str(directory), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("run", "task\nteacher"):
+        table.add_column(name, overflow="fold")
+    for figure in ("iteration\nof", "env steps\nsteps/s", "success\nreturn", "when"):
+        table.add_column(figure, justify="right", no_wrap=True)
+    for run in found:
+        table.add_row(
+            str(run.run.relative_to(directory)),
+            f"{run.task}\n{' '.join(filter(None, (run.method, run.teacher))) or 'none'}",
+            f"{run.iterations:,}\n{run.iterations_wanted:,}", f"{run.env_steps:,}\n{run.steps_per_second:,.0f}",
+            f"{run.success_rate:.1%}\n{run.return_mean:.3f}", f"{run.when.astimezone():%Y-%m-%d\n%H:%M}",
+        )
+    return table
 
 
 def _emit(figures: dict[str, Any], as_json: bool, title: str, rows: dict[str, str]) -> None:

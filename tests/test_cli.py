@@ -381,6 +381,31 @@ def test_ctrl_c_in_training_leaves_a_checkpoint_to_go_on_from(recorded, run, tmp
     assert resumed.code == 0 and resumed.figures["iterations"] == 10
 
 
+# ---- Looking at runs -----------------------------------------------------------------------------
+
+def test_runs_are_listed_with_their_figures(trained, run, tmp_path):
+    directory, trained_figures = trained[0], trained[1].figures
+    shutil.copytree(directory, tmp_path / "runs" / "mine")
+    result = run("runs", tmp_path / "runs", "--json")
+    listed, = result.figures["runs"]
+    assert result.code == 0 and result.figures["damaged"] == []
+    assert all(listed[name] == trained_figures[name]
+               for name in ("iterations", "env_steps", "success_rate", "return_mean", "steps_per_second"))
+    assert (listed["run"], listed["task"]) == (str(tmp_path / "runs" / "mine"), "DivergedDoorKey")
+    table = run("runs", tmp_path / "runs").out
+    assert "mine" in table and "recorded@" in table and "\x1b" not in table
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_a_damaged_run_is_named_beside_the_others(trained, run, tmp_path):
+    for name in ("sound", "damaged"):
+        shutil.copytree(trained[0], tmp_path / "runs" / name)
+    (tmp_path / "runs" / "damaged" / "run.json").write_text("{")
+    result = run("runs", tmp_path / "runs", "--json")
+    assert result.code == 3 and len(result.figures["runs"]) == len(result.figures["damaged"]) == 1
+    assert result.err.startswith("damaged: ") and result.err.count("\n") == 1 and "damaged/run.json" in result.err
+
+
 # ---- Several models ------------------------------------------------------------------------------
 
 @pytest.fixture
@@ -482,6 +507,7 @@ BAD = {
     "a run of another task": (("evaluate", "--task", "SimpleDoorKey", "--run", "{run}"), 1, "DivergedDoorKey"),
     "a run that is there already": ((*OFFLINE, "--run", "{run}"), 2, "--resume"),
     "a run with other settings": ((*OFFLINE, "--run", "{run}", "--resume", "--seed", "5"), 2, "seed 0, not 5"),
+    "nowhere to look for runs": (("runs", "{tmp}/none"), 1, "no directory"),
     "no run to resume": ((*OFFLINE, "--run", "{tmp}/none", "--resume"), 1, "no run"),
     "a file for a run": ((*OFFLINE, "--run", "{tmp}/foreign/notes"), 1, "notes"),
     "a damaged checkpoint": (("evaluate", *TASK, "--run", "{tmp}/cut"), 1, "checkpoint-"),
