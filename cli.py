@@ -7,8 +7,10 @@ Figures go to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 wrong 
 from collections.abc import Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from itertools import groupby
 import json
 import math
+import os
 from pathlib import Path
 import shutil
 import sys
@@ -16,6 +18,7 @@ import time
 from typing import Annotated, Any, Literal, NoReturn
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 import typer
@@ -61,6 +64,9 @@ MaxTokens = Annotated[int, typer.Option(min=1, help="The longest completion; rea
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same result.")]
 Episodes = Annotated[int, typer.Option(min=1, help="Episodes to play.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+RunDir = Annotated[Path, typer.Option("--run", help="The run's directory.")]
+TaskOfRun = Annotated[str | None, typer.Option(
+    "--task", help="The run's task where it is your own, as package.module:NAME.")]
 TeacherForm = Annotated[Literal["soft", "hard"], typer.Option(help="The whole distribution, or its best decision.")]
 
 
@@ -192,7 +198,8 @@ def evaluate(
 
 @app.command()
 def runs(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look for runs, at any depth.")] = Path("runs"),
+    directory: Annotated[Path, typer.Argument(
+        metavar="DIR", help="Where to look for runs, at any depth.")] = Path("runs"),
     json: Json = False,
 ) -> None:
     """List runs with their figures."""
@@ -200,7 +207,8 @@ def runs(
 
     found, damaged = find(directory)
     if json:
-        _print_json({"runs": [asdict(run) | {"when": run.when.isoformat()} for run in found], "damaged": damaged})
+        listed = [asdict(run) | {"when": run.when.isoformat()} for run in found]
+        _print_json({"runs": listed, "damaged": damaged})
     elif found:
         out.print(_runs_table(directory, found))
     else:
@@ -209,6 +217,37 @@ def runs(
         err.print(f"damaged: {line}", soft_wrap=True)
     if damaged:
         raise typer.Exit(3)
+
+
+@app.command()
+def watch(
+    run: RunDir, task: TaskOfRun = None,
+    cache: Annotated[Path | None, typer.Option(help="Show this cache's teacher beside the student.")] = None,
+    model: Model = None, teacher_form: TeacherForm = "soft",
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3, seed: Seed = 0,
+    to: Annotated[Path | None, typer.Option(help="Write a GIF instead of playing in the terminal.")] = None,
+    fps: Annotated[float, typer.Option(min=0.1, max=50, help="Steps shown a second.")] = 4,
+    json: Json = False,
+) -> None:
+    """Play held-out episodes of a student, with what it and its teacher think of every action."""
+    from student import watch as watching
+
+    if to:
+        _check_target(to, {".gif"}, "watch writes GIFs: name it *.gif")
+    world = _task_of(run, task)
+    teacher = _offline_teacher(world, cache, model, teacher_form, refuse=False)[0] if cache else None
+    shown = watching.watched(world)
+    frames = watching.frames(world, shown, run, teacher, episodes, seed)
+    if to:
+        kept = _write_gif(world, shown, frames, to, fps)
+    elif json:
+        kept = list(frames)
+    else:
+        return _play(world, shown, frames, fps)
+    played = _played(world, kept)
+    if json:
+        return _print_json({"task": world.name, "run": str(run), "to": to and str(to), "episodes": played})
+    out.print(f"{to}: {len(played)} episodes, {to.stat().st_size:,} bytes", soft_wrap=True)
 
 
 @app.command("serve-teacher")
@@ -542,6 +581,32 @@ def _train(
     }
 
 
+# ---- What a run is of, and where things are written -------------------------------------------------------------
+
+def _task_of(run: Path, name: str | None):
+    from pipeline import tasks
+    from student.checkpoint import describe
+
+    name = name or describe(run)["task"]
+    if name not in tasks.names() and ":" not in name:
+        raise AskonceError(
+            f"{run} is a run of {name}, a task of your own: name it by --task package.module:NAME", 2,
+        )
+    return tasks.find(name)
+
+
+def _check_target(to: Path, suffixes: set[str], otherwise: str) -> None:
+    """Whether a file can be written to `to`, before an effort is made."""
+    if to.suffix.lower() not in suffixes:
+        raise AskonceError(f"{to}: {otherwise}", 2)
+    if to.is_dir():
+        raise AskonceError(f"{to} is a directory: name a file")
+    if not to.parent.is_dir():
+        raise AskonceError(f"there is no directory {to.parent} to write {to.name} to: make it first")
+    if not os.access(to.parent, os.W_OK):
+        raise AskonceError(f"{to.parent} cannot be written to: name another place")
+
+
 # ---- Who is asked, and how --------------------------------------------------------------------------------------
 
 def _teacher(estimator: str, model: str, base_url: str | None, model_id: str | None, temperature: float,
@@ -671,10 +736,63 @@ def _runs_table(directory: Path, found) -> Table:
         table.add_row(
             str(run.run.relative_to(directory)),
             f"{run.task}\n{' '.join(filter(None, (run.method, run.teacher))) or 'none'}",
-            f"{run.iterations:,}\n{run.iterations_wanted:,}", f"{run.env_steps:,}\n{run.steps_per_second:,.0f}",
+            f"{run.iterations:,}\n{run.iterations_wanted:,}",
+            f"{run.env_steps:,}\n{run.steps_per_second:,.0f}",
             f"{run.success_rate:.1%}\n{run.return_mean:.3f}", f"{run.when.astimezone():%Y-%m-%d\n%H:%M}",
         )
     return table
+
+
+def _play(world, shown, frames, fps: float) -> None:
+    """Frame over frame in a terminal, one after another elsewhere; each episode's last frame stays."""
+    from pipeline.tasks.task import action_names
+    from student.screen import screen
+
+    actions, bar = action_names(world), "━" if out.encoding.startswith("utf") else "="
+    view = lambda frame: screen(world.name, frame, shown.symbols and shown.symbols(), actions, bar)
+    if not out.is_terminal:
+        for frame in frames:
+            out.print(view(frame))
+        return
+    with _going_on("watch again with the same --seed for the same episodes"):
+        for _, episode in groupby(frames, lambda frame: frame.episode):
+            with Live(console=out, auto_refresh=False) as live:
+                for frame in episode:
+                    live.update(view(frame), refresh=True)
+                    time.sleep(1 / fps)
+
+
+def _write_gif(world, shown, frames, to: Path, fps: float) -> list:
+    from pipeline.tasks.task import action_names
+    from student import animation
+
+    kept, images, actions = [], [], action_names(world)
+    for frame in frames:
+        picture = shown.picture and shown.picture(animation.SIDE)
+        images.append(animation.draw(world.name, frame, picture, actions))
+        kept.append(frame)
+    animation.save(to, images, [frame.ended for frame in kept], fps)
+    return kept
+
+
+def _played(world, frames) -> list[dict[str, Any]]:
+    """Each episode with its figures and, step by step, who would have done what."""
+    from pipeline.tasks.task import action_names
+
+    actions = action_names(world)
+    by_action = lambda policy: None if policy is None else dict(zip(actions, map(float, policy)))
+    played = []
+    for _, episode in groupby(frames, lambda frame: frame.episode):
+        *steps, last = episode
+        played.append({
+            "layout": last.layout, "length": last.step, "return": last.returned, "success": last.returned > 0,
+            "steps": [
+                {"text": frame.text, "holds": frame.holds, "action": actions[frame.action],
+                 "student": by_action(frame.student), "teacher": by_action(frame.teacher)}
+                for frame in steps
+            ],
+        })
+    return played
 
 
 def _emit(figures: dict[str, Any], as_json: bool, title: str, rows: dict[str, str]) -> None:

@@ -99,4 +99,5 @@ CORRIDOR = GymTask(
     act=act,
     look=look,
     idle=STAY,
+    action_names=("stay", "left", "right", "take", "open"),
 )

@@ -51,13 +51,18 @@ def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
     )
 
 
+def trained(task: Task, run: Path) -> ActorCritic:
+    """The network of a run of `task`."""
+    network = ActorCritic(task.view_size, int(task.action_space.n))
+    checkpoint.load(run, task.name, network)
+    return network
+
+
 def student(task: Task, run: Path) -> Act:
     """A trained student alone: no teacher, no cache, no LLM."""
     # More threads only get in each other's way at these sizes.
     torch.set_num_threads(1)
-    network = ActorCritic(task.view_size, int(task.action_space.n))
-    checkpoint.load(run, task.name, network)
-    policy = as_policy(network)
+    policy = as_policy(trained(task, run))
     return lambda batch, running, rng: draw(policy(batch.view)[0], rng)
 
 

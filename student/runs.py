@@ -58,4 +58,5 @@ def read(run: Path) -> Run:
             when=datetime.fromtimestamp((run / "run.json").stat().st_mtime, timezone.utc),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise AskonceError(f"{run / 'run.json'} lacks its figures ({type(error).__name__}: {error})") from None
+        reason = f"{type(error).__name__}: {error}"
+        raise AskonceError(f"{run / 'run.json'} lacks its figures ({reason})") from None

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+from PIL import Image
 import pytest
 
 from cache import query, store
@@ -403,7 +404,38 @@ def test_a_damaged_run_is_named_beside_the_others(trained, run, tmp_path):
     (tmp_path / "runs" / "damaged" / "run.json").write_text("{")
     result = run("runs", tmp_path / "runs", "--json")
     assert result.code == 3 and len(result.figures["runs"]) == len(result.figures["damaged"]) == 1
-    assert result.err.startswith("damaged: ") and result.err.count("\n") == 1 and "damaged/run.json" in result.err
+    line, = result.err.splitlines()
+    assert line.startswith("damaged: ") and "damaged/run.json" in line
+
+
+def test_episodes_are_watched_frame_by_frame(trained, recorded, run):
+    arguments = ("watch", "--run", trained[0], "--cache", recorded, "--episodes", 2, "--seed", 1)
+    result, watched = run(*arguments), run(*arguments, "--json").figures
+    assert result.code == 0 and "\x1b" not in result.out
+    assert "teacher" in result.out and "In hand: " in result.out
+    heads = [line for line in result.out.splitlines() if line.startswith("DivergedDoorKey  episode")]
+    shown = [line.split()[2::2] for line in heads]
+    played, answered = watched["episodes"], texts(recorded)
+    assert [(int(episode), int(step)) for episode, step, _ in shown] == [
+        (number, step) for number, episode in enumerate(played, 1) for step in range(episode["length"] + 1)
+    ]
+    for episode in played:
+        assert episode["success"] == (episode["return"] > 0)
+        assert len(episode["steps"]) == episode["length"] <= 60
+        for step in episode["steps"]:
+            assert sum(step["student"].values()) == pytest.approx(1, abs=1e-5)
+            assert step["action"] in step["student"]
+            # Two texts are answered, and DivergedDoorKey's others are not.
+            assert sum(step["teacher"].values()) == pytest.approx(float(step["text"] in answered), abs=1e-5)
+    alone = run("watch", "--run", trained[0], "--episodes", 1, "--json").figures["episodes"][0]
+    assert alone["steps"][0]["teacher"] is None
+
+
+def test_episodes_are_watched_in_a_gif(trained, run, tmp_path):
+    found = run("watch", "--run", trained[0], "--to", tmp_path / "a.gif", "--episodes", 1, "--json").figures
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames == found["episodes"][0]["length"] + 1
+    assert found["to"] == str(tmp_path / "a.gif")
 
 
 # ---- Several models ------------------------------------------------------------------------------
@@ -508,6 +540,16 @@ BAD = {
     "a run that is there already": ((*OFFLINE, "--run", "{run}"), 2, "--resume"),
     "a run with other settings": ((*OFFLINE, "--run", "{run}", "--resume", "--seed", "5"), 2, "seed 0, not 5"),
     "nowhere to look for runs": (("runs", "{tmp}/none"), 1, "no directory"),
+    "no run to watch": (("watch", "--run", "{tmp}/none"), 1, "no run"),
+    "a run to watch of another task": (
+        ("watch", "--run", "{run}", "--task", "LavaDoorKey"), 1, "DivergedDoorKey"),
+    "a run of a task of one's own": (("watch", "--run", "{tmp}/mine"), 2, "--task package.module:NAME"),
+    "no film but a GIF": (("watch", "--run", "{run}", "--to", "{tmp}/a.mp4"), 2, "*.gif"),
+    "a GIF in no directory": (("watch", "--run", "{run}", "--to", "{tmp}/none/a.gif"), 1, "no directory"),
+    "a directory for a GIF": (("watch", "--run", "{run}", "--to", "{tmp}/dir.gif"), 1, "is a directory"),
+    "no cache to watch a teacher of": (
+        ("watch", "--run", "{run}", "--cache", "{tmp}/none"), 1, "build-cache"),
+    "a damaged checkpoint to watch": (("watch", "--run", "{tmp}/cut"), 1, "checkpoint-"),
     "no run to resume": ((*OFFLINE, "--run", "{tmp}/none", "--resume"), 1, "no run"),
     "a file for a run": ((*OFFLINE, "--run", "{tmp}/foreign/notes"), 1, "notes"),
     "a damaged checkpoint": (("evaluate", *TASK, "--run", "{tmp}/cut"), 1, "checkpoint-"),
@@ -531,8 +573,11 @@ def places(trained, recorded, tmp_path) -> dict[str, Path]:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "notes").write_text("mine")
     (tmp_path / "bad.jsonl").write_text(RECORDED + '{"task": "DivergedDoorKey", "sees"\n')
-    for name in ("cut", "garbled"):
+    (tmp_path / "dir.gif").mkdir()
+    for name in ("cut", "garbled", "mine"):
         shutil.copytree(trained[0], tmp_path / name)
+    described = json.loads((tmp_path / "mine" / "run.json").read_text())
+    (tmp_path / "mine" / "run.json").write_text(json.dumps(described | {"task": "Mine"}))
     weights = next((tmp_path / "cut").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-100])
     (tmp_path / "garbled" / "run.json").write_text("{")

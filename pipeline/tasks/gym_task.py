@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from pipeline.tasks.task import Advice, Decision, Distributions, Prompt
+from pipeline.tasks.task import Advice, Decision, Distributions, Prompt, Watched
 
 # Situation → decisions with their probabilities.
 Plans = dict[int, list[tuple[Decision, float]]]
@@ -30,6 +30,7 @@ class GymTask:
     act          (option, observation) → its next action; None once it has ended
     look         observation → (F,) numbers, the inputs of the student's network
     idle         the action taken where no option can act
+    action_names what people read in place of the actions' numbers
     """
 
     name: str
@@ -40,14 +41,15 @@ class GymTask:
     act: Callable[[str, Any], int | None]
     look: Callable[[Any], np.ndarray] = lambda observation: np.ravel(observation).astype(np.float32)
     idle: int = 0
+    action_names: tuple[str, ...] = ()
     texts: list[str] = field(default_factory=list, compare=False, repr=False)
     numbers: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
-    def _example(self) -> tuple[gymnasium.Space, int]:
+    def _example(self) -> tuple[gymnasium.Space, int, bool]:
         with gymnasium.make(self.env_id) as env:
             observation, _ = env.reset(seed=0)
-            return env.action_space, len(self.look(observation))
+            return env.action_space, len(self.look(observation)), "rgb_array" in env.metadata.get("render_modes", ())
 
     @property
     def action_space(self) -> gymnasium.Space:
@@ -56,6 +58,13 @@ class GymTask:
     @property
     def view_size(self) -> int:
         return self._example[1]
+
+    def watched(self) -> Watched:
+        """With the environment's own picture, where it draws one."""
+        if not self._example[2]:
+            return Watched(self.batch(1))
+        batch = GymBatch(self, 1, render_mode="rgb_array")
+        return Watched(batch, lambda side: batch.render(0))
 
     def batch(self, size: int) -> "GymBatch":
         return GymBatch(self, size)
@@ -92,9 +101,10 @@ class GymTask:
 class GymBatch:
     """N Python environments stepped in turn (see `pipeline.tasks.task.Batch`)."""
 
-    def __init__(self, task: GymTask, size: int):
+    def __init__(self, task: GymTask, size: int, **options):
+        """`options` are for gymnasium.make."""
         self.task, self.size = task, size
-        self._envs = [gymnasium.make(task.env_id) for _ in range(size)]
+        self._envs = [gymnasium.make(task.env_id, **options) for _ in range(size)]
         self.observations: list[Any] = [None] * size
         self.situations = np.zeros(size, np.int64)
         self._terminated = np.ones(size, dtype=bool)
@@ -125,6 +135,10 @@ class GymBatch:
                 advice.actions[n, k] = self._next_action(decision, self.observations[n])
                 advice.probabilities[n, k] = probability
         return advice
+
+    def render(self, n: int) -> np.ndarray:
+        """(h, w, 3) uint8, with the render mode "rgb_array"."""
+        return self._envs[n].render()
 
     def _next_action(self, decision: Decision, observation: Any) -> int:
         proposed = (self.task.act(option, observation) for option in decision)

@@ -96,6 +96,22 @@ class Batch(Protocol):
         """The next action of every decision in `plans` (made by `Task.plans`) for the present texts."""
 
 
+@dataclass(frozen=True)
+class Watched:
+    """One environment for people to look at; what a task cannot show is None.
+
+    batch    of one environment
+    picture  pixels a side → (h, w, 3) uint8: the world as it is, about as large
+    symbols  the rows of the agent's map, each cell a symbol and the name of its colour
+    holds    what the agent holds, in words
+    """
+
+    batch: Batch
+    picture: Callable[[int], np.ndarray] | None = None
+    symbols: Callable[[], list[list[tuple[str, str]]]] | None = None
+    holds: Callable[[], str] | None = None
+
+
 class Task(Protocol):
     """A world, its options, its text template and its part of the prompt.
 
@@ -104,6 +120,9 @@ class Task(Protocol):
     prompt        the task's part of the prompt
     action_space  of one environment
     view_size     F, the width of `Batch.view`
+
+    For people a task may offer two things more: `action_names`, one word or two for each action, and
+    `watched()`, a `Watched` that shows the world as well as its texts.
     """
 
     name: str
@@ -136,3 +155,9 @@ class Task(Protocol):
         With `earlier` plans, those and these together; `earlier` is used up. Texts are met one after
         another, so what this costs must not grow with how many are in `earlier` (but now and then).
         """
+
+
+def action_names(task: Task) -> tuple[str, ...]:
+    """The task's own, or "action 0", "action 1", …"""
+    numbered = tuple(f"action {action}" for action in range(task.action_space.n))
+    return getattr(task, "action_names", ()) or numbered

@@ -16,7 +16,8 @@ def keep(directory: Path, task: str, **about: object) -> Path:
     network = ActorCritic(3, 2)
     progress = Progress(iteration=20, env_steps=900, seconds=2.0, return_mean=0.5, success_rate=0.75)
     checkpoint.save(directory, network, ppo.optimizer(network, ppo.Hyperparameters()), {
-        "task": task, "iteration": 20, "settings": asdict(Settings(iterations=30)), "progress": asdict(progress),
+        "task": task, "iteration": 20, "settings": asdict(Settings(iterations=30)),
+        "progress": asdict(progress),
     } | about)
     return directory
 
@@ -28,8 +29,9 @@ def test_runs_are_found_at_any_depth_in_the_order_of_their_paths(tmp_path):
     (tmp_path / "notes" / "progress.json").write_text("{}")
     (first, second), damaged = runs.find(tmp_path)
     assert damaged == []
-    assert (first.run, first.task, first.method, first.teacher) == (tmp_path / "a" / "deeper", "One", None, None)
-    assert (second.run, second.task, second.method, second.teacher) == (tmp_path / "b", "Two", "llm4teach", "gpt@1")
+    assert (first.run, second.run) == (tmp_path / "a" / "deeper", tmp_path / "b")
+    assert (first.task, first.method, first.teacher) == ("One", None, None)
+    assert (second.task, second.method, second.teacher) == ("Two", "llm4teach", "gpt@1")
     for run in first, second:
         assert (run.iterations, run.iterations_wanted, run.env_steps) == (20, 30, 900)
         assert (run.success_rate, run.return_mean, run.steps_per_second) == (0.75, 0.5, 450)

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 import zlib
 
 import gymnasium
 import numpy as np
 
-from pipeline.tasks.minigrid import describe, engine, options
+from pipeline.tasks.minigrid import describe, draw, engine, options
 from pipeline.tasks.minigrid.envs import (
     GRID, ColoredDoorKeyEnv, DivergedDoorKeyEnv, DoorKeyEnv, LavaDoorKeyEnv,
 )
 from pipeline.tasks.minigrid.layouts import COLORED, DIVERGED, SIMPLE, WITH_LAVA, draw_layouts
 from pipeline.tasks.minigrid.view import MOST_ONES, egocentric_ones, one_hot, plane_table, view_size
-from pipeline.tasks.task import Advice, Decision, Distributions, Option, Prompt
+from pipeline.tasks.task import Advice, Decision, Distributions, Option, Prompt, Watched
 
 OPTIONS = (
     Option(
@@ -53,6 +53,7 @@ class DoorKeyTask:
     numbered_doors: bool = False
 
     action_space = gymnasium.spaces.Discrete(engine.ACTIONS)
+    action_names = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 
     @property
     def env_id(self) -> str:
@@ -98,6 +99,14 @@ class DoorKeyTask:
 
     def canonical(self, words: str) -> str:
         return describe.canonical(words)
+
+    def watched(self) -> Watched:
+        batch = self.batch(1)
+        world, observation = batch.state.world[0], batch.state.observation[0]
+        return Watched(
+            batch, partial(draw.picture, world, observation), partial(draw.symbols, world, observation),
+            partial(draw.held, observation),
+        )
 
     @cached_property
     def situations(self) -> dict[str, int]:
