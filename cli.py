@@ -233,7 +233,9 @@ def watch(
     from student import watch as watching
 
     if to:
-        _check_target(to, {".gif"}, "watch writes GIFs: name it *.gif")
+        if to.suffix.lower() != ".gif":
+            raise AskonceError(f"{to}: watch writes GIFs, name it *.gif", 2)
+        _check_target(to)
     world = _task_of(run, task)
     teacher = _offline_teacher(world, cache, model, teacher_form, refuse=False)[0] if cache else None
     shown = watching.watched(world)
@@ -248,6 +250,29 @@ def watch(
     if json:
         return _print_json({"task": world.name, "run": str(run), "to": to and str(to), "episodes": played})
     out.print(f"{to}: {len(played)} episodes, {to.stat().st_size:,} bytes", soft_wrap=True)
+
+
+@app.command("export")
+def export_student(
+    run: RunDir, to: Annotated[Path, typer.Option(help="The file to write: *.onnx or *.pt.")],
+    task: TaskOfRun = None,
+    format: Annotated[Literal["onnx", "torchscript"] | None, typer.Option(help="Else by the suffix.")] = None,
+    json: Json = False,
+) -> None:
+    """Write the policy that is deployed alone, and print a program that runs it without this project."""
+    from student import export as exporting
+
+    form = format or exporting.SUFFIXES.get(to.suffix.lower())
+    if form is None:
+        raise AskonceError(f"{to}: name it *.onnx or *.pt, or say which by --format", 2)
+    _check_target(to)
+    found = exporting.export(_task_of(run, task), run, to, form)
+    if json:
+        return _print_json(asdict(found))
+    given = f"{found.input} (N, {', '.join(map(str, found.shape))}) {found.dtype}"
+    taken = f"probabilities (N, {len(found.actions)})"
+    err.print(f"{to}: {found.bytes:,} bytes, {given} → {taken}", soft_wrap=True)
+    out.print(found.example, end="", soft_wrap=True)
 
 
 @app.command("serve-teacher")
@@ -595,10 +620,8 @@ def _task_of(run: Path, name: str | None):
     return tasks.find(name)
 
 
-def _check_target(to: Path, suffixes: set[str], otherwise: str) -> None:
+def _check_target(to: Path) -> None:
     """Whether a file can be written to `to`, before an effort is made."""
-    if to.suffix.lower() not in suffixes:
-        raise AskonceError(f"{to}: {otherwise}", 2)
     if to.is_dir():
         raise AskonceError(f"{to} is a directory: name a file")
     if not to.parent.is_dir():

@@ -438,6 +438,15 @@ def test_episodes_are_watched_in_a_gif(trained, run, tmp_path):
     assert found["to"] == str(tmp_path / "a.gif")
 
 
+def test_a_student_is_exported_with_a_program_that_runs_it(trained, run, tmp_path):
+    arguments = ("export", "--run", trained[0], "--to", tmp_path / "student.pt")
+    found, result = run(*arguments, "--json").figures, run(*arguments)
+    assert found["bytes"] == (tmp_path / "student.pt").stat().st_size and found["format"] == "torchscript"
+    assert result.code == 0 and result.out == found["example"] and "probabilities (N, 7)" in result.err
+    assert run(*arguments[:-1], tmp_path / "student", "--format", "torchscript").code == 0
+    assert (tmp_path / "student").exists()
+
+
 # ---- Several models ------------------------------------------------------------------------------
 
 @pytest.fixture
@@ -550,6 +559,15 @@ BAD = {
     "no cache to watch a teacher of": (
         ("watch", "--run", "{run}", "--cache", "{tmp}/none"), 1, "build-cache"),
     "a damaged checkpoint to watch": (("watch", "--run", "{tmp}/cut"), 1, "checkpoint-"),
+    "no run to export": (("export", "--run", "{tmp}/none", "--to", "{tmp}/a.pt"), 1, "no run"),
+    "a run to export of another task": (
+        ("export", "--run", "{run}", "--task", "LavaDoorKey", "--to", "{tmp}/a.pt"), 1, "DivergedDoorKey"),
+    "no known format": (("export", "--run", "{run}", "--to", "{tmp}/a.tflite"), 2, "--format"),
+    "an export to no directory": (("export", "--run", "{run}", "--to", "{tmp}/none/a.pt"), 1, "no directory"),
+    "a directory for an export": (
+        ("export", "--run", "{run}", "--to", "{tmp}/foreign", "--format", "onnx"), 1, "is a directory"),
+    "a checkpoint of another shape": (
+        ("export", "--run", "{tmp}/wide", "--to", "{tmp}/a.pt"), 1, "checkpoint-"),
     "no run to resume": ((*OFFLINE, "--run", "{tmp}/none", "--resume"), 1, "no run"),
     "a file for a run": ((*OFFLINE, "--run", "{tmp}/foreign/notes"), 1, "notes"),
     "a damaged checkpoint": (("evaluate", *TASK, "--run", "{tmp}/cut"), 1, "checkpoint-"),
@@ -574,10 +592,12 @@ def places(trained, recorded, tmp_path) -> dict[str, Path]:
     (tmp_path / "foreign" / "notes").write_text("mine")
     (tmp_path / "bad.jsonl").write_text(RECORDED + '{"task": "DivergedDoorKey", "sees"\n')
     (tmp_path / "dir.gif").mkdir()
-    for name in ("cut", "garbled", "mine"):
+    for name in ("cut", "garbled", "mine", "wide"):
         shutil.copytree(trained[0], tmp_path / name)
-    described = json.loads((tmp_path / "mine" / "run.json").read_text())
-    (tmp_path / "mine" / "run.json").write_text(json.dumps(described | {"task": "Mine"}))
+    # SimpleDoorKey's view has as many inputs, LavaDoorKey's more.
+    for name, task in (("mine", "Mine"), ("wide", "LavaDoorKey")):
+        described = json.loads((trained[0] / "run.json").read_text())
+        (tmp_path / name / "run.json").write_text(json.dumps(described | {"task": task}))
     weights = next((tmp_path / "cut").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-100])
     (tmp_path / "garbled" / "run.json").write_text("{")

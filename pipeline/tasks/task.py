@@ -121,8 +121,9 @@ class Task(Protocol):
     action_space  of one environment
     view_size     F, the width of `Batch.view`
 
-    For people a task may offer two things more: `action_names`, one word or two for each action, and
-    `watched()`, a `Watched` that shows the world as well as its texts.
+    A task may offer more: `action_names`, one word or two for each action; `watched()`, a `Watched` that
+    shows people the world as well as its texts; `view_module()`, a torch module from `Batch.observations` to
+    `Batch.view`, for exported students to take observations (see `pipeline/tasks/minigrid/torch_view.py`).
     """
 
     name: str

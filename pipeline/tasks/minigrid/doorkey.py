@@ -108,6 +108,13 @@ class DoorKeyTask:
             partial(draw.held, observation),
         )
 
+    def view_module(self):
+        """The view in torch, from observations."""
+        # Imported late: nothing but exporting a student needs torch here.
+        from pipeline.tasks.minigrid.torch_view import EgocentricView
+
+        return EgocentricView(self.contents)
+
     @cached_property
     def situations(self) -> dict[str, int]:
         """Text → situation, for every text that the template can write."""
