@@ -1,8 +1,8 @@
 """The simulated LLM: reads a prompt's words, answers in words, errs at given rates in the paper's three ways.
 
 It knows nothing but the messages, as a real LLM does, and its answer depends on nothing but the messages,
-its seed and error rates, and the sample's index. It understands DoorKey worlds; of any other task it
-picks a listed option at random.
+its seed and error rates, and the sample's index. It understands DoorKey worlds and the missions of
+MiniGrid's registered environments (`simulated_missions`); of any other task it picks a listed option at random.
 
 Real LLMs do not err evenly: they misread one situation most of the time and another never. So the
 error rates are only the average over texts; each text has its own (`rates_of_text`).
@@ -17,7 +17,9 @@ import re
 from urllib.parse import parse_qsl, urlencode
 
 from cache.errors import AskonceError
+from pipeline import simulated_missions
 from pipeline.estimate import letters_in
+from pipeline.simulated_missions import Mission
 from pipeline.tasks.task import Decision
 
 MODEL = "simulated"
@@ -77,10 +79,10 @@ def complete(messages: Sequence[Mapping[str, str]], sample: int, errors: Errors,
     rng = _rng(seed, sample, json.dumps([[message["role"], message["content"]] for message in messages]))
     if letters := letter_probabilities(messages, errors, seed):
         return rng.choices(list(letters), list(letters.values()))[0]
-    options, text = _read(messages)
+    options, text, mission = _read(messages)
     facts = facts_of(text)
-    if _is_doorkey(options, facts):
-        decision, _ = decide(facts, rng, rates_of_text(text, errors, seed))
+    if _is_understood(options, facts, mission):
+        decision, _ = decide(facts, rng, rates_of_text(text, errors, seed), mission)
     else:
         decision = _any_option(options, facts, rng)
     return _in_words(facts, decision, rng)
@@ -88,12 +90,12 @@ def complete(messages: Sequence[Mapping[str, str]], sample: int, errors: Errors,
 
 def probabilities(messages: Sequence[Mapping[str, str]], errors: Errors, seed: int) -> dict[Decision, float]:
     """How likely each decision is in a chat as `complete` takes it: what samples are drawn from."""
-    options, text = _read(messages)
+    options, text, mission = _read(messages)
     facts = facts_of(text)
-    if not _is_doorkey(options, facts):
+    if not _is_understood(options, facts, mission):
         return _any_probabilities(options, facts)
     rates = asdict(rates_of_text(text, errors, seed))
-    possible, found = choices(facts), {}
+    possible, found = choices(facts, mission), {}
     by_kind = {kind: rate for kind, rate in rates.items() if possible[kind]}
     by_kind[SOUND] = max(0.0, 1.0 - sum(by_kind.values()))
     for kind, rate in by_kind.items():
@@ -132,17 +134,19 @@ def rates_of_text(text: str, errors: Errors, seed: int) -> Errors:
     return Errors(**{kind: drawn.get(kind, 0.0) / total for kind in given}) if total > 0 else errors
 
 
-def decide(facts: Facts, rng: random.Random, errors: Errors) -> tuple[Decision, str]:
-    """A decision in a DoorKey world and its kind. Where the kind drawn is impossible, it is sound."""
+def decide(
+    facts: Facts, rng: random.Random, errors: Errors, mission: Mission | None = None
+) -> tuple[Decision, str]:
+    """A decision and its kind. Where the kind drawn is impossible, it is sound."""
     rates = [errors.incorrect, errors.inefficient, errors.inconsistent]
     kind = rng.choices(KINDS, [max(0.0, 1.0 - sum(rates)), *rates])[0]
-    possible = choices(facts)
+    possible = choices(facts, mission)
     kind = kind if possible[kind] else SOUND
     return rng.choice(possible[kind]), kind
 
 
-def choices(facts: Facts) -> dict[str, tuple[Decision, ...]]:
-    """The decisions of each kind that it may take in a DoorKey world.
+def choices(facts: Facts, mission: Mission | None = None) -> dict[str, tuple[Decision, ...]]:
+    """The decisions of each kind that it may take, in a DoorKey world where there is no mission.
 
     sound         gets on with the task by what the text says
     incorrect     can be carried out, and fails: the wrong key, a door with the wrong key, stopping half-way
@@ -151,7 +155,10 @@ def choices(facts: Facts) -> dict[str, tuple[Decision, ...]]:
     """
     keys = [thing for thing in facts.sees if _noun(thing) == "key"]
     doors = [thing for thing in facts.sees if _noun(thing) == "door"]
-    by_kind = _with_free_hands(keys, doors) if facts.holds is None else _with_a_key(facts.holds, keys, doors)
+    if mission is not None:
+        by_kind = simulated_missions.choices(facts.sees, facts.holds, mission)
+    else:
+        by_kind = _with_free_hands(keys, doors) if facts.holds is None else _with_a_key(facts.holds, keys, doors)
     return {kind: tuple(found) for kind, found in zip(KINDS, by_kind)}
 
 
@@ -193,7 +200,8 @@ def _unlock(door: str) -> Decision:
 
 
 def _fits(key: str, door: str) -> bool:
-    colors = key.split()[:-1], door.split()[:-1]
+    # The word before the noun; a locked door's first one is no colour.
+    colors = key.split()[-2:-1], door.split()[-2:-1]
     return not all(colors) or colors[0] == colors[1]
 
 
@@ -203,11 +211,11 @@ def _noun(thing: str) -> str:
 
 # ---- Reading the prompt --------------------------------------------------------------------------
 
-def _read(messages: Sequence[Mapping[str, str]]) -> tuple[dict[str, bool], str]:
-    """The options that the instructions list, and the text that the user asks about first."""
+def _read(messages: Sequence[Mapping[str, str]]) -> tuple[dict[str, bool], str, Mission | None]:
+    """The options that the instructions list, the text that the user asks about first, and the mission."""
     asked = next((at for at, message in enumerate(messages) if message["role"] == "user"), len(messages) - 1)
     instructions = "\n".join(message["content"] for message in messages[:asked])
-    return _options_of(instructions), messages[asked]["content"]
+    return _options_of(instructions), messages[asked]["content"], simulated_missions.mission_of(instructions)
 
 
 def _options_of(instructions: str) -> dict[str, bool]:
@@ -222,10 +230,10 @@ def _names(listing: str) -> tuple[str, ...]:
     return tuple(name for name in names if name and name != "nothing")
 
 
-def _is_doorkey(options: Mapping[str, bool], facts: Facts) -> bool:
+def _is_understood(options: Mapping[str, bool], facts: Facts, mission: Mission | None) -> bool:
     holds_key = facts.holds is None or _noun(facts.holds) == "key"
     known_things = all(_noun(name) in ("key", "door") for name in facts.sees)
-    return DOORKEY_OPTIONS <= set(options) and holds_key and known_things
+    return DOORKEY_OPTIONS <= set(options) and (mission is not None or holds_key and known_things)
 
 
 def _any_probabilities(options: Mapping[str, bool], facts: Facts) -> dict[Decision, float]:

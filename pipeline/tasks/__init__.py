@@ -7,19 +7,31 @@ from pipeline.tasks.task import Task
 
 
 def names() -> tuple[str, ...]:
-    """The tasks that come with the project."""
+    """The paper's tasks."""
     return tuple(_built_in())
 
 
+def registered_names() -> tuple[str, ...]:
+    """MiniGrid's own environments that are tasks, by their Gymnasium ids."""
+    from pipeline.tasks.minigrid.registered.task import ids
+
+    return ids()
+
+
 def find(name: str) -> Task:
-    """A built-in task by name, or one of your own as `package.module:NAME`."""
+    """One of the paper's tasks by name, MiniGrid's by id, or one of your own as `package.module:NAME`."""
     if ":" in name:
         return _import(name)
+    if name.startswith("MiniGrid-"):
+        from pipeline.tasks.minigrid.registered.task import find as find_registered
+
+        return find_registered(name)
     try:
         return _built_in()[name]
     except KeyError:
         raise AskonceError(
-            f"unknown task {name!r}: use {', '.join(names())}, or package.module:NAME for a task of your own", 2
+            f"unknown task {name!r}: use {', '.join(names())}, a MiniGrid id that `cli tasks` lists, or "
+            "package.module:NAME for a task of your own", 2,
         ) from None
 
 

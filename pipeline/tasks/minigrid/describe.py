@@ -48,7 +48,9 @@ def describe(sees: Sequence[str], holds: str | None) -> str:
 
 
 def _with_article(name: str) -> str:
-    return name if name[-1].isdigit() else f"a {name}"
+    if name[-1].isdigit() or name == "lava":
+        return name
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
 def canonical(words: str) -> str:
@@ -70,9 +72,15 @@ def slot_of(words: str, known: Facts) -> int:
     """
     named = dict(zip((*known.sees, known.holds), (*known.slots, HELD)))
     named.pop(None, None)
-    if words in named:
-        return named[words]
-    fitting = [slot for name, slot in named.items() if _fits(words.split(), name.split())]
+    at = which(words, list(named))
+    return list(named.values())[at] if at >= 0 else -1
+
+
+def which(words: str, names: Sequence[str]) -> int:
+    """The index of the one of `names` that an option's object names, as `slot_of` has it; else -1."""
+    if words in names:
+        return names.index(words)
+    fitting = [at for at, name in enumerate(names) if _fits(words.split(), name.split())]
     return fitting[0] if len(fitting) == 1 else -1
 
 

@@ -1,0 +1,407 @@
+"""Any of MiniGrid's registered environments as a `Task`, under its own id: `--task MiniGrid-DoorKey-8x8-v0`.
+
+The worlds are MiniGrid's own, stepped one after another; what is slow about them, the making of
+observations, is left out and done in compiled code instead. All else that distinguishes one environment
+from another (size, view, kinds of things, mission) is read off the environment.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+import re
+import zlib
+
+import gymnasium
+from minigrid.core.constants import COLOR_TO_IDX, IDX_TO_OBJECT
+from minigrid.minigrid_env import MiniGridEnv
+import numpy as np
+
+from cache.errors import AskonceError
+from pipeline.tasks.minigrid import describe, doorkey
+from pipeline.tasks.minigrid.doorkey import HELD_OUT_SHARE
+from pipeline.tasks.minigrid.engine import ACTIONS, DONE, DROP, EMPTY, PICK_UP, TOGGLE
+from pipeline.tasks.minigrid.options import ENDED, EXPLORE, NO_SUCH_OPTION
+from pipeline.tasks.minigrid.registered import sight
+from pipeline.tasks.minigrid.registered.facts import Facts, Mission, Thing, facts_of, mission_of, perceive
+from pipeline.tasks.minigrid.registered.options import option_action, scratch_for
+from pipeline.tasks.minigrid.registered.view import Window, egocentric_view, window
+from pipeline.tasks.task import Advice, Decision, Distributions, Prompt
+
+# Where nothing moves but the agent, the five options are all that is needed, and no two episodes differ in
+# more of their mission than colours.
+FAMILIES = (
+    "BlockedUnlockPickup", "DistShift", "DoorKey", "Empty", "FourRooms", "KeyCorridor", "LavaCrossing", "LavaGap",
+    "LockedRoom", "MultiRoom", "ObstructedMaze", "RedBlueDoors", "SimpleCrossing", "Unlock", "UnlockPickup",
+)
+
+# So many layouts show what an environment holds.
+SAMPLE = 64
+
+# The option's verb, and the thing that it is about.
+Step = tuple[int, Thing]
+NOTHING = Thing("", -1)
+
+
+def ids() -> tuple[str, ...]:
+    """The Gymnasium ids of the environments that are tasks."""
+    fitting = [name for name in gymnasium.registry if _family(name) in FAMILIES]
+    newest = {name.rpartition("-v")[0]: name for name in sorted(fitting)}
+    return tuple(name for name in fitting if name in newest.values())
+
+
+@lru_cache(maxsize=None)
+def find(env_id: str) -> "RegisteredTask":
+    """The task of one id. AskonceError if it is none."""
+    if env_id not in gymnasium.registry:
+        raise AskonceError(f"MiniGrid has no environment {env_id!r}: `cli tasks` lists those that are tasks", 2)
+    if _family(env_id) not in FAMILIES:
+        raise AskonceError(f"{env_id} needs more than the options of the tasks here: `cli tasks` lists those that fit", 2)
+    return RegisteredTask(env_id)
+
+
+def _family(env_id: str) -> str:
+    """MiniGrid-DoorKey-8x8-v0 → DoorKey, MiniGrid-LavaGapS7-v0 → LavaGap; empty for what is not MiniGrid's."""
+    found = re.match(r"MiniGrid-(.+?)(?:S\d|-|$)", env_id)
+    return found[1] if found else ""
+
+
+@dataclass(frozen=True)
+class RegisteredTask:
+    """One registered environment (see `pipeline.tasks.task.Task`); texts are interned as they are met."""
+
+    name: str
+    texts: list[str] = field(default_factory=list, compare=False, repr=False)
+    facts: list[Facts] = field(default_factory=list, compare=False, repr=False)
+    numbers: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
+
+    action_space = gymnasium.spaces.Discrete(ACTIONS)
+
+    @property
+    def env_id(self) -> str:
+        return self.name
+
+    @property
+    def view_size(self) -> int:
+        return self.window.size
+
+    @cached_property
+    def prompt(self) -> Prompt:
+        return _prompt(self.mission, self._sampled)
+
+    @cached_property
+    def mission(self) -> str:
+        """The mission in canonical colours, the same in every episode."""
+        missions = {mission_of(layout.mission).words for layout in self._sampled}
+        if len(missions) > 1:
+            raise AskonceError(f"{self.name} has several missions, such as {', '.join(sorted(missions)[:2])}", 2)
+        return missions.pop()
+
+    @cached_property
+    def window(self) -> Window:
+        env, sampled = _environment(self.name), self._sampled
+        kinds = tuple(IDX_TO_OBJECT[kind] for kind in sorted(set().union(*(layout.kinds for layout in sampled))))
+        return window(env.width, env.height, kinds, any(layout.has_rivals for layout in sampled))
+
+    @cached_property
+    def _sampled(self) -> list["Layout"]:
+        return list(filter(None, (layout(self.name, seed) for seed in range(0, 2 * SAMPLE, 2))))
+
+    @cached_property
+    def separable(self) -> bool:
+        """Whether there are enough layouts to keep some for evaluation; some environments have a single one."""
+        held_out = {layout.digest: layout.is_held_out for layout in self._sampled}.values()
+        return 2 <= sum(held_out) <= len(held_out) - 2
+
+    def batch(self, size: int) -> "RegisteredBatch":
+        return RegisteredBatch(self, size)
+
+    def seeds(self, count: int, seed: int, held_out: bool = False) -> np.ndarray:
+        """Even seeds are for training, odd ones for evaluation, and wherever there are enough layouts to do so,
+        they are split by a digest of their content, so that no evaluated one was trained on."""
+        drawn, rng = [], np.random.default_rng([seed, held_out])
+        while len(drawn) < count:
+            candidate = int(rng.integers(2**30)) * 2 + held_out
+            found = layout(self.name, candidate)
+            if found and (found.is_held_out == held_out or not self.separable):
+                drawn.append(candidate)
+        return np.array(drawn, dtype=np.int64)
+
+    def number(self, facts: Facts) -> int:
+        """Texts are interned: the same text has the same number for as long as the process lives."""
+        text = facts.text
+        if text not in self.numbers:
+            self.numbers[text] = len(self.texts)
+            self.texts.append(text)
+            self.facts.append(facts)
+        return self.numbers[text]
+
+    def text(self, situation: int) -> str:
+        return self.texts[situation]
+
+    def describe(self, sees: Sequence[str], holds: str | None) -> str:
+        return describe.describe(sees, holds)
+
+    def canonical(self, words: str) -> str:
+        return words
+
+    def decisions(self, text: str) -> tuple[Decision, ...]:
+        known = self.facts[self.numbers[text]]
+        choices = [("explore",)]
+        for thing in known.sees:
+            choices += [(f"{verb} {thing.name}",) for verb in _VERBS_FOR[thing.name.split()[-1]]]
+        if known.holds:
+            choices.append((f"drop {known.holds.name}",))
+        return tuple(choices)
+
+    def plans(self, distributions: Distributions, earlier: "Plans | None" = None) -> "Plans":
+        plans = Plans() if earlier is None else earlier
+        for text, found in distributions.items():
+            plans.answers[text] = list(found.items())
+            plans.compiled.pop(text, None)
+        return plans
+
+
+_VERBS_FOR = {
+    "key": ("go to", "pick up"), "ball": ("go to", "pick up"), "box": ("go to", "pick up", "open"),
+    "door": ("go to", "open"), "goal": ("go to",), "lava": (),
+}
+
+
+class Plans:
+    """The teacher's decisions by text, compiled for each choice of colours in which a text is met."""
+
+    def __init__(self):
+        self.answers: dict[str, list[tuple[Decision, float]]] = {}
+        self.compiled: dict[str, dict[Facts, list[tuple[tuple[Step, ...], float]]]] = {}
+
+    def of(self, text: str, facts: Facts) -> list[tuple[tuple[Step, ...], float]]:
+        if text not in self.answers:
+            return []
+        met = self.compiled.setdefault(text, {})
+        if facts not in met:
+            met[facts] = [(_compile(decision, facts), probability) for decision, probability in self.answers[text]]
+        return met[facts]
+
+
+def _compile(decision: Decision, facts: Facts) -> tuple[Step, ...]:
+    return tuple(_step(words, facts) for words in _with_free_hands(decision, facts))
+
+
+def _with_free_hands(decision: Decision, facts: Facts) -> Decision:
+    """"pick up X" is "drop what is held, pick up X": before the agent goes to X, or it would turn away from it."""
+    if facts.holds is None or any(words.startswith("drop") for words in decision):
+        return decision
+    held = facts.holds.name
+    for at, words in enumerate(decision):
+        if words.startswith("pick up ") and words != f"pick up {held}":
+            at -= at > 0 and decision[at - 1].startswith("go to ")
+            return (*decision[:at], f"drop {held}", *decision[at:])
+    return decision
+
+
+def _step(words: str, facts: Facts) -> Step:
+    for name, verb in doorkey.VERBS.items():
+        if words == name:
+            return verb, NOTHING
+        if words.startswith(name + " ") and verb != EXPLORE:
+            named = (*facts.sees, *filter(None, [facts.holds]))
+            at = describe.which(words.removeprefix(name + " "), [thing.name for thing in named])
+            return verb, named[at] if at >= 0 else NOTHING
+    return NO_SUCH_OPTION, NOTHING
+
+
+class RegisteredBatch:
+    """N MiniGrid environments stepped in turn, seen and advised in compiled code (see `pipeline.tasks.task.Batch`)."""
+
+    def __init__(self, task: RegisteredTask, size: int):
+        self.task, self.size = task, size
+        self._envs = [_make(task.name) for _ in range(size)]
+        width, height = self._envs[0].width, self._envs[0].height
+        self.worlds = sight.empty_worlds(size, width, height)
+        self.situations = np.zeros(size, np.int64)
+        self._missions = [Mission("", (), 0)] * size
+        self._doors = np.zeros(size, np.int64)
+        self._wanted_colors = np.zeros(size, np.int64)
+        self._facts = [Facts((), None)] * size
+        self._perceived = np.zeros(size, np.int64)
+        self._terminated = np.ones(size, dtype=bool)
+        self._truncated = np.zeros(size, dtype=bool)
+        self._scratch = scratch_for(width, height)
+        self._view = np.zeros((size, task.view_size), np.uint8)
+
+    @property
+    def observations(self) -> np.ndarray:
+        """(N, W, H, 4) uint8: the map of everything seen so far, as in the DoorKey tasks."""
+        return sight.observation(self.worlds)
+
+    @property
+    def view(self) -> np.ndarray:
+        seen = self.task.window
+        egocentric_view(
+            self.worlds, self._wanted_colors, seen.reach, seen.planes, seen.count, seen.wanted, self._view
+        )
+        return self._view
+
+    def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
+        for n, seed in zip(index, seeds, strict=True):
+            env = self._envs[n]
+            env.reset(seed=int(seed))
+            self.worlds.world[n], self.worlds.memory[n] = sight.encode(env), 0
+            self._missions[n] = mission = mission_of(env.mission)
+            self._doors[n] = mission.doors
+            self._wanted_colors[n] = mission.colors[0] if mission.colors else -1
+            self._terminated[n] = self._truncated[n] = False
+            self._perceived[n] = -1
+            self._note_agent(n, env)
+        self._perceive(np.asarray(index))
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rewards = np.zeros(self.size)
+        running = np.flatnonzero(~(self._terminated | self._truncated))
+        for n in running.tolist():
+            env, action = self._envs[n], int(actions[n])
+            _, rewards[n], self._terminated[n], self._truncated[n], _ = env.step(action)
+            if action in (PICK_UP, DROP, TOGGLE):
+                ahead = tuple(env.front_pos)
+                thing = env.grid.get(*ahead)
+                self.worlds.world[(n, *ahead)] = thing.encode() if thing else (EMPTY, 0, 0)
+            self._note_agent(n, env)
+        self._perceive(running)
+        return rewards, self._terminated.copy(), self._truncated.copy()
+
+    def advise(self, plans: Plans) -> Advice:
+        over = self._terminated | self._truncated
+        chosen = [
+            [] if over[n] else plans.of(self.task.texts[situation], self._facts[n])
+            for n, situation in enumerate(self.situations.tolist())
+        ]
+        most = max(map(len, chosen)) or 1
+        advice = Advice(np.full((self.size, most), DONE), np.zeros((self.size, most), np.float32))
+        for n, decisions in enumerate(chosen):
+            known: dict[Step, int] = {}
+            for k, (steps, probability) in enumerate(decisions):
+                advice.actions[n, k] = self._next_action(n, steps, known)
+                advice.probabilities[n, k] = probability
+        return advice
+
+    def _next_action(self, n: int, steps: Iterable[Step], known: dict[Step, int]) -> int:
+        for step in steps:
+            if step not in known:
+                verb, thing = step
+                known[step] = option_action(
+                    self.worlds.memory[n], self.worlds.agent[n], self.worlds.held[n], self._doors[n], verb,
+                    thing.kind, thing.color, thing.state, self._scratch,
+                )
+            if known[step] != ENDED:
+                return known[step]
+        return DONE
+
+    def _note_agent(self, n: int, env: MiniGridEnv) -> None:
+        self.worlds.agent[n] = (*env.agent_pos, env.agent_dir)
+        self.worlds.held[n] = env.carrying.encode() if env.carrying else (EMPTY, 0, 0)
+
+    def _perceive(self, index: np.ndarray) -> None:
+        sight.look(self.worlds, index, self._envs[0].agent_view_size, self._envs[0].see_through_walls)
+        before = self._perceived[index]
+        perceive(self.worlds, index, self._doors, self._perceived)
+        for n in index[self._perceived[index] != before].tolist():
+            self._facts[n] = facts_of(int(self._perceived[n]), self._missions[n].colors)
+            self.situations[n] = self.task.number(self._facts[n])
+
+
+# ---- Environments and their layouts --------------------------------------------------------------------------
+
+def _make(env_id: str) -> MiniGridEnv:
+    env = gymnasium.make(env_id).unwrapped
+    # Most of the time of a step of MiniGrid's, and `sight.look` does it a hundred times faster.
+    env.gen_obs = lambda: None
+    return env
+
+
+@lru_cache(maxsize=None)
+def _environment(env_id: str) -> MiniGridEnv:
+    return _make(env_id)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is worth knowing of the world of one seed.
+
+    kinds       MiniGrid's numbers of the things in it, also of those in boxes
+    has_rivals  of the kind of thing that the mission names by its colour there are others
+    hides       something is in a box
+    digest      of all of it
+    """
+
+    mission: str
+    kinds: frozenset[int]
+    has_rivals: bool
+    hides: bool
+    digest: int
+
+    @property
+    def is_held_out(self) -> bool:
+        return self.digest % HELD_OUT_SHARE == 0
+
+
+@lru_cache(maxsize=1 << 16)
+def layout(env_id: str, seed: int) -> Layout | None:
+    """The layout of one seed; None for the few for which MiniGrid finds no place for everything."""
+    env = _environment(env_id)
+    try:
+        env.reset(seed=seed)
+    except RecursionError:  # by which MiniGrid says that it has tried often enough
+        return None
+    things = [thing for thing in env.grid.grid if thing is not None and thing.type != "wall"]
+    hidden = [thing.contains for thing in things if thing.contains is not None]
+    wanted = re.findall(r"(\w+) (key|door|ball|box)\b", env.mission)
+    whole = (env.mission, sight.encode(env).tolist(), *env.agent_pos, env.agent_dir, [thing.encode() for thing in hidden])
+    return Layout(
+        env.mission,
+        frozenset(thing.encode()[0] for thing in things + hidden),
+        any(thing.type == kind and thing.color != color for thing in things for color, kind in wanted
+            if color in COLOR_TO_IDX),
+        bool(hidden),
+        zlib.crc32(repr(whole).encode()),
+    )
+
+
+# ---- The prompt ----------------------------------------------------------------------------------------------
+
+_ON_THE_WAY = {"explore": "look at parts of the world not seen yet, until all that can be reached is known",
+               "go to": "walk until the object is right in front of the agent, or onto the goal"}
+OPTIONS = tuple(replace(option, help=_ON_THE_WAY.get(option.name, option.help)) for option in doorkey.OPTIONS)
+
+_KEY_EXAMPLE = dict(
+    example_text="Agent sees a red key, holds nothing.",
+    example_observation="The agent sees a red key and holds nothing. It has not seen a locked door yet.",
+    example_reasoning="It will need the key for a locked door, and its hands are free, so it should walk to the red "
+    "key and then take it.",
+    example_decision=("go to red key", "pick up red key"),
+)
+_BARE_EXAMPLE = dict(
+    example_text="Agent sees nothing, holds nothing.",
+    example_observation="The agent sees nothing of interest and holds nothing.",
+    example_reasoning="It does not know yet where to go, so it should look around.",
+    example_decision=("explore",),
+)
+
+
+def _prompt(mission: str, sampled: Sequence[Layout]) -> Prompt:
+    kinds = {IDX_TO_OBJECT[kind] for layout in sampled for kind in layout.kinds}
+    rules = {
+        "A locked door opens only while the agent holds a key of the door's own colour.": {"door", "key"} <= kinds,
+        "A blocked door is locked, and an object lies before it that has to be taken away first.":
+            {"door", "key"} <= kinds and kinds & {"ball", "box"},
+        "Other doors are opened on the way and not mentioned.": "door" in kinds,
+        "A box may hide a key: it is seen once the box is open.": any(layout.hides for layout in sampled),
+        "The agent keeps clear of lava by itself.": "lava" in kinds,
+    }
+    setting = (
+        "An agent is in a world laid out as a grid. It remembers what it has seen, and it can hold one object at a "
+        f"time. Its task is to {mission}."
+    )
+    return Prompt(
+        " ".join((setting, *(rule for rule, holds in rules.items() if holds))), OPTIONS,
+        **(_KEY_EXAMPLE if "key" in kinds else _BARE_EXAMPLE),
+    )
