@@ -105,7 +105,9 @@ def perceive(worlds: Worlds, index: np.ndarray, doors: np.ndarray, perceived: np
                 elif kind == KEY or kind == BALL or kind == BOX:
                     number |= 1 << (_GROUP[kind, 0] * COLORS + color)
                 elif kind == DOOR and (state == LOCKED or doors[n] >> color & 1):
-                    if state == LOCKED and _is_blocked(memory, n, x, y):
+                    if state == LOCKED and (
+                        is_beside(memory[n], x, y, BALL, 0) or is_beside(memory[n], x, y, BOX, 0)
+                    ):
                         state = BLOCKED
                     number |= 1 << (_GROUP[DOOR, state] * COLORS + color)
         if worlds.held[n, 0] != EMPTY:
@@ -114,11 +116,12 @@ def perceive(worlds: Worlds, index: np.ndarray, doors: np.ndarray, perceived: np
 
 
 @njit(cache=True, nogil=True)
-def _is_blocked(memory, n, x, y):
+def is_beside(memory, x, y, kind, state):
+    """Whether something of this kind and state is next to cell (x, y) of a (W, H, 3) map."""
     for direction in range(4):
         bx, by = x + DX[direction], y + DY[direction]
-        if 0 <= bx < memory.shape[1] and 0 <= by < memory.shape[2]:
-            if memory[n, bx, by, 0] == BALL or memory[n, bx, by, 0] == BOX:
+        if 0 <= bx < memory.shape[0] and 0 <= by < memory.shape[1]:
+            if memory[bx, by, 0] == kind and memory[bx, by, 2] == state:
                 return True
     return False
 

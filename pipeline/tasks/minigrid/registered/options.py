@@ -8,21 +8,24 @@ drop X    puts X down on the nearest free cell where it bars no way; ended when 
 open X    acts on X if that is ahead; ended when X is open
 
 Unlike in the DoorKey tasks they keep clear of lava that has been seen. On their way they open closed doors,
-but for those that the texts name (locked ones, and those that the mission names): these are the LLM's to open. What cannot be carried out makes the agent stand still for a step (`DONE`).
+but for those that the texts name (locked ones, and those that the mission names): these are the LLM's to
+open. Of several things of one name, X is any that lies before a locked door, else any. What cannot be
+carried out makes the agent stand still for a step (`DONE`).
 """
 
 from numba import njit
 import numpy as np
 
 from pipeline.tasks.minigrid.engine import (
-    DONE, DOOR, DROP, DX, DY, EMPTY, FORWARD, KEY, LAVA, LEFT, OPEN, PICK_UP, RIGHT, TOGGLE, UNSEEN, WALL,
+    DONE, DOOR, DROP, DX, DY, EMPTY, FORWARD, KEY, LAVA, LEFT, LOCKED, OPEN, PICK_UP, RIGHT, TOGGLE, UNSEEN, WALL,
 )
 from pipeline.tasks.minigrid.options import DROP_X, ENDED, EXPLORE, GO_TO, OPEN_X, PICK_UP_X
-from pipeline.tasks.minigrid.registered.facts import CLOSED
+from pipeline.tasks.minigrid.registered.facts import CLOSED, is_beside
 from pipeline.tasks.minigrid.registered.sight import BALL, BOX, FLOOR, GOAL
 
-# What a shortest path leads to: a pose that faces the target, a cell to drop something on, something unseen.
-_TARGET, _FREE_CELL, _ANY_FREE_CELL, _UNSEEN_CELL = range(4)
+# What a shortest path leads to: a pose that faces the target, or one of its kind that lies before a locked door, a
+# cell to drop something on, something unseen.
+_TARGET, _BLOCKING_TARGET, _FREE_CELL, _ANY_FREE_CELL, _UNSEEN_CELL = range(5)
 
 
 def scratch_for(width: int, height: int) -> np.ndarray:
@@ -38,8 +41,7 @@ def option_action(
     """The next action of one option in one environment, ENDED once it has ended.
 
     memory (W, H, 3), agent (3,), held (3,) as in `sight.Worlds`; `doors` is the mission's. The option's
-    object is of a kind, a colour and a state, -1 where any will do; kind -1 is one that is not
-    in the text.
+    object is of a kind, a colour and a state, -1 where any will do; kind -1 is one that is not in the text.
     """
     if verb == EXPLORE:
         return _path(memory, agent, doors, _UNSEEN_CELL, 0, 0, 0, False, ENDED, scratch)
@@ -65,9 +67,10 @@ def option_action(
 
 @njit(cache=True, nogil=True)
 def _go_to(memory, agent, doors, kind, color, state, scratch):
-    action = _path(memory, agent, doors, _TARGET, kind, color, state, False, DONE, scratch)
+    goal = _BLOCKING_TARGET if _some_block(memory, kind, color) else _TARGET
+    action = _path(memory, agent, doors, goal, kind, color, state, False, DONE, scratch)
     if action == DONE:
-        action = _path(memory, agent, doors, _TARGET, kind, color, state, True, DONE, scratch)
+        action = _path(memory, agent, doors, goal, kind, color, state, True, DONE, scratch)
     return FORWARD if action == ENDED and kind == GOAL else action
 
 
@@ -125,8 +128,9 @@ def _path(memory, agent, doors, goal, kind, color, state, through_unseen, otherw
 def _is_met(memory, x, y, goal, kind, color, state):
     if not (0 <= x < memory.shape[0] and 0 <= y < memory.shape[1]):
         return False
-    if goal == _TARGET:
-        return _is_target(memory, x, y, kind, color, state)
+    if goal == _TARGET or goal == _BLOCKING_TARGET:
+        blocks_or_need_not = goal == _TARGET or is_beside(memory, x, y, DOOR, LOCKED)
+        return _is_target(memory, x, y, kind, color, state) and blocks_or_need_not
     if goal == _UNSEEN_CELL:
         return memory[x, y, 0] == UNSEEN
     return memory[x, y, 0] == EMPTY and (goal == _ANY_FREE_CELL or not _is_passage(memory, x, y))
@@ -139,6 +143,18 @@ def _is_target(memory, x, y, kind, color, state):
         and (color < 0 or memory[x, y, 1] == color)
         and (state < 0 or memory[x, y, 2] == state)
     )
+
+
+@njit(cache=True, nogil=True)
+def _some_block(memory, kind, color):
+    """Whether a ball or a box of this colour lies before a locked door."""
+    if kind != BALL and kind != BOX:
+        return False
+    for x in range(memory.shape[0]):
+        for y in range(memory.shape[1]):
+            if memory[x, y, 0] == kind and memory[x, y, 1] == color and is_beside(memory, x, y, DOOR, LOCKED):
+                return True
+    return False
 
 
 @njit(cache=True, nogil=True)
