@@ -174,12 +174,11 @@ class Plans:
         self.answers: dict[str, list[tuple[Decision, float]]] = {}
         self.compiled: dict[str, dict[Facts, list[tuple[tuple[Step, ...], float]]]] = {}
 
-    def of(self, text: str, facts: Facts) -> list[tuple[tuple[Step, ...], float]]:
-        if text not in self.answers:
-            return []
-        met = self.compiled.setdefault(text, {})
+    def of(self, facts: Facts) -> list[tuple[tuple[Step, ...], float]]:
+        answers = self.answers.get(facts.text, [])
+        met = self.compiled.setdefault(facts.text, {})
         if facts not in met:
-            met[facts] = [(_compile(decision, facts), probability) for decision, probability in self.answers[text]]
+            met[facts] = [(_compile(decision, facts), probability) for decision, probability in answers]
         return met[facts]
 
 
@@ -271,17 +270,15 @@ class RegisteredBatch:
 
     def advise(self, plans: Plans) -> Advice:
         over = self._terminated | self._truncated
-        chosen = [
-            [] if over[n] else plans.of(self.task.texts[situation], self._facts[n])
-            for n, situation in enumerate(self.situations.tolist())
-        ]
+        chosen = [plans.of(facts) for facts in self._facts]
         most = max(map(len, chosen)) or 1
         advice = Advice(np.full((self.size, most), DONE), np.zeros((self.size, most), np.float32))
         for n, decisions in enumerate(chosen):
             known: dict[Step, int] = {}
             for k, (steps, probability) in enumerate(decisions):
-                advice.actions[n, k] = self._next_action(n, steps, known)
                 advice.probabilities[n, k] = probability
+                if not over[n]:
+                    advice.actions[n, k] = self._next_action(n, steps, known)
         return advice
 
     def _next_action(self, n: int, steps: Iterable[Step], known: dict[Step, int]) -> int:
