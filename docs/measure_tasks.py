@@ -33,11 +33,12 @@ def main(
     rollouts: Annotated[int, typer.Option(help="Episodes of build-cache.")] = 200,
     episodes: Annotated[int, typer.Option(help="Episodes of evaluate.")] = 300, seed: int = 0,
 ) -> None:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     for name in names:
         with TemporaryDirectory() as directory:
             found = measure(tasks.find(name), Path(directory), iterations, rollouts, episodes, seed)
         command = f"python docs/measure_tasks.py --iterations {iterations} {name}"
-        table = read() | {name: found | {"seed": seed, "commit": _commit(), "command": command}}
+        table = read() | {name: found | {"seed": seed, "commit": commit, "command": command}}
         PATH.write_text(json.dumps(table, indent=1) + "\n")
         print(name, json.dumps(found), flush=True)
 
@@ -63,10 +64,6 @@ def measure(world, directory: Path, iterations: int, rollouts: int, episodes: in
 def _figures(found: evaluation.Evaluation) -> dict:
     return {key: [round(end, 4) for end in value] if isinstance(value, tuple) else round(value, 4)
             for key, value in asdict(found).items()}
-
-
-def _commit() -> str:
-    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

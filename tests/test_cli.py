@@ -705,3 +705,16 @@ def test_a_flipped_byte_is_named_and_repaired(run, recorded, tmp_path):
     assert found.code == 1 and segment.name in found.err
     assert run("cache", "verify", "--cache", tmp_path / "cache", "--repair", "--json").figures["quarantined"]
     assert run("cache", "verify", "--cache", tmp_path / "cache", "--json").code == 0
+
+
+def test_tasks_are_listed_with_what_was_measured_of_them(run):
+    listed = run("tasks", "--json")
+    found = {task["name"]: task for task in listed.figures["tasks"]}
+    assert listed.code == 0 and len(found) >= 40 and found["SimpleDoorKey"]["measured"]
+    measured = [task for task in found.values() if task["measured"]]
+    assert len(measured) >= 14 and not found["MiniGrid-ObstructedMaze-Full-v1"]["measured"]
+    for task in measured:
+        assert task["texts"] > 0 and task["env_steps"] > 0 and task["commit"] and task["name"] in task["command"]
+        assert 0 <= task["student"]["success_rate"] <= 1 and len(task["teacher"]["return_ci95"]) == 2
+    shown = run("tasks")
+    assert shown.code == 0 and all(name in shown.out for name in found)

@@ -20,11 +20,11 @@ from cache.errors import AskonceError
 from pipeline.tasks.minigrid import describe, doorkey
 from pipeline.tasks.minigrid.doorkey import HELD_OUT_SHARE
 from pipeline.tasks.minigrid.engine import ACTIONS, DONE, DROP, EMPTY, PICK_UP, TOGGLE
-from pipeline.tasks.minigrid.options import ENDED, EXPLORE, NO_SUCH_OPTION
+from pipeline.tasks.minigrid.options import DROP_X, ENDED, EXPLORE, GO_TO, NO_SUCH_OPTION, PICK_UP_X
 from pipeline.tasks.minigrid.registered import sight
 from pipeline.tasks.minigrid.registered.facts import Facts, Mission, Thing, facts_of, mission_of, perceive
 from pipeline.tasks.minigrid.registered.options import option_action, scratch_for
-from pipeline.tasks.minigrid.registered.view import Window, egocentric_view, window
+from pipeline.tasks.minigrid.registered.view import Window, egocentric_view, list_ones, most_ones, window
 from pipeline.tasks.task import Advice, Decision, Distributions, Prompt
 
 # Where nothing moves but the agent, the five options are all that is needed, and no two episodes differ in
@@ -61,7 +61,7 @@ def find(env_id: str) -> "RegisteredTask":
 
 def _family(env_id: str) -> str:
     """MiniGrid-DoorKey-8x8-v0 → DoorKey, MiniGrid-LavaGapS7-v0 → LavaGap; empty for what is not MiniGrid's."""
-    found = re.match(r"MiniGrid-(.+?)(?:S\d|-|$)", env_id)
+    found = re.match(r"MiniGrid-(.+?)(?:S\d|\d*-|$)", env_id)
     return found[1] if found else ""
 
 
@@ -183,19 +183,15 @@ class Plans:
 
 
 def _compile(decision: Decision, facts: Facts) -> tuple[Step, ...]:
-    return tuple(_step(words, facts) for words in _with_free_hands(decision, facts))
-
-
-def _with_free_hands(decision: Decision, facts: Facts) -> Decision:
     """"pick up X" is "drop what is held, pick up X": before the agent goes to X, or it would turn away from it."""
-    if facts.holds is None or any(words.startswith("drop") for words in decision):
-        return decision
-    held = facts.holds.name
-    for at, words in enumerate(decision):
-        if words.startswith("pick up ") and words != f"pick up {held}":
-            at -= at > 0 and decision[at - 1].startswith("go to ")
-            return (*decision[:at], f"drop {held}", *decision[at:])
-    return decision
+    steps = tuple(_step(words, facts) for words in decision)
+    if facts.holds is None or any(verb == DROP_X for verb, _ in steps):
+        return steps
+    for at, (verb, thing) in enumerate(steps):
+        if verb == PICK_UP_X and thing not in (facts.holds, NOTHING):
+            at -= at > 0 and steps[at - 1] == (GO_TO, thing)
+            return (*steps[:at], (DROP_X, facts.holds), *steps[at:])
+    return steps
 
 
 def _step(words: str, facts: Facts) -> Step:
@@ -227,6 +223,7 @@ class RegisteredBatch:
         self._truncated = np.zeros(size, dtype=bool)
         self._scratch = scratch_for(width, height)
         self._view = np.zeros((size, task.view_size), np.uint8)
+        self._ones = np.zeros((size, most_ones(width, height, task.window)), np.uint16)
 
     @property
     def observations(self) -> np.ndarray:
@@ -240,6 +237,12 @@ class RegisteredBatch:
             self.worlds, self._wanted_colors, seen.reach, seen.planes, seen.count, seen.wanted, self._view
         )
         return self._view
+
+    @property
+    def ones(self) -> np.ndarray:
+        """(N, M) uint16: the inputs that are 1, each row filled up with F."""
+        list_ones(self.view, self._ones)
+        return self._ones
 
     def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
         for n, seed in zip(index, seeds, strict=True):

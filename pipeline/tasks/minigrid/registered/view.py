@@ -88,3 +88,21 @@ def _draw(view, n, cell, planes, wanted, kind, is_wanted, state):
     # Doors, keys, balls and boxes; the others have a colour that tells nothing.
     if wanted >= 0 and is_wanted and DOOR <= kind <= BOX:
         view[n, cell + wanted] = 1
+
+
+def most_ones(width: int, height: int, seen: Window) -> int:
+    """M: the most inputs that can be 1 at once."""
+    planes_of_a_thing = 2 if seen.wanted >= 0 else 1
+    return min((width * height + 1) * planes_of_a_thing, seen.size)
+
+
+@njit(cache=True, nogil=True)
+def list_ones(view: np.ndarray, ones: np.ndarray) -> None:
+    """Writes which inputs of (N, F) views are 1, (N, M) uint16, each row filled up with F."""
+    for n in range(view.shape[0]):
+        found = 0
+        for i in range(view.shape[1]):
+            if view[n, i]:
+                ones[n, found] = i
+                found += 1
+        ones[n, found:] = view.shape[1]
