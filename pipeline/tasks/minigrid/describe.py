@@ -53,6 +53,14 @@ def _with_article(name: str) -> str:
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
+def named_in(text: str) -> tuple[tuple[str, ...], str | None]:
+    """The inverse of `describe`, for things with articles."""
+    sees, holds = text.removeprefix("Agent sees ").removesuffix(".").split(", holds ")
+    sees, holds = ([re.sub("^an? ", "", name) for name in listed.split(", ") if name != "nothing"]
+                   for listed in (sees, holds))
+    return tuple(sees), next(iter(holds), None)
+
+
 def canonical(words: str) -> str:
     """Recorded decisions write color1, color2 for colours in order of mention. ValueError for color9."""
     return re.sub(r"color(\d+)", lambda match: _canonical_color(int(match[1])), words)

@@ -12,6 +12,7 @@ from pipeline import simulated, tasks
 from pipeline.collect import play
 from pipeline.prompt import messages, parse
 from pipeline.simulated import Errors
+from pipeline.tasks.minigrid.describe import describe, named_in
 from pipeline.tasks.minigrid.registered.facts import mission_of
 
 # One of every family, so that each kind of thing, of view and of mission occurs.
@@ -165,6 +166,11 @@ def test_the_text_says_what_the_observation_holds(name):
         batch.step(walk(rng, 16))
 
 
+def test_names_are_read_back_from_a_text():
+    for sees, holds in (((), None), (("red key", "open blue door", "goal", "lava"), "green ball"), ((), "red key")):
+        assert named_in(describe(sees, holds)) == (sees, holds)
+
+
 def test_colours_that_differ_only_by_name_are_one_text():
     task = tasks.find("MiniGrid-UnlockPickup-v0")
     batch = task.batch(200)
@@ -221,9 +227,9 @@ def ahead(batch) -> int:
 @pytest.mark.parametrize("seed", range(3))
 def test_exploring_ends_with_nothing_reachable_unseen_and_never_in_lava(name, seed):
     _, batch, end = follow(name, ("explore",), seed, 300)
-    assert end == "done" or end in ("goal", "cut off") and name[9:17] in ("MultiRoo", "FourRoom")
-    if end != "done":
-        return
+    if name in ("MiniGrid-FourRooms-v0", "MiniGrid-MultiRoom-N2-S4-v0") and end in ("cut off", "goal"):
+        return  # out of time, or it went over the goal on its way
+    assert end == "done"
     memory = batch.worlds.memory[0]
     reached, waiting = set(), [tuple(batch.worlds.agent[0, :2])]
     while waiting:  # every cell to which the agent can walk, through doors that are not locked

@@ -6,24 +6,25 @@ from another (size, view, kinds of things, mission) is read off the environment.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 import re
-import zlib
 
 import gymnasium
-from minigrid.core.constants import COLOR_TO_IDX, IDX_TO_OBJECT
+from minigrid.core.constants import IDX_TO_OBJECT
 from minigrid.minigrid_env import MiniGridEnv
 import numpy as np
 
 from cache.errors import AskonceError
-from pipeline.tasks.minigrid import describe, doorkey
-from pipeline.tasks.minigrid.doorkey import HELD_OUT_SHARE
+from pipeline.tasks.minigrid import describe
 from pipeline.tasks.minigrid.engine import ACTIONS, DONE, DROP, EMPTY, PICK_UP, TOGGLE
-from pipeline.tasks.minigrid.options import DROP_X, ENDED, EXPLORE, GO_TO, NO_SUCH_OPTION, PICK_UP_X
+from pipeline.tasks.minigrid.options import ENDED
 from pipeline.tasks.minigrid.registered import sight
-from pipeline.tasks.minigrid.registered.facts import Facts, Mission, Thing, facts_of, mission_of, perceive
+from pipeline.tasks.minigrid.registered.facts import Facts, Mission, facts_of, mission_of, perceive
+from pipeline.tasks.minigrid.registered.layouts import Layout, environment, layout, make
 from pipeline.tasks.minigrid.registered.options import option_action, scratch_for
+from pipeline.tasks.minigrid.registered.plans import Plans, Step
+from pipeline.tasks.minigrid.registered.prompt import prompt_of
 from pipeline.tasks.minigrid.registered.view import Window, egocentric_view, list_ones, most_ones, window
 from pipeline.tasks.task import Advice, Decision, Distributions, Prompt
 
@@ -37,9 +38,11 @@ FAMILIES = (
 # So many layouts show what an environment holds.
 SAMPLE = 64
 
-# The option's verb, and the thing that it is about.
-Step = tuple[int, Thing]
-NOTHING = Thing("", -1)
+# What rollouts try with a thing.
+_VERBS_FOR = {
+    "key": ("go to", "pick up"), "ball": ("go to", "pick up"), "box": ("go to", "pick up", "open"),
+    "door": ("go to", "open"), "goal": ("go to",), "lava": (),
+}
 
 
 def ids() -> tuple[str, ...]:
@@ -71,7 +74,6 @@ class RegisteredTask:
 
     name: str
     texts: list[str] = field(default_factory=list, compare=False, repr=False)
-    facts: list[Facts] = field(default_factory=list, compare=False, repr=False)
     numbers: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     action_space = gymnasium.spaces.Discrete(ACTIONS)
@@ -86,7 +88,7 @@ class RegisteredTask:
 
     @cached_property
     def prompt(self) -> Prompt:
-        return _prompt(self.mission, self._sampled)
+        return prompt_of(self.mission, self._sampled)
 
     @cached_property
     def mission(self) -> str:
@@ -98,12 +100,12 @@ class RegisteredTask:
 
     @cached_property
     def window(self) -> Window:
-        env, sampled = _environment(self.name), self._sampled
+        env, sampled = environment(self.name), self._sampled
         kinds = tuple(IDX_TO_OBJECT[kind] for kind in sorted(set().union(*(layout.kinds for layout in sampled))))
         return window(env.width, env.height, kinds, any(layout.has_rivals for layout in sampled))
 
     @cached_property
-    def _sampled(self) -> list["Layout"]:
+    def _sampled(self) -> list[Layout]:
         return list(filter(None, (layout(self.name, seed) for seed in range(0, 2 * SAMPLE, 2))))
 
     @cached_property
@@ -126,13 +128,11 @@ class RegisteredTask:
                 drawn.append(candidate)
         return np.array(drawn, dtype=np.int64)
 
-    def number(self, facts: Facts) -> int:
+    def number(self, text: str) -> int:
         """Texts are interned: the same text has the same number for as long as the process lives."""
-        text = facts.text
         if text not in self.numbers:
             self.numbers[text] = len(self.texts)
             self.texts.append(text)
-            self.facts.append(facts)
         return self.numbers[text]
 
     def text(self, situation: int) -> str:
@@ -145,15 +145,12 @@ class RegisteredTask:
         return words
 
     def decisions(self, text: str) -> tuple[Decision, ...]:
-        known = self.facts[self.numbers[text]]
+        sees, holds = describe.named_in(text)
         choices = [("explore",)]
-        for thing in known.sees:
-            choices += [(f"{verb} {thing.name}",) for verb in _VERBS_FOR[thing.name.split()[-1]]]
-        if known.holds:
-            choices.append((f"drop {known.holds.name}",))
-        return tuple(choices)
+        choices += [(f"{verb} {name}",) for name in sees for verb in _VERBS_FOR[name.split()[-1]]]
+        return (*choices, (f"drop {holds}",)) if holds else tuple(choices)
 
-    def plans(self, distributions: Distributions, earlier: "Plans | None" = None) -> "Plans":
+    def plans(self, distributions: Distributions, earlier: Plans | None = None) -> Plans:
         plans = Plans() if earlier is None else earlier
         for text, found in distributions.items():
             plans.answers[text] = list(found.items())
@@ -161,56 +158,12 @@ class RegisteredTask:
         return plans
 
 
-_VERBS_FOR = {
-    "key": ("go to", "pick up"), "ball": ("go to", "pick up"), "box": ("go to", "pick up", "open"),
-    "door": ("go to", "open"), "goal": ("go to",), "lava": (),
-}
-
-
-class Plans:
-    """The teacher's decisions by text, compiled for each choice of colours in which a text is met."""
-
-    def __init__(self):
-        self.answers: dict[str, list[tuple[Decision, float]]] = {}
-        self.compiled: dict[str, dict[Facts, list[tuple[tuple[Step, ...], float]]]] = {}
-
-    def of(self, facts: Facts) -> list[tuple[tuple[Step, ...], float]]:
-        answers = self.answers.get(facts.text, [])
-        met = self.compiled.setdefault(facts.text, {})
-        if facts not in met:
-            met[facts] = [(_compile(decision, facts), probability) for decision, probability in answers]
-        return met[facts]
-
-
-def _compile(decision: Decision, facts: Facts) -> tuple[Step, ...]:
-    """"pick up X" is "drop what is held, pick up X": before the agent goes to X, or it would turn away from it."""
-    steps = tuple(_step(words, facts) for words in decision)
-    if facts.holds is None or any(verb == DROP_X for verb, _ in steps):
-        return steps
-    for at, (verb, thing) in enumerate(steps):
-        if verb == PICK_UP_X and thing not in (facts.holds, NOTHING):
-            at -= at > 0 and steps[at - 1] == (GO_TO, thing)
-            return (*steps[:at], (DROP_X, facts.holds), *steps[at:])
-    return steps
-
-
-def _step(words: str, facts: Facts) -> Step:
-    for name, verb in doorkey.VERBS.items():
-        if words == name:
-            return verb, NOTHING
-        if words.startswith(name + " ") and verb != EXPLORE:
-            named = (*facts.sees, *filter(None, [facts.holds]))
-            at = describe.which(words.removeprefix(name + " "), [thing.name for thing in named])
-            return verb, named[at] if at >= 0 else NOTHING
-    return NO_SUCH_OPTION, NOTHING
-
-
 class RegisteredBatch:
     """N MiniGrid environments stepped in turn, seen and advised in compiled code (see `pipeline.tasks.task.Batch`)."""
 
     def __init__(self, task: RegisteredTask, size: int):
         self.task, self.size = task, size
-        self._envs = [_make(task.name) for _ in range(size)]
+        self._envs = [make(task.name) for _ in range(size)]
         width, height = self._envs[0].width, self._envs[0].height
         self.worlds = sight.empty_worlds(size, width, height)
         self.situations = np.zeros(size, np.int64)
@@ -306,103 +259,4 @@ class RegisteredBatch:
         perceive(self.worlds, index, self._doors, self._perceived)
         for n in index[self._perceived[index] != before].tolist():
             self._facts[n] = facts_of(int(self._perceived[n]), self._missions[n].colors)
-            self.situations[n] = self.task.number(self._facts[n])
-
-
-# ---- Environments and their layouts --------------------------------------------------------------------------
-
-def _make(env_id: str) -> MiniGridEnv:
-    env = gymnasium.make(env_id).unwrapped
-    # Most of the time of a step of MiniGrid's, and `sight.look` does it a hundred times faster.
-    env.gen_obs = lambda: None
-    return env
-
-
-@lru_cache(maxsize=None)
-def _environment(env_id: str) -> MiniGridEnv:
-    return _make(env_id)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What is worth knowing of the world of one seed.
-
-    kinds       MiniGrid's numbers of the things in it, also of those in boxes
-    has_rivals  of the kind of thing that the mission names by its colour there are others
-    hides       something is in a box
-    digest      of all of it
-    """
-
-    mission: str
-    kinds: frozenset[int]
-    has_rivals: bool
-    hides: bool
-    digest: int
-
-    @property
-    def is_held_out(self) -> bool:
-        return self.digest % HELD_OUT_SHARE == 0
-
-
-@lru_cache(maxsize=1 << 16)
-def layout(env_id: str, seed: int) -> Layout | None:
-    """The layout of one seed; None for the few for which MiniGrid finds no place for everything."""
-    env = _environment(env_id)
-    try:
-        env.reset(seed=seed)
-    except RecursionError:  # by which MiniGrid says that it has tried often enough
-        return None
-    things = [thing for thing in env.grid.grid if thing is not None and thing.type != "wall"]
-    hidden = [thing.contains for thing in things if thing.contains is not None]
-    wanted = re.findall(r"(\w+) (key|door|ball|box)\b", env.mission)
-    whole = (env.mission, sight.encode(env).tolist(), *env.agent_pos, env.agent_dir, [thing.encode() for thing in hidden])
-    return Layout(
-        env.mission,
-        frozenset(thing.encode()[0] for thing in things + hidden),
-        any(thing.type == kind and thing.color != color for thing in things for color, kind in wanted
-            if color in COLOR_TO_IDX),
-        bool(hidden),
-        zlib.crc32(repr(whole).encode()),
-    )
-
-
-# ---- The prompt ----------------------------------------------------------------------------------------------
-
-_ON_THE_WAY = {"explore": "look at parts of the world not seen yet, until all that can be reached is known",
-               "go to": "walk until the object is right in front of the agent, or onto the goal"}
-OPTIONS = tuple(replace(option, help=_ON_THE_WAY.get(option.name, option.help)) for option in doorkey.OPTIONS)
-
-_KEY_EXAMPLE = dict(
-    example_text="Agent sees a red key, holds nothing.",
-    example_observation="The agent sees a red key and holds nothing. It has not seen a locked door yet.",
-    example_reasoning="It will need the key for a locked door, and its hands are free, so it should walk to the red "
-    "key and then take it.",
-    example_decision=("go to red key", "pick up red key"),
-)
-_BARE_EXAMPLE = dict(
-    example_text="Agent sees nothing, holds nothing.",
-    example_observation="The agent sees nothing of interest and holds nothing.",
-    example_reasoning="It does not know yet where to go, so it should look around.",
-    example_decision=("explore",),
-)
-
-
-def _prompt(mission: str, sampled: Sequence[Layout]) -> Prompt:
-    kinds = {IDX_TO_OBJECT[kind] for layout in sampled for kind in layout.kinds}
-    rules = {
-        "A locked door opens only while the agent holds a key of the door's own colour.": {"door", "key"} <= kinds,
-        "A blocked door is locked, and an object lies before it that has to be taken away first.":
-            {"door", "key"} <= kinds and kinds & {"ball", "box"},
-        "Other doors are opened on the way and not mentioned.": {"door", "key"} <= kinds,
-        "Doors are opened on the way and not mentioned.": "door" in kinds and "door" not in mission and "key" not in kinds,
-        "A box may hide a key: it is seen once the box is open.": any(layout.hides for layout in sampled),
-        "The agent keeps clear of lava by itself.": "lava" in kinds,
-    }
-    setting = (
-        "An agent is in a world laid out as a grid. It remembers what it has seen, and it can hold one object at a "
-        f"time. Its task is to {mission}."
-    )
-    return Prompt(
-        " ".join((setting, *(rule for rule, holds in rules.items() if holds))), OPTIONS,
-        **(_KEY_EXAMPLE if "key" in kinds else _BARE_EXAMPLE),
-    )
+            self.situations[n] = self.task.number(self._facts[n].text)
