@@ -1,6 +1,6 @@
 """The options in MiniGrid's registered environments: each chooses one action from what the agent remembers.
 
-explore   goes to the nearest place beside something unseen; ended when no way leads to any
+explore   goes to the nearest pose that shows something unseen straight ahead; ended when no way leads to any
 go to X   takes a shortest path to a cell from which it faces X, or onto the goal; ended when it faces X or
           holds it. Where no known way leads there, through the unseen as if it were free
 pick up X takes X, if that is ahead and the hands are free; ended when it holds X
@@ -26,6 +26,9 @@ from pipeline.tasks.minigrid.registered.sight import BALL, BOX, FLOOR, GOAL
 # What a shortest path leads to: a pose that faces the target, or one of its kind that lies before a locked door, a
 # cell to drop something on, something unseen.
 _TARGET, _BLOCKING_TARGET, _FREE_CELL, _ANY_FREE_CELL, _UNSEEN_CELL = range(5)
+
+# Cells that MiniGrid's agents see straight ahead.
+SIGHT = 6
 
 
 def scratch_for(width: int, height: int) -> np.ndarray:
@@ -102,7 +105,10 @@ def _path(memory, agent, doors, goal, kind, color, state, through_unseen, otherw
         opened, pose = place % 2, place // 2
         x, y, direction = pose // 4 // height, pose // 4 % height, pose % 4
         fx, fy = x + DX[direction], y + DY[direction]
-        if not opened and _is_met(memory, fx, fy, goal, kind, color, state):
+        if not opened and (
+            _shows_unseen(memory, fx, fy, direction) if goal == _UNSEEN_CELL
+            else _is_met(memory, fx, fy, goal, kind, color, state)
+        ):
             return ENDED if place == start else first[place]
         for action in (FORWARD, TOGGLE, LEFT, RIGHT):
             if action == FORWARD:
@@ -131,9 +137,22 @@ def _is_met(memory, x, y, goal, kind, color, state):
     if goal == _TARGET or goal == _BLOCKING_TARGET:
         blocks_or_need_not = goal == _TARGET or is_beside(memory, x, y, DOOR, LOCKED)
         return _is_target(memory, x, y, kind, color, state) and blocks_or_need_not
-    if goal == _UNSEEN_CELL:
-        return memory[x, y, 0] == UNSEEN
     return memory[x, y, 0] == EMPTY and (goal == _ANY_FREE_CELL or not _is_passage(memory, x, y))
+
+
+@njit(cache=True, nogil=True)
+def _shows_unseen(memory, x, y, direction):
+    """Whether something from cell (x, y) straight on is unseen, and nothing hides it; things and lava do not."""
+    for _ in range(SIGHT):
+        if not (0 <= x < memory.shape[0] and 0 <= y < memory.shape[1]):
+            return False
+        kind = memory[x, y, 0]
+        if kind == UNSEEN:
+            return True
+        if kind == WALL or (kind == DOOR and memory[x, y, 2] != OPEN):
+            return False
+        x, y = x + DX[direction], y + DY[direction]
+    return False
 
 
 @njit(cache=True, nogil=True)
