@@ -272,6 +272,31 @@ def test_an_option_leads_to_its_thing_and_ends():
         assert then("go to door", "open door") > 0
 
 
+def steps_to_face(memory: np.ndarray, agent: np.ndarray, kind: int) -> int:
+    """The fewest turns and steps over cells known to be free until a thing of this kind is ahead."""
+    places, steps = {tuple(agent.tolist())}, 0
+    while True:
+        following = set()
+        for x, y, direction in places:
+            ahead_x, ahead_y = x + (1, 0, -1, 0)[direction], y + (0, 1, 0, -1)[direction]
+            if memory[ahead_x, ahead_y, 0] == kind:
+                return steps
+            if memory[ahead_x, ahead_y, 0] == OBJECT_TO_IDX["empty"]:
+                following.add((ahead_x, ahead_y, direction))
+            following |= {(x, y, (direction + turn) % 4) for turn in (1, 3)}
+        places, steps = places | following, steps + 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_going_to_a_thing_takes_no_step_too_many(seed):
+    task, batch, _ = follow("MiniGrid-DoorKey-8x8-v0", ("explore",), seed, 200)
+    fewest = steps_to_face(batch.worlds.memory[0], batch.worlds.agent[0], OBJECT_TO_IDX["key"])
+    plans = task.plans({task.text(int(batch.situations[0])): {("go to red key",): 1.0}})
+    for _ in range(fewest):
+        batch.step(batch.advise(plans).actions[:, 0])
+    assert ahead(batch) == OBJECT_TO_IDX["key"] and batch.advise(plans).actions[0, 0] == DONE
+
+
 def test_what_a_text_does_not_name_cannot_be_done():
     for decision in (("go to blue key",), ("open goal",), ("fly",), ("pick up red key",), ("explore red key",)):
         task, batch = started("MiniGrid-Empty-8x8-v0", 1)
