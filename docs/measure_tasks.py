@@ -16,10 +16,8 @@ from typing import Annotated
 
 import typer
 
-from cache import query
-from pipeline import tasks
+from pipeline import build, tasks
 from pipeline.build import build_cache
-from pipeline.distribution import option_distributions
 from pipeline.tasks.measured import PATH, read
 from pipeline.teacher import Teacher as LLM
 from student import evaluate as evaluation
@@ -45,14 +43,12 @@ def main(
 
 def measure(world, directory: Path, iterations: int, rollouts: int, episodes: int, seed: int) -> dict:
     report = build_cache(world, directory / "cache", LLM(), rollouts, seed=seed)
-    entry = query.choose_teacher(directory / "cache", world.name, None)
-    answers = query.answers(directory / "cache", world.name, entry.model, entry.prompt)
-    distributions, _ = option_distributions(answers, world.prompt.options)
+    lookup = build.answered(world, directory / "cache", LLM())[0].get
     annealing = Annealing(decayed=math.ceil(iterations / 3), closed=math.ceil(2 * iterations / 3))
     _, progress = train(
-        world, Teacher(world, distributions), Settings(seed, iterations, annealing=annealing), directory / "run"
+        world, Teacher(world, lookup), Settings(seed, iterations, annealing=annealing), directory / "run"
     )
-    alone = evaluation.evaluate(world, evaluation.teacher(world, distributions), episodes, seed)
+    alone = evaluation.evaluate(world, evaluation.teacher(world, lookup), episodes, seed)
     learnt = evaluation.evaluate(world, evaluation.student(world, directory / "run"), episodes, seed)
     return {
         "states": report.states, "texts": report.texts, "held_out": getattr(world, "separable", True),

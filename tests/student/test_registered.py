@@ -3,10 +3,8 @@
 import pytest
 import torch
 
-from cache import query
-from pipeline import tasks
+from pipeline import build, tasks
 from pipeline.build import build_cache
-from pipeline.distribution import option_distributions
 from pipeline.teacher import Teacher as LLM
 from student import evaluate
 from student.anneal import Annealing
@@ -27,19 +25,18 @@ SETTINGS = Settings(
 def answered(task, cache):
     """The distributions of a small build with the simulated LLM."""
     build_cache(task, cache, LLM(), episodes=6)
-    entry = query.choose_teacher(cache, task.name, None)
-    return option_distributions(query.answers(cache, task.name, entry.model, entry.prompt), task.prompt.options)[0]
+    return build.answered(task, cache, LLM())[0]
 
 
 @pytest.mark.parametrize("name", IDS)
 def test_it_is_asked_about_trained_in_and_evaluated(name, tmp_path):
     task = tasks.find(name)
     distributions = answered(task, tmp_path / "cache")
-    network, progress = train(task, Teacher(task, distributions), SETTINGS, tmp_path / "run")
+    network, progress = train(task, Teacher(task, distributions.get), SETTINGS, tmp_path / "run")
     assert network.parameter_count <= 24_000
     assert progress.cache_hits > 0 and progress.env_steps > 0
     found = evaluate.evaluate(task, evaluate.student(task, tmp_path / "run"), episodes=3, seed=0)
-    alone = evaluate.evaluate(task, evaluate.teacher(task, distributions), episodes=3, seed=0)
+    alone = evaluate.evaluate(task, evaluate.teacher(task, distributions.get), episodes=3, seed=0)
     assert found.episodes == alone.episodes == 3
 
 
@@ -47,7 +44,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
     task = tasks.find("MiniGrid-DoorKey-5x5-v0")
     distributions = answered(task, tmp_path)
     weights = [
-        torch.nn.utils.parameters_to_vector(train(task, Teacher(task, distributions), SETTINGS)[0].parameters())
+        torch.nn.utils.parameters_to_vector(train(task, Teacher(task, distributions.get), SETTINGS)[0].parameters())
         for _ in range(2)
     ]
     assert torch.equal(*weights)
