@@ -309,8 +309,8 @@ def serve_teacher(
     seed: Seed = 0, json: Json = False,
 ) -> None:
     """Offer the simulated LLM on loopback, to try the network path. Ends with Ctrl-C."""
-    from pipeline.serve import serve
-    from pipeline.simulated import Errors
+    from pipeline.simulated.llm import Errors
+    from pipeline.simulated.serve import serve
 
     with serve(Errors(incorrect, inefficient, inconsistent), seed, port) as base_url:
         if json:
@@ -685,10 +685,10 @@ def _samples(samples: str, max_tv: float, confidence: float):
 
 def _terms(model: str, concurrency: int, rpm: float | None, tpm: float | None, timeout: float,
            max_cost: float | None, max_requests: int | None, prices: Path | None):
-    from pipeline.budget import Budget
-    from pipeline.prices import price_of, read_prices
-    from pipeline.retry import Patience
-    from pipeline.terms import Terms
+    from pipeline.asking.budget import Budget
+    from pipeline.asking.prices import price_of, read_prices
+    from pipeline.asking.retry import Patience
+    from pipeline.asking.terms import Terms
 
     price = price_of(model, read_prices(prices) if prices else {})
     return Terms(concurrency, rpm, tpm, Budget(max_cost, max_requests), price, Patience(timeout=timeout))

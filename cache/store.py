@@ -5,7 +5,7 @@
     DIR/journals/<machine>-<writer>.journal  rows not yet in a segment, one journal a writer (`cache.journal`)
     DIR/footers/<sha256>.json                a second copy of a segment's footer (`cache.footer`)
     DIR/quarantine/                          damaged files that `cache.repair` has moved away
-    DIR/batches/                             what has been asked in batches under way (`pipeline.submission`)
+    DIR/batches/                             what has been asked in batches under way (`pipeline.asking.submission`)
     DIR/index/                               derived from the rest (`cache.teachers`, `cache.lookup`)
     DIR/…/*.tmp                              what a killed writer left; read by nobody
 

@@ -18,7 +18,7 @@ from cache.completion import SCHEMA
 QUARANTINE = "quarantine"
 # Derived from the cache and checked by who reads it.
 INDEX = "index"
-# Of `pipeline.submission`, which checks it: what has been asked in batches that are still under way.
+# Of `pipeline.asking.submission`, which checks it: what has been asked in batches that are still under way.
 BATCHES = "batches"
 FOLDERS = ("segments", "journals", "footers", QUARANTINE, INDEX, BATCHES)
 

@@ -21,13 +21,13 @@ from cache.teachers import teacher_names
 from cache.verify import BATCHES
 from pipeline import adaptive, collect, questions
 from pipeline.adaptive import Precision
-from pipeline.asking import Answer, Asker, Unanswered
-from pipeline.batch import BatchAsker
-from pipeline.client import Job
+from pipeline.asking.asker import Answer, Asker, Unanswered
+from pipeline.asking.batch import BatchAsker
+from pipeline.asking.client import Job
+from pipeline.asking.prices import Price, forecast
 from pipeline.deduplicate import Visits, distinct_texts, merge
 from pipeline.distribution import Unparsable, option_distributions
 from pipeline.interrupt import Interruption, interruption
-from pipeline.prices import Price, forecast
 from pipeline.questions import Outstanding, Wanted
 from pipeline.tasks.task import Decision, Distributions, Task
 from pipeline.teacher import LOGPROBS, Tally, Teacher, Terms, connect, endpoint, key, prompt_digest

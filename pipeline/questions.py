@@ -14,7 +14,7 @@ from cache.errors import AskonceError
 from cache.key import answer_key
 from pipeline import estimate
 from pipeline.adaptive import Precision
-from pipeline.client import Job
+from pipeline.asking.client import Job
 from pipeline.distribution import read_decision
 from pipeline.tasks.task import Task
 from pipeline.teacher import LOGPROBS, SAMPLING, Teacher, endpoint, key, prompt_digest, request

@@ -14,19 +14,20 @@ from typing import Any
 
 from cache.errors import AskonceError
 from cache.key import answer_key, endpoint_identity
-from pipeline import asking, batch, serve, simulated
-from pipeline.asking import Answer, Asker, Unanswered
-from pipeline.batch import BatchAsker
-from pipeline.budget import Tally
-from pipeline.client import Job
-from pipeline.endpoint import Endpoint
+from pipeline.asking import asker as asking, batch
+from pipeline.asking.asker import Answer, Asker, Unanswered
+from pipeline.asking.batch import BatchAsker
+from pipeline.asking.budget import Tally
+from pipeline.asking.client import Job
+from pipeline.asking.endpoint import Endpoint
+from pipeline.asking.reply import Reply
+from pipeline.asking.terms import Terms
 from pipeline.estimate import letter_request
 from pipeline.prompt import messages
-from pipeline.reply import Reply
-from pipeline.response import SETTINGS
-from pipeline.simulated import Errors
+from pipeline.simulated import llm as simulated, serve
+from pipeline.simulated.llm import Errors
+from pipeline.simulated.response import SETTINGS
 from pipeline.tasks.task import Prompt
-from pipeline.terms import Terms
 
 OPENAI_URL = "https://api.openai.com/v1"
 # A server without accounts takes any key, but the client insists on sending one.

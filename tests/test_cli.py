@@ -16,7 +16,7 @@ import pytest
 from cache import query, store
 import cli
 from pipeline.recorded import read
-from pipeline.serve import Response, SimulatedServer, completion as completion_object, failure, running
+from pipeline.simulated.serve import Response, SimulatedServer, completion as completion_object, failure, running
 from tests.cache.example import completion
 from tests.command import SECRET, Result, command, files_with_secret, finish, start
 from tests.pipeline.servers import Server, closed_port

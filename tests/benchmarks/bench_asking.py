@@ -21,7 +21,7 @@ import openai
 from pipeline import tasks
 from pipeline.build import builder
 from pipeline.questions import Wanted
-from pipeline.serve import completion
+from pipeline.simulated.serve import completion
 from pipeline.teacher import Teacher, request
 
 ROOT = Path(__file__).parents[2]

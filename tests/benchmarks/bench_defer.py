@@ -10,7 +10,7 @@ import sys
 from tempfile import TemporaryDirectory
 import time
 
-from pipeline.serve import SimulatedServer, running
+from pipeline.simulated.serve import SimulatedServer, running
 
 TASK = ("--task", "ColoredDoorKey")
 SECONDS_AN_ANSWER = 2.0

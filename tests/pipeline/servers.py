@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 
-from pipeline.serve import SimulatedServer
+from pipeline.simulated.serve import SimulatedServer
 
 
 class Server(SimulatedServer):

@@ -7,11 +7,11 @@ import pytest
 from cache import query
 from cache.errors import AskonceError, Unfinished
 from pipeline import tasks
+from pipeline.asking.retry import Patience
 from pipeline.build import answer_of, answered, build_cache, builder
-from pipeline.serve import failure, running
-from pipeline.retry import Patience
-from pipeline.teacher import Teacher, Terms, key, prompt_digest
 from pipeline.questions import Wanted
+from pipeline.simulated.serve import failure, running
+from pipeline.teacher import Teacher, Terms, key, prompt_digest
 from tests.pipeline.servers import Server, closed_port
 
 HURRY = Terms(patience=Patience(attempts=2, first_wait=0.01, longest_wait=0.02, timeout=5))

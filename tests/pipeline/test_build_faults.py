@@ -15,14 +15,14 @@ import pytest
 from cache import query
 from cache.errors import AskonceError, Unfinished
 from pipeline import tasks
-from pipeline.budget import Budget
+from pipeline.asking.budget import Budget
+from pipeline.asking.retry import Patience
 from pipeline.build import builder
 from pipeline.questions import Wanted
-from pipeline.retry import Patience
 from pipeline.teacher import Teacher, Terms, prompt_digest
 from tests.command import SECRET, files_with_secret
-from tests.pipeline import faulty_server as faults
-from tests.pipeline.faulty_server import CUT, FAULTS, HUNG, RESET, TRICKLE
+from tests.pipeline.asking import faulty_server as faults
+from tests.pipeline.asking.faulty_server import CUT, FAULTS, HUNG, RESET, TRICKLE
 
 TASK = tasks.find("SimpleDoorKey")
 CONCURRENCY = 16
@@ -125,7 +125,7 @@ def _builder(url: str, cache: Path, asked: list[str], counted) -> None:
 
 def test_twenty_kills_lose_nothing_that_was_counted_and_nothing_stored_is_asked_again(server, tmp_path):
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["pipeline.build", "openai", "tests.pipeline.faulty_server"])
+    processes.set_forkserver_preload(["pipeline.build", "openai", "tests.pipeline.asking.faulty_server"])
     draw = random.Random(0)
     asked, kills = texts(3000), 0
     server.set(delay=0.01)

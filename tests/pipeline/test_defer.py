@@ -4,11 +4,11 @@ import time
 import pytest
 
 from pipeline import tasks
+from pipeline.asking.retry import Patience
 from pipeline.build import builder
 from pipeline.defer import deferred
 from pipeline.questions import Wanted
-from pipeline.retry import Patience
-from pipeline.serve import failure, running
+from pipeline.simulated.serve import failure, running
 from pipeline.teacher import Teacher, Terms
 from tests.pipeline.servers import Server
 from tests.pipeline.test_build import held

@@ -3,11 +3,11 @@ import math
 from hypothesis import given, strategies as st
 import pytest
 
-from pipeline import simulated
 from pipeline.estimate import average, distribution, hard, letter_messages, letter_request, letters
 from pipeline.estimate import letters_in, of_letters, reasoning_of
 from pipeline.prompt import messages
-from pipeline.simulated import Errors
+from pipeline.simulated import llm as simulated
+from pipeline.simulated.llm import Errors
 from pipeline.teacher import Job, Teacher, ask_all, request
 from tests.pipeline.doorkey_prompt import PROMPT
 

@@ -8,8 +8,8 @@ import pytest
 from cache.errors import AskonceError
 from pipeline import teacher as teaching
 from pipeline.prompt import parse
-from pipeline.serve import Response, SimulatedServer, completion, running, serve
-from pipeline.simulated import Errors
+from pipeline.simulated.llm import Errors
+from pipeline.simulated.serve import Response, SimulatedServer, completion, running, serve
 from pipeline.teacher import Job, Reply, Teacher, Terms, ask_all, connect
 from tests.pipeline.doorkey_prompt import OPTIONS, PROMPT
 from tests.pipeline.servers import Server

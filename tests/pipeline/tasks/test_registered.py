@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from cache.errors import AskonceError
-from pipeline import simulated, tasks
+from pipeline import tasks
 from pipeline.collect import play
 from pipeline.prompt import messages, parse
-from pipeline.simulated import Errors
+from pipeline.simulated import llm as simulated
+from pipeline.simulated.llm import Errors
 from pipeline.tasks.minigrid.describe import describe, named_in
 from pipeline.tasks.minigrid.registered.facts import mission_of
 

@@ -3,7 +3,7 @@ import math
 from hypothesis import given, strategies as st
 import pytest
 
-from pipeline.limits import FIRST_LIMIT, Concurrency, Pace, Window, duration, told_by
+from pipeline.asking.limits import FIRST_LIMIT, Concurrency, Pace, Window, duration, told_by
 
 
 @given(st.integers(1, 5000), st.lists(st.floats(0, 30), min_size=1, max_size=300))

@@ -4,9 +4,9 @@ from hypothesis import given, strategies as st
 import pytest
 
 from cache.errors import AskonceError
-from pipeline.budget import Budget, Tally, affords
-from pipeline.prices import Price, forecast, price_of, prompt_tokens, read_prices
-from pipeline.serve import tokens
+from pipeline.asking.budget import Budget, Tally, affords
+from pipeline.asking.prices import Price, forecast, price_of, prompt_tokens, read_prices
+from pipeline.simulated.serve import tokens
 from pipeline.teacher import Teacher, Terms, request
 from tests.pipeline.doorkey_prompt import PROMPT
 

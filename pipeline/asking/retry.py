@@ -15,7 +15,7 @@ import openai
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_before_delay
 from tenacity import wait_random_exponential
 
-from pipeline.reply import NoAnswer
+from pipeline.asking.reply import NoAnswer
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Many jobs → answers by the OpenAI Batch API: in files of requests, at half the price, within a day.
 
 Invariant: no sample is asked for while a batch is under way that may answer it, whoever has submitted that.
-What is under way stands in a folder (`pipeline.submission`), so a run that was killed or stopped at any
+What is under way stands in a folder (`pipeline.asking.submission`), so a run that was killed or stopped at any
 moment goes on where it was when the same command is given again: jobs are matched, sample by sample, with
 the requests of the batches that it finds. Memory holds some hundred bytes for each request under way, and
 neither bodies nor answers.
@@ -20,18 +20,18 @@ import openai
 
 from cache import durable
 from cache.errors import AskonceError
-from pipeline.asking import Answer, Unanswered
-from pipeline.batch_api import Batch, BatchApi, answered, client
-from pipeline.budget import Stopped, Tally
-from pipeline.client import HOPELESS, OF_ONE_PROMPT, Job
-from pipeline.endpoint import Endpoint
-from pipeline.explain import STORED, cleaned, explained, kind, reason
-from pipeline.gate import Abandoned
-from pipeline.pending import Limits, Pending, at_a_discount
-from pipeline.reply import NoAnswer, Reply, spent
-from pipeline.retry import is_passing
-from pipeline.submission import Claim, Request, Submission, digest_of, found
-from pipeline.terms import Terms
+from pipeline.asking.asker import Answer, Unanswered
+from pipeline.asking.batch_api import Batch, BatchApi, answered, client
+from pipeline.asking.budget import Stopped, Tally
+from pipeline.asking.client import HOPELESS, OF_ONE_PROMPT, Job
+from pipeline.asking.endpoint import Endpoint
+from pipeline.asking.failure import STORED, cleaned, explained, kind, reason
+from pipeline.asking.gate import Abandoned
+from pipeline.asking.pending import Limits, Pending, at_a_discount
+from pipeline.asking.reply import NoAnswer, Reply, spent
+from pipeline.asking.retry import is_passing
+from pipeline.asking.submission import Claim, Request, Submission, digest_of, found
+from pipeline.asking.terms import Terms
 
 # Of these a batch does not come back.
 ENDED = ("completed", "failed", "expired", "cancelled")

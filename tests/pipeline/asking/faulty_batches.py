@@ -16,10 +16,10 @@ import threading
 import time
 from typing import Any
 
-from pipeline.response import Response
-from pipeline.serve import Handler, SimulatedServer
-from pipeline.serve_batch import Batches, processed, unprocessed
-from tests.pipeline.faulty_server import FAULTS, ROOT, FaultyServer, end_with_the_parent
+from pipeline.simulated.response import Response
+from pipeline.simulated.serve import Handler, SimulatedServer
+from pipeline.simulated.serve_batch import Batches, processed, unprocessed
+from tests.pipeline.asking.faulty_server import FAULTS, ROOT, FaultyServer, end_with_the_parent
 
 # The header in which a client gives its process id.
 CLIENT = "X-Client"
@@ -157,7 +157,7 @@ def about(line: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def faulty_batches(log: Path) -> Iterator[FaultyServer]:
     log.touch()
-    command = [sys.executable, "-m", "tests.pipeline.faulty_batches", str(log)]
+    command = [sys.executable, "-m", "tests.pipeline.asking.faulty_batches", str(log)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
         try:

@@ -1,6 +1,6 @@
 """What batches need of a server: upload, submit, look, fetch; and what a line that it answers says.
 
-Every call is tried again by the one policy (`pipeline.retry`), and whatever does not pass is an
+Every call is tried again by the one policy (`pipeline.asking.retry`), and whatever does not pass is an
 AskonceError of one line. A batch is never created twice: where the answer to its creation was lost,
 the server's own list says whether it has been.
 """
@@ -17,14 +17,14 @@ import httpx2
 import openai
 
 from cache.errors import AskonceError
-from pipeline.budget import Tally
-from pipeline.client import parsed
-from pipeline.endpoint import Endpoint
-from pipeline.explain import STORED, explained, kind
-from pipeline.gate import Abandoned
-from pipeline.reply import NoAnswer, Reply, replies
-from pipeline.retry import Patience, is_passing, retrying_call
-from pipeline.submission import Submission
+from pipeline.asking.budget import Tally
+from pipeline.asking.client import parsed
+from pipeline.asking.endpoint import Endpoint
+from pipeline.asking.failure import STORED, explained, kind
+from pipeline.asking.gate import Abandoned
+from pipeline.asking.reply import NoAnswer, Reply, replies
+from pipeline.asking.retry import Patience, is_passing, retrying_call
+from pipeline.asking.submission import Submission
 
 # The field of a batch's metadata that holds the submission's name.
 NAME = "askonce"

@@ -17,12 +17,12 @@ import threading
 import time
 from typing import NamedTuple
 
-from pipeline.budget import Tally
-from pipeline.client import Client, Job, SetAside
-from pipeline.endpoint import Endpoint
-from pipeline.gate import Abandoned
-from pipeline.reply import Reply
-from pipeline.terms import Terms
+from pipeline.asking.budget import Tally
+from pipeline.asking.client import Client, Job, SetAside
+from pipeline.asking.endpoint import Endpoint
+from pipeline.asking.gate import Abandoned
+from pipeline.asking.reply import Reply
+from pipeline.asking.terms import Terms
 
 # How often a running loop looks whether the caller wants to stop, in seconds.
 LOOK = 0.05

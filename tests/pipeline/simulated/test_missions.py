@@ -4,10 +4,11 @@ from itertools import chain, combinations
 
 import pytest
 
-from pipeline import simulated, tasks
+from pipeline import tasks
 from pipeline.prompt import messages, parse
-from pipeline.simulated import KINDS, Errors, choices, facts_of
-from pipeline.simulated_missions import Mission, mission_of
+from pipeline.simulated import llm as simulated
+from pipeline.simulated.llm import KINDS, Errors, choices, facts_of
+from pipeline.simulated.missions import Mission, mission_of
 
 DOORKEY, LOCKED_ROOM, PICKUP, BLOCKED, MAZE, DOORS, UNLOCK, CROSSING = (f"MiniGrid-{name}-v0" for name in (
     "DoorKey-8x8", "LockedRoom", "UnlockPickup", "BlockedUnlockPickup", "ObstructedMaze-1Dlhb", "RedBlueDoors-6x6",

@@ -3,7 +3,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from pipeline.retry import seconds_asked
+from pipeline.asking.retry import seconds_asked
 
 
 @pytest.mark.parametrize("text, seconds", [

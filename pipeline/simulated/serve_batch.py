@@ -13,7 +13,7 @@ import time
 from typing import Any
 from urllib.parse import parse_qsl
 
-from pipeline.response import FIRST_SAMPLE, SETTINGS, Response, failure
+from pipeline.simulated.response import FIRST_SAMPLE, SETTINGS, Response, failure
 
 ENDPOINT = "/v1/chat/completions"
 # OpenAI's limits on a batch, of which an upload is a little longer, being in a form's frame.

@@ -17,15 +17,15 @@ import httpx2
 import openai
 
 from cache.errors import AskonceError
-from pipeline.budget import Tally
-from pipeline.endpoint import Endpoint
-from pipeline.explain import explained, kind, reason
-from pipeline.gate import Abandoned, Gate, Ticket
-from pipeline.prices import completion_limit, prompt_tokens
-from pipeline.reply import NoAnswer, Reply, replies, spent
-from pipeline.response import FIRST_SAMPLE
-from pipeline.retry import is_busy, is_passing, retrying
-from pipeline.terms import Terms
+from pipeline.asking.budget import Tally
+from pipeline.asking.endpoint import Endpoint
+from pipeline.asking.failure import explained, kind, reason
+from pipeline.asking.gate import Abandoned, Gate, Ticket
+from pipeline.asking.prices import completion_limit, prompt_tokens
+from pipeline.asking.reply import NoAnswer, Reply, replies, spent
+from pipeline.asking.retry import is_busy, is_passing, retrying
+from pipeline.asking.terms import Terms
+from pipeline.simulated.response import FIRST_SAMPLE
 
 # The statuses that may be a single prompt's fault: malformed or filtered, too long, unprocessable.
 OF_ONE_PROMPT = (400, 413, 422)

@@ -7,9 +7,9 @@ from typing import Any
 
 import openai
 
-from pipeline.endpoint import Endpoint
-from pipeline.reply import NoAnswer
-from pipeline.retry import Patience, is_passing
+from pipeline.asking.endpoint import Endpoint
+from pipeline.asking.reply import NoAnswer
+from pipeline.asking.retry import Patience, is_passing
 
 STORED = "everything obtained so far is stored"
 RUN_AGAIN = "check --base-url and the network, then run the same command again"

@@ -7,9 +7,9 @@ from hypothesis import given, settings, strategies as st
 import pytest
 
 from cache.errors import AskonceError
-from pipeline import simulated
 from pipeline.prompt import messages, parse
-from pipeline.simulated import KINDS, SOUND, Errors, Facts, choices, decide, facts_of
+from pipeline.simulated import llm as simulated
+from pipeline.simulated.llm import KINDS, SOUND, Errors, Facts, choices, decide, facts_of
 from pipeline.tasks.task import Option, Prompt
 from tests.pipeline.doorkey_prompt import OPTIONS, PROMPT
 

@@ -20,9 +20,9 @@ import time
 from typing import Any
 import urllib.request
 
-from pipeline.serve import FIRST_SAMPLE, Handler, Response, SimulatedServer, completion, failure
+from pipeline.simulated.serve import FIRST_SAMPLE, Handler, Response, SimulatedServer, completion, failure
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BUSY = {"error": {"message": "slow down", "type": "rate_limit_error", "param": None, "code": "rate_limit"}}
 HTML = {"Content-Type": "text/html"}
 
@@ -196,7 +196,7 @@ class FaultyServer:
 @contextmanager
 def faulty_server(log: Path) -> Iterator[FaultyServer]:
     log.touch()
-    command = [sys.executable, "-m", "tests.pipeline.faulty_server", str(log)]
+    command = [sys.executable, "-m", "tests.pipeline.asking.faulty_server", str(log)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
         try:

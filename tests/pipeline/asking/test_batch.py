@@ -18,17 +18,17 @@ import pytest
 from cache import store
 from cache.errors import AskonceError
 from cache.verify import BATCHES, verify
-from pipeline import batch, batch_api
-from pipeline.asking import Unanswered
-from pipeline.batch import BatchAsker, Limits
-from pipeline.budget import Budget, Stopped
-from pipeline.endpoint import Endpoint
-from pipeline.prices import Price
-from pipeline.retry import Patience
+from pipeline.asking import batch, batch_api
+from pipeline.asking.asker import Unanswered
+from pipeline.asking.batch import BatchAsker, Limits
+from pipeline.asking.budget import Budget, Stopped
+from pipeline.asking.endpoint import Endpoint
+from pipeline.asking.prices import Price
+from pipeline.asking.retry import Patience
 from pipeline.teacher import Job, Tally, Teacher, Terms, connect, request
-from tests.pipeline import faulty_batches as faults
+from tests.pipeline.asking import faulty_batches as faults
+from tests.pipeline.asking.faulty_batches import CLIENT, CUT, KILLED, KILLED_BEFORE, LOST
 from tests.pipeline.doorkey_prompt import PROMPT
-from tests.pipeline.faulty_batches import CLIENT, CUT, KILLED, KILLED_BEFORE, LOST
 
 SECRET = "sk-a-key-that-nobody-may-read"
 HURRY = Patience(attempts=3, first_wait=0.01, longest_wait=0.05, timeout=5, in_all=20)

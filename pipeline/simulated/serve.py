@@ -2,7 +2,7 @@
 
 A sample is the same in whatever order samples are asked for: the header X-First-Sample says which index
 the first choice has. A request may say by which seed and error rates it wants to be answered
-(X-Simulated, see `pipeline.simulated.identity`), which goes before the server's own.
+(X-Simulated, see `pipeline.simulated.llm.identity`), which goes before the server's own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,10 +18,10 @@ import time
 from typing import Any
 
 from cache.errors import AskonceError
-from pipeline import simulated
-from pipeline.response import FIRST_SAMPLE, SETTINGS, Response, failure
-from pipeline.serve_batch import LARGEST_UPLOAD, Batches
-from pipeline.simulated import Errors
+from pipeline.simulated import llm as simulated
+from pipeline.simulated.llm import Errors
+from pipeline.simulated.response import FIRST_SAMPLE, SETTINGS, Response, failure
+from pipeline.simulated.serve_batch import LARGEST_UPLOAD, Batches
 
 LARGEST_BODY = 1 << 22
 MOST_CHOICES = 128

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from cache.errors import AskonceError
-from pipeline.budget import Budget
-from pipeline.prices import Price
-from pipeline.retry import Patience
+from pipeline.asking.budget import Budget
+from pipeline.asking.prices import Price
+from pipeline.asking.retry import Patience
 
 
 @dataclass(frozen=True)

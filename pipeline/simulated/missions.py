@@ -34,7 +34,7 @@ def mission_of(instructions: str) -> Mission | None:
 
 
 def choices(sees: tuple[str, ...], holds: str | None, mission: Mission) -> tuple[list[Decision], ...]:
-    """The sound, incorrect, inefficient and inconsistent decisions (see `pipeline.simulated.choices`)."""
+    """The sound, incorrect, inefficient and inconsistent decisions (see `pipeline.simulated.llm.choices`)."""
     sound = [next(_opportunities(sees, holds, mission))]
     free = holds is None
     keys = [thing for thing in sees if thing.endswith("key")]

@@ -4,7 +4,7 @@ import time
 import openai
 import pytest
 
-from pipeline.serve import serve
+from pipeline.simulated.serve import serve
 
 ENDPOINT = "/v1/chat/completions"
 

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from cache.errors import AskonceError
-from pipeline.prices import Price
+from pipeline.asking.prices import Price
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import math
 import time
 
-from pipeline.budget import Stopped, Tally, affords
-from pipeline.limits import Concurrency, Pace, Window, told_by
-from pipeline.retry import seconds_asked
-from pipeline.terms import Terms
+from pipeline.asking.budget import Stopped, Tally, affords
+from pipeline.asking.limits import Concurrency, Pace, Window, told_by
+from pipeline.asking.retry import seconds_asked
+from pipeline.asking.terms import Terms
 
 
 class Abandoned(Exception):

@@ -2,7 +2,7 @@
 
 It knows nothing but the messages, as a real LLM does, and its answer depends on nothing but the messages,
 its seed and error rates, and the sample's index. It understands DoorKey worlds and the missions of
-MiniGrid's registered environments (`simulated_missions`); of any other task it picks a listed option at random.
+MiniGrid's registered environments (`missions`); of any other task it picks a listed option at random.
 
 Real LLMs do not err evenly: they misread one situation most of the time and another never. So the
 error rates are only the average over texts; each text has its own (`rates_of_text`).
@@ -17,9 +17,9 @@ import re
 from urllib.parse import parse_qsl, urlencode
 
 from cache.errors import AskonceError
-from pipeline import simulated_missions
 from pipeline.estimate import letters_in
-from pipeline.simulated_missions import Mission
+from pipeline.simulated import missions
+from pipeline.simulated.missions import Mission
 from pipeline.tasks.task import Decision
 
 MODEL = "simulated"
@@ -156,7 +156,7 @@ def choices(facts: Facts, mission: Mission | None = None) -> dict[str, tuple[Dec
     keys = [thing for thing in facts.sees if _noun(thing) == "key"]
     doors = [thing for thing in facts.sees if _noun(thing) == "door"]
     if mission is not None:
-        by_kind = simulated_missions.choices(facts.sees, facts.holds, mission)
+        by_kind = missions.choices(facts.sees, facts.holds, mission)
     else:
         by_kind = _with_free_hands(keys, doors) if facts.holds is None else _with_a_key(facts.holds, keys, doors)
     return {kind: tuple(found) for kind, found in zip(KINDS, by_kind)}
@@ -215,7 +215,7 @@ def _read(messages: Sequence[Mapping[str, str]]) -> tuple[dict[str, bool], str, 
     """The options that the instructions list, the text that the user asks about first, and the mission."""
     asked = next((at for at, message in enumerate(messages) if message["role"] == "user"), len(messages) - 1)
     instructions = "\n".join(message["content"] for message in messages[:asked])
-    return _options_of(instructions), messages[asked]["content"], simulated_missions.mission_of(instructions)
+    return _options_of(instructions), messages[asked]["content"], missions.mission_of(instructions)
 
 
 def _options_of(instructions: str) -> dict[str, bool]:

@@ -13,13 +13,13 @@ import time
 import pytest
 
 from cache.errors import AskonceError
-from pipeline.budget import Budget, Stopped
-from pipeline.prices import Price
-from pipeline.retry import Patience
+from pipeline.asking.budget import Budget, Stopped
+from pipeline.asking.prices import Price
+from pipeline.asking.retry import Patience
 from pipeline.teacher import Answer, Job, Tally, Teacher, Terms, ask_all, connect, request
-from tests.pipeline import faulty_server as faults
+from tests.pipeline.asking import faulty_server as faults
+from tests.pipeline.asking.faulty_server import CUT, ECHO, HUNG, RESET, TRICKLE
 from tests.pipeline.doorkey_prompt import PROMPT
-from tests.pipeline.faulty_server import CUT, ECHO, HUNG, RESET, TRICKLE
 
 SECRET = "sk-a-key-that-nobody-may-read"
 HURRY = Patience(attempts=3, first_wait=0.01, longest_wait=0.02, timeout=5, in_all=20)
@@ -336,7 +336,7 @@ def test_an_error_in_the_jobs_is_raised_after_what_is_in_flight(server):
 
 def test_the_server_ends_with_its_parent(tmp_path):
     script = (
-        "import os, pathlib, sys\nfrom tests.pipeline.faulty_server import faulty_server\n"
+        "import os, pathlib, sys\nfrom tests.pipeline.asking.faulty_server import faulty_server\n"
         "with faulty_server(pathlib.Path(sys.argv[1])) as server:\n"
         "    print(server.url, flush=True)\n    os._exit(1)\n"
     )

@@ -1,0 +1,1 @@
+"""How an LLM is asked: many requests at once, within limits and budgets, online or in batches."""

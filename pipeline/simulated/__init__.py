@@ -1,0 +1,1 @@
+"""The simulated LLM, and the server by which it is asked."""
