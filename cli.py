@@ -6,7 +6,7 @@ Figures go to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 wrong 
 
 from collections.abc import Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 import json
 import math
@@ -67,6 +67,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RunDir = Annotated[Path, typer.Option("--run", help="The run's directory.")]
 TaskOfRun = Annotated[str | None, typer.Option(
     "--task", help="The run's task where it is your own, as package.module:NAME.")]
+Preset = Annotated[Literal["default", "paper"], typer.Option(
+    help="The defaults, or the paper's hyperparameters, whose learning rate stays as it is.")]
 TeacherForm = Annotated[Literal["soft", "hard"], typer.Option(help="The whole distribution, or its best decision.")]
 
 
@@ -130,9 +132,13 @@ def build_cache(
 
 @app.command()
 def train(
-    task: TaskName, cache: CacheDir,
+    task: TaskName,
+    cache: Annotated[Path | None, typer.Option(help="The cache's directory, for methods with a teacher.")] = None,
+    method: Annotated[Literal["llm4teach", "ppo"], typer.Option(
+        help="PPO and distillation, or PPO alone.")] = "llm4teach",
     cache_only: Annotated[bool, typer.Option("--cache-only", help="Train offline: never ask the LLM.")] = False,
-    run: Annotated[Path | None, typer.Option(help="Where checkpoints and curves go; default runs/TASK-SEED.")] = None,
+    run: Annotated[Path | None, typer.Option(
+        help="Where checkpoints and curves go; default runs/TASK-SEED, with another --method runs/TASK-METHOD-SEED.")] = None,
     iterations: Annotated[int, typer.Option(min=1, help="Training iterations of 10 episodes each.")] = 3000,
     seed: Seed = 0, model: Model = None, base_url: BaseUrl = None, model_id: ModelId = None,
     temperature: Temperature = 1.0, max_tokens: MaxTokens = 512, extra: Extra = None, samples: Samples = "10",
@@ -140,15 +146,35 @@ def train(
     prices: Prices = None,
     on_miss: Annotated[Literal["ask", "defer", "skip", "error"] | None, typer.Option(
         help="What to do about a text that the cache lacks; default ask, with --cache-only skip.")] = None,
-    teacher_form: TeacherForm = "soft",
+    teacher_form: TeacherForm = "soft", preset: Preset = "default",
+    divergence: Annotated[Literal["kl", "wasserstein"], typer.Option(
+        help="How far the student is from its teacher: Eq. 2's cross-entropy, or the Wasserstein distance.")] = "kl",
+    anneal: Annotated[str | None, typer.Option(
+        help="λ's schedule: constant, linear-1000, linear-2000 or stepwise (the default), as of 3000 iterations.")] = None,
+    lambda_0: Annotated[float | None, typer.Option("--lambda-0", help="λ at first (Eq. 3).")] = None,
+    lambda_c: Annotated[float | None, typer.Option("--lambda-c", help="What λ falls to …")] = None,
+    i1: Annotated[int | None, typer.Option("--i1", help="… by this iteration …")] = None,
+    i2: Annotated[int | None, typer.Option("--i2", help="… and keeps until it is 0 from this one on.")] = None,
+    decay: Annotated[float | None, typer.Option(help="λ's fall an iteration; default, what brings it to λc at i1.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went.")] = False,
     json: Json = False,
 ) -> None:
-    """Train a student by PPO and distillation from the cache."""
+    """Train a student by PPO and distillation from the cache, or by a baseline without a teacher."""
     from pipeline import tasks
+    from student import anneal as annealing, ppo
+    from student.train import Settings
 
     world = tasks.find(task)
+    given = {"lambda_0": lambda_0, "lambda_c": lambda_c, "i1": i1, "i2": i2, "decay": decay}
+    schedule = annealing.schedule(anneal or "stepwise", iterations, **given)
+    settings = Settings(seed, iterations, replace(ppo.PRESETS[preset], divergence=divergence), schedule)
+    if method != "llm4teach":
+        if cache is not None or anneal is not None or any(value is not None for value in given.values()):
+            raise AskonceError(f"--method {method} has no teacher: leave out --cache and what says how λ falls", 2)
+        return _train_alone(world, method, settings, run, resume, profile, json)
+    if cache is None:
+        raise AskonceError("name the teacher's answers by --cache DIR, or train without a teacher by --method ppo", 2)
     run = run or Path("runs") / f"{world.name}-{seed}"
     if cache_only and on_miss in ("ask", "defer"):
         raise AskonceError(f"--cache-only never asks: leave out --on-miss {on_miss}, or --cache-only", 2)
@@ -161,11 +187,9 @@ def train(
         terms = _terms(model, 256, None, None, 120.0, max_cost, max_requests, prices)
         opened = _asking_teacher(world, cache, llm, wanted, terms, teacher_form, defer=on_miss == "defer")
     with opened as (teacher, name, questions):
-        about = {"teacher": name, "teacher_form": teacher_form}
-        figures = _train(world, teacher, about, run, iterations, seed, resume, profile)
-    _emit(figures, json, f"{task}: {run}", _training_rows(figures))
-    if profile and not json:
-        _show("where the time went", _profile_rows(figures["profile"]), json)
+        about = {"method": method, "teacher": name, "teacher_form": teacher_form}
+        figures = _train(world, teacher, about, settings, run, resume, profile)
+    _show_trained(world, figures, json)
     for text, count in teacher.missing.most_common():
         err.print(f"not in the cache, met {count} times: {text}", soft_wrap=True)
     if questions and questions.failure:
@@ -332,6 +356,8 @@ def demo(
     from pipeline import build, tasks
     from pipeline.teacher import Teacher
     from student import evaluate as evaluation
+    from student.anneal import schedule
+    from student.train import Settings
 
     world, cache, run = tasks.find("ColoredDoorKey"), directory / "cache", directory / "run"
     if (run / "run.json").exists():
@@ -344,7 +370,9 @@ def demo(
 
     _title("2. Train a student from the cache alone")
     teacher, name = _offline_teacher(world, cache, None, "soft", refuse=False)
-    figures = _train(world, teacher, {"teacher": name, "teacher_form": "soft"}, run, iterations, seed=0, resume=False)
+    settings = Settings(iterations=iterations, annealing=schedule("stepwise", iterations))
+    about = {"method": "llm4teach", "teacher": name, "teacher_form": "soft"}
+    figures = _train(world, teacher, about, settings, run, resume=False)
     _show(None, _training_rows(figures), json)
 
     _title("3. Let both play the same 1,000 layouts, none of which was trained on")
@@ -611,17 +639,21 @@ def _asking_teacher(world, cache: Path, llm, wanted, terms, teacher_form: str, d
             yield distill.Teacher(world, lookup, questions.ask, arrived), name, questions
 
 
-def _train(
-    world, teacher, about: dict, run: Path, iterations: int, seed: int, resume: bool, profile: bool = False,
-) -> dict[str, Any]:
-    from student import profile as profiling
-    from student.anneal import Annealing
-    from student.train import Settings, train
+def _train_alone(world, method: str, settings, run: Path | None, resume: bool, profile: bool, json: bool) -> None:
+    """A baseline without a teacher."""
+    from student import anneal, distill
 
-    # The paper's schedule, 1000 and 2000 of 3000 iterations, in proportion.
-    annealing = Annealing(decayed=math.ceil(iterations / 3), closed=math.ceil(2 * iterations / 3))
-    settings = Settings(seed, iterations, annealing=annealing)
-    with _going_on(f"go on with the same command and --resume --run {run}"), _training(iterations) as show:
+    run = run or Path("runs") / f"{world.name}-{method}-{settings.seed}"
+    settings = replace(settings, annealing=anneal.WITHOUT_TEACHER)
+    teacher = distill.Teacher(world, distill.go_without)
+    _show_trained(world, _train(world, teacher, {"method": method}, settings, run, resume, profile), json)
+
+
+def _train(world, teacher, about: dict, settings, run: Path, resume: bool, profile: bool = False) -> dict[str, Any]:
+    from student import profile as profiling
+    from student.train import train
+
+    with _going_on(f"go on with the same command and --resume --run {run}"), _training(settings.iterations) as show:
         laps = profiling.Laps()
         network, progress = train(world, teacher, settings, run, resume, about, show, laps)
     spent = {"profile": profiling.breakdown(laps, world, network, teacher)} if profile else {}
@@ -734,6 +766,12 @@ def _training_rows(figures: dict[str, Any]) -> dict[str, str]:
         "cache hits / misses": f"{figures['cache_hits']:,} / {figures['cache_misses']:,}",
         "LLM calls": f"{figures['llm_calls']:,}", "parameters": f"{figures['parameters']:,}",
     }
+
+
+def _show_trained(world, figures: dict[str, Any], json: bool) -> None:
+    _emit(figures, json, f"{world.name}: {figures['run']}", _training_rows(figures))
+    if "profile" in figures and not json:
+        _show("where the time went", _profile_rows(figures["profile"]), json)
 
 
 def _profile_rows(profile: dict[str, float]) -> dict[str, str]:

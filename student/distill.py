@@ -30,6 +30,20 @@ def cross_entropy(teacher: torch.Tensor, log_student: torch.Tensor) -> torch.Ten
     return -(teacher * log_student).sum(-1).mean()
 
 
+def wasserstein(teacher: torch.Tensor, log_student: torch.Tensor) -> torch.Tensor:
+    """The mean over (B, A) rows of W1(π_T, π_θ), which section 3.3 allows in the place of H.
+
+    Actions have no distance but that each differs from the others, so it is the total variation,
+    ½ Σ_a |π_T − π_θ|. States without advice are treated as in `cross_entropy`.
+    """
+    advised = teacher.sum(-1, keepdim=True)
+    return (teacher - advised * log_student.exp()).abs().sum(-1).mean() / 2
+
+
+# By the name that --divergence takes. KL(π_T ‖ π_θ) is the cross-entropy less what the student has no part in.
+DIVERGENCES = {"kl": cross_entropy, "wasserstein": wasserstein}
+
+
 def harden(lookup: Lookup) -> Lookup:
     """The hard teacher of section 4.1.3: each text's most probable decision alone, the first of equals."""
     def hardest(text: str) -> dict[Decision, float] | None:

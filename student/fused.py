@@ -54,6 +54,7 @@ class Coefficients(NamedTuple):
     value: np.float32
     entropy: np.float32
     teacher: np.float32
+    wasserstein: bool
     max_gradient_norm: float
     learning_rate: float
     epsilon: float
@@ -107,7 +108,8 @@ class Learner:
         given = self.hyperparameters
         return Coefficients(
             np.float32(given.clip), np.float32(given.value_coefficient), np.float32(given.entropy_coefficient),
-            np.float32(teacher_weight), given.max_gradient_norm, given.rate(done), given.epsilon,
+            np.float32(teacher_weight), given.divergence == "wasserstein", given.max_gradient_norm,
+            given.rate(done), given.epsilon,
         )
 
     def write(self) -> None:
@@ -321,12 +323,25 @@ def _loss(columns, row, outputs, coefficients, to_outputs, sums):
         entropy -= to_outputs[a] * outputs[a]
     for a in range(columns.teacher.shape[1]):
         advised += columns.teacher[row, a]
-        sums[3] -= columns.teacher[row, a] * outputs[a]
     sums[2] += entropy
-    for a in range(actions):
-        to_outputs[a] *= coefficients.entropy * (outputs[a] + entropy) + coefficients.teacher * advised - to_action
-    for a in range(columns.teacher.shape[1]):
-        to_outputs[a] -= coefficients.teacher * columns.teacher[row, a]
+    if coefficients.wasserstein:
+        pull = np.float32(0)
+        for a in range(columns.teacher.shape[1]):
+            gap = columns.teacher[row, a] - advised * to_outputs[a]
+            sums[3] += abs(gap) / 2
+            pull += np.sign(gap) * to_outputs[a]
+        for a in range(actions):
+            slope = coefficients.entropy * (outputs[a] + entropy) - to_action
+            if columns.teacher.shape[1] > 0:
+                gap = columns.teacher[row, a] - advised * to_outputs[a]
+                slope -= coefficients.teacher * advised * (np.sign(gap) - pull) / 2
+            to_outputs[a] *= slope
+    else:
+        for a in range(actions):
+            to_outputs[a] *= coefficients.entropy * (outputs[a] + entropy) + coefficients.teacher * advised - to_action
+        for a in range(columns.teacher.shape[1]):
+            sums[3] -= columns.teacher[row, a] * outputs[a]
+            to_outputs[a] -= coefficients.teacher * columns.teacher[row, a]
     to_outputs[action] += to_action
 
 

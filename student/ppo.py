@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pipeline.tasks.task import Batch
-from student.distill import cross_entropy
+from student.distill import DIVERGENCES
 from student.network import ActorCritic, as_policy
 from student.rollout import Rollout
 
@@ -40,6 +40,8 @@ class Hyperparameters:
     clip: float = 0.2
     max_gradient_norm: float = 0.5
     epsilon: float = 1e-8
+    # Of teacher and student: one of `distill.DIVERGENCES`.
+    divergence: str = "kl"
 
     def rate(self, done: float) -> float:
         """The learning rate when a share `done` of the run is over."""
@@ -47,6 +49,7 @@ class Hyperparameters:
 
 
 PAPER = Hyperparameters(final_learning_rate=0.001)
+PRESETS = {"default": Hyperparameters(), "paper": PAPER}
 
 
 def optimizer(network: ActorCritic, hyperparameters: Hyperparameters) -> torch.optim.Adam:
@@ -127,5 +130,6 @@ def _losses(network, view, action, old_log_probability, advantage, old_value, ta
     clipped_value = old_value + (value - old_value).clamp(-clip, clip)
     value_loss = torch.max((value - target) ** 2, (clipped_value - target) ** 2).mean()
     entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
-    distillation = cross_entropy(teacher, log_policy) if teacher.shape[-1] else torch.zeros(())
+    diverge = DIVERGENCES[hyperparameters.divergence]
+    distillation = diverge(teacher, log_policy) if teacher.shape[-1] else torch.zeros(())
     return policy_loss, value_loss, entropy, distillation

@@ -43,6 +43,10 @@ class Settings:
     annealing: Annealing = Annealing()
 
 
+# What a run.json that does not say otherwise means.
+DEFAULTS = {"method": "llm4teach", "settings": asdict(Settings())}
+
+
 @dataclass
 class Progress:
     """How far a run has come; rates and means are over the last `RECENT` iterations."""
@@ -146,8 +150,9 @@ def _open(run: Path, about: dict, network, adam, progress: Progress, resume: boo
         run.mkdir(parents=True, exist_ok=True)
         return []
     stored = checkpoint.load(run, about["task"], network, adam)
-    # As JSON keeps them, with every setting by its own name.
-    then, now = _flat({name: stored.get(name) for name in about}), _flat(json.loads(json.dumps(about)))
+    # As JSON keeps them, with every setting by its own name. A run from before there was a setting has its default.
+    then = _flat(DEFAULTS) | _flat({name: stored[name] for name in about if name in stored})
+    now = _flat(json.loads(json.dumps(about)))
     other = [f"{name} {then.get(name)}, not {value}" for name, value in now.items() if then.get(name) != value]
     if other:
         raise AskonceError(f"{run} was started with {'; '.join(other)}: resume it with the same options", 2)

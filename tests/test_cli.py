@@ -542,6 +542,11 @@ BAD = {
     "a malformed line": (("cache", "import", "{tmp}/bad.jsonl", "--cache", "{tmp}/c"), 1, "line 3"),
     "no file": (("cache", "import", "{tmp}/none.jsonl", "--cache", "{tmp}/c"), 1, "none.jsonl"),
     "no address": (("build-cache", *TASK, "--cache", "{tmp}/c", "--base-url", "here"), 2, "base URL"),
+    "a negative weight": ((*OFFLINE, "--lambda-0", "-1"), 2, "--lambda-0 -1"),
+    "a teacher that leaves before it has faded": ((*OFFLINE, "--i1", "9", "--i2", "8"), 2, "i1 ≤ i2"),
+    "no such schedule": ((*OFFLINE, "--anneal", "steep"), 2, "stepwise"),
+    "a teacher for who has none": (("train", *TASK, "--method", "ppo", "--cache", "{recorded}"), 2, "--method ppo"),
+    "no teacher for who has one": (("train", *TASK), 2, "--cache"),
     "two ways of missing": ((*OFFLINE, "--on-miss", "ask"), 2, "--on-miss"),
     "nobody to evaluate": (("evaluate", *TASK), 2, "--run"),
     "no run": (("evaluate", *TASK, "--run", "{tmp}/none"), 1, "no run"),
@@ -632,6 +637,16 @@ def test_wrong_use_ends_with_2_and_nothing_on_stdout(run):
     for arguments in wrong:
         ended = run(*arguments)
         assert ended.code == 2 and ended.out == "" and "Traceback" not in ended.err
+
+
+def test_the_baseline_needs_no_cache_and_says_what_it_is(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained = run("train", *TASK, "--method", "ppo", "--preset", "paper", "--iterations", 2, "--json").figures
+    assert (trained["cache_hits"], trained["cache_misses"]) == (0, 0)
+    about = json.loads(Path(trained["run"], "run.json").read_text())
+    assert about["method"] == "ppo" and about["settings"]["hyperparameters"]["final_learning_rate"] == 0.001
+    assert "ppo" in run("runs", ".").out
+    assert run("evaluate", *TASK, "--run", trained["run"], "--episodes", 2).code == 0
 
 
 def test_names_that_look_like_markup_are_names(recorded, run, tmp_path, monkeypatch):

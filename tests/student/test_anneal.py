@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
-from student.anneal import Annealing
+from cache.errors import AskonceError
+from student.anneal import ITERATIONS, PRESETS, Annealing, schedule
 
 
 def test_the_papers_schedule_at_its_corners():
@@ -33,3 +34,30 @@ def test_it_falls_by_equal_steps_then_stays_then_closes(initial, kept, decayed, 
 def test_without_decay_and_without_a_teacher():
     assert [Annealing(decayed=0, closed=2).weight(i) for i in range(3)] == [0.1, 0.1, 0]
     assert Annealing(decayed=0, closed=0).weight(0) == 0
+
+
+def test_the_four_schedules_are_those_of_appendix_a7():
+    constant, short, long, stepwise = (schedule(preset, ITERATIONS).weight for preset in PRESETS)
+    assert {constant(i) for i in range(2000)} == {0.1} and constant(2000) == 0
+    assert (short(0), short(500), short(1000)) == (10, 5, 0)
+    assert (long(0), long(500), long(1000), long(2000)) == (10, 7.5, 5, 0)
+    assert (stepwise(0), stepwise(500), stepwise(1000), stepwise(2000)) == (10, pytest.approx(5.05), 0.1, 0)
+
+
+def test_what_is_given_takes_the_place_of_the_presets_own_which_fits_the_runs_length():
+    assert schedule("stepwise", 300) == Annealing(10, 0.1, 100, 200)
+    assert schedule("stepwise", 300, lambda_0=5, lambda_c=0.0, i1=7, i2=9) == Annealing(5, 0.0, 7, 9)
+    fast, slow = schedule("stepwise", ITERATIONS, decay=1), schedule("stepwise", ITERATIONS, decay=0.001)
+    assert [fast.weight(i) for i in (0, 4, 10, 1999, 2000)] == [10, 6, 0.1, 0.1, 0]
+    assert [slow.weight(i) for i in (999, 1000)] == [pytest.approx(9.001), 0.1]
+
+
+@pytest.mark.parametrize("wrong, words", [
+    (dict(lambda_0=-1), "--lambda-0"), (dict(lambda_0=float("nan")), "--lambda-0"), (dict(lambda_c=-0.1), "--lambda-c"),
+    (dict(decay=float("inf")), "--decay"), (dict(lambda_0=1, lambda_c=2), "above"), (dict(i1=5, i2=4), "i1 ≤ i2"),
+    (dict(i1=-1), "i1 ≤ i2"), (dict(preset="steep"), "stepwise"),
+])
+def test_what_cannot_be_a_schedule_is_one_line(wrong, words):
+    with pytest.raises(AskonceError, match=words) as raised:
+        schedule(**{"preset": "stepwise", "iterations": 3000} | wrong)
+    assert raised.value.exit_code == 2 and "\n" not in str(raised.value)

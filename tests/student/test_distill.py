@@ -12,7 +12,7 @@ from cache import lookup
 from cache.errors import AskonceError
 from pipeline import tasks
 from pipeline.tasks.task import Advice
-from student.distill import Teacher, cross_entropy, go_without, harden, refuse, teacher_policy
+from student.distill import Teacher, cross_entropy, go_without, harden, refuse, teacher_policy, wasserstein
 from tests.student.example import PERFECT
 
 ACTIONS = 7
@@ -100,6 +100,16 @@ def test_it_is_least_where_the_student_is_the_teacher(policies):
     teacher = torch.tensor(teacher)
     least = cross_entropy(teacher, teacher.clamp(min=1e-300).log())
     assert cross_entropy(teacher, torch.tensor(logits).log_softmax(-1)) >= least - 1e-12
+
+
+def test_the_wasserstein_distance_is_the_mass_to_be_moved_and_leaves_out_states_without_advice():
+    student = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]).clamp(min=1e-9)
+    teacher = torch.tensor([[0.1, 0.6, 0.3], [0.0, 0.0, 0.0]])
+    assert wasserstein(teacher, student.log()).item() == pytest.approx((0.1 + 0.3) / 2)
+    assert wasserstein(student, student.log()).item() == pytest.approx(0, abs=1e-6)
+    logits = torch.randn(2, 3, requires_grad=True)
+    wasserstein(teacher, logits.log_softmax(-1)).backward()
+    assert logits.grad[0].any() and not logits.grad[1].any()
 
 
 def test_the_hard_teacher_is_the_most_probable_decision_alone():

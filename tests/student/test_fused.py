@@ -103,6 +103,7 @@ def assert_agree(case: Case, updates: int = 1, done: float = 0.0) -> None:
     weight=st.sampled_from([0.0, 0.1, 10.0]), columns=st.booleans(), advised=st.sampled_from([0.0, 0.5, 1.0]),
     max_gradient_norm=st.sampled_from([0.05, 0.5, 1e6]), clip=st.sampled_from([0.05, 0.2, 1e5]),
     entropy_coefficient=st.sampled_from([0.0, 0.001, 1.0]), value_coefficient=st.sampled_from([0.0, 0.5]),
+    divergence=st.sampled_from(["kl", "wasserstein"]),
 )
 def test_an_update_is_torchs_whatever_the_network_and_the_hyperparameters(epochs, minibatch, steps, **changes):
     # Rounding errors grow with every step; a few dozen leave them far below a step's size.
@@ -113,6 +114,7 @@ def test_an_update_is_torchs_whatever_the_network_and_the_hyperparameters(epochs
 @pytest.mark.parametrize("changes", [
     dict(epochs=1, minibatch=128), dict(epochs=1, minibatch=128, max_gradient_norm=1e6), dict(),
     dict(weight=10.0), dict(advised=0.0), dict(weight=0.0), dict(weight=0.0, columns=False),
+    dict(weight=10.0, divergence="wasserstein"),
 ])
 def test_it_is_torchs_with_the_papers_epsilon_over_several_updates(changes):
     assert_agree(case(**changes), updates=3)

@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 import json
 import os
 from pathlib import Path
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from cache.errors import AskonceError
 from pipeline import tasks
 from pipeline.collect import draw
 from student import checkpoint, episodes, evaluate, train as training
-from student.anneal import Annealing
+from student.anneal import WITHOUT_TEACHER, Annealing
 from student.distill import Teacher, refuse
 from student.network import ActorCritic, as_policy
 from student.ppo import Hyperparameters
@@ -68,6 +69,28 @@ def test_the_same_seed_gives_the_same_weights_and_figures_with_or_without_a_run_
     assert torch.equal(weights, again) and figures == figures_again
     other, _ = learn(settings=replace(SETTINGS, seed=4))
     assert not torch.equal(weights, other)
+
+
+def test_without_a_teachers_weight_nothing_is_asked_or_counted():
+    def asked(text: str) -> None:
+        raise AssertionError(text)
+
+    alone = replace(SETTINGS, annealing=WITHOUT_TEACHER)
+    network, progress = train(TASK, Teacher(TASK, asked), alone)
+    weights, figures = learn(settings=alone)
+    assert torch.equal(torch.nn.utils.parameters_to_vector(network.parameters()), weights)
+    assert (progress.cache_hits, progress.cache_misses, progress.teacher_weight) == (0, 0, 0)
+
+
+def test_a_run_from_before_there_was_a_setting_has_its_default(unbroken, tmp_path):
+    shutil.copytree(unbroken[0], tmp_path / "run")
+    about = json.loads((tmp_path / "run/run.json").read_text())
+    del about["settings"]["annealing"]["decay"], about["settings"]["hyperparameters"]["divergence"]
+    (tmp_path / "run/run.json").write_text(json.dumps(about))
+    weights, _ = learn(tmp_path / "run", resume=True, about={"method": "llm4teach"})
+    assert torch.equal(weights, unbroken[1])
+    with pytest.raises(AskonceError, match="method llm4teach, not ppo"):
+        learn(tmp_path / "run", resume=True, about={"method": "ppo"})
 
 
 def fall_over(number: int) -> None:
