@@ -134,8 +134,8 @@ def build_cache(
 def train(
     task: TaskName,
     cache: Annotated[Path | None, typer.Option(help="The cache's directory, for methods with a teacher.")] = None,
-    method: Annotated[Literal["llm4teach", "ppo"], typer.Option(
-        help="PPO and distillation, or PPO alone.")] = "llm4teach",
+    method: Annotated[Literal["llm4teach", "ppo", "hierarchical"], typer.Option(
+        help="PPO and distillation; or without a teacher: PPO alone, PPO over the task's options.")] = "llm4teach",
     cache_only: Annotated[bool, typer.Option("--cache-only", help="Train offline: never ask the LLM.")] = False,
     run: Annotated[Path | None, typer.Option(
         help="Where checkpoints and curves go; default runs/TASK-SEED, with another --method runs/TASK-METHOD-SEED.")] = None,
@@ -215,6 +215,7 @@ def evaluate(
     if teacher:
         act = evaluation.teacher(world, _lookup(world, cache, model, teacher_form)[0])
     else:
+        world = evaluation.as_learnt(world, run)
         act = evaluation.student(world, run)
     found = evaluation.evaluate(world, act, episodes, seed)
     _emit(asdict(found), json, f"{task}: {'teacher alone' if teacher else run}", _evaluation_rows(found))
@@ -641,10 +642,11 @@ def _asking_teacher(world, cache: Path, llm, wanted, terms, teacher_form: str, d
 
 def _train_alone(world, method: str, settings, run: Path | None, resume: bool, profile: bool, json: bool) -> None:
     """A baseline without a teacher."""
-    from student import anneal, distill
+    from student import anneal, distill, hierarchical
 
     run = run or Path("runs") / f"{world.name}-{method}-{settings.seed}"
     settings = replace(settings, annealing=anneal.WITHOUT_TEACHER)
+    world = hierarchical.over_options(world) if method == "hierarchical" else world
     teacher = distill.Teacher(world, distill.go_without)
     _show_trained(world, _train(world, teacher, {"method": method}, settings, run, resume, profile), json)
 

@@ -47,7 +47,7 @@ class Trace(NamedTuple):
 def player(batch: Batch, learner: ppo.Learner | fused.Learner) -> Callable[..., Rollout]:
     """(layout seeds, teacher or None, rng) → a rollout of one episode per environment, compiled where it can be."""
     given = learner.hyperparameters.discount, learner.hyperparameters.gae_lambda
-    if isinstance(learner, fused.Learner) and isinstance(batch, DoorKeyBatch):
+    if isinstance(learner, fused.Learner) and type(batch) is DoorKeyBatch:
         return lambda seeds, teacher, rng: collect(batch, seeds, learner.layers, teacher, rng, *given)
     return lambda seeds, teacher, rng: rollout.collect(batch, seeds, learner.policy, teacher, rng, *given, learner.see)
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cache.errors import AskonceError
 from pipeline.collect import draw, play
 from pipeline.growing_plans import GrowingPlans
 from pipeline.tasks.task import Batch, Lookup, Task
 from student import checkpoint
+from student.hierarchical import OPTIONS, over_options
 from student.network import ActorCritic, as_policy
 
 # (batch, running, rng) → (N,) actions.
@@ -43,7 +45,7 @@ def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
         batch = task.batch(part.stop - start)
         for running, rewards, _, _ in play(batch, seeds[part], lambda running: act(batch, running, rng)):
             returns[part] += rewards
-            lengths[part] += running
+            lengths[part] += running * getattr(batch, "durations", 1)
     successes = returns > 0
     return Evaluation(
         episodes, returns.mean(), _mean_interval(returns), lengths.mean(), _mean_interval(lengths),
@@ -53,6 +55,8 @@ def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
 
 def trained(task: Task, run: Path) -> ActorCritic:
     """The network of a run of `task`."""
+    if checkpoint.describe(run).get("method") == "hierarchical" and task.action_space.n != len(OPTIONS):
+        raise AskonceError(f"{run} chooses options instead of actions (--method hierarchical): only `cli evaluate` plays it")
     network = ActorCritic(task.view_size, int(task.action_space.n))
     checkpoint.load(run, task.name, network)
     return network
@@ -64,6 +68,11 @@ def student(task: Task, run: Path) -> Act:
     torch.set_num_threads(1)
     policy = as_policy(trained(task, run))
     return lambda batch, running, rng: draw(policy(batch.view)[0], rng)
+
+
+def as_learnt(task: Task, run: Path) -> Task:
+    """The task as the run's method sees it."""
+    return over_options(task) if checkpoint.describe(run).get("method") == "hierarchical" else task
 
 
 def teacher(task: Task, lookup: Lookup) -> Act:

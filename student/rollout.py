@@ -17,7 +17,7 @@ TeacherPolicy = Callable[[Batch, np.ndarray], np.ndarray]
 
 @dataclass
 class Rollout:
-    """S steps of N whole episodes, flat, plus a figure per episode.
+    """S steps of N whole episodes, flat, plus a figure per episode. Lengths are in steps of the world.
 
     view (S, F), or (S, M) where a view is given by its ones; action (S,), log_probability (S,), value (S,),
     advantage (S,), value_target (S,), teacher (S, A); returns, lengths, successes (N,).
@@ -40,7 +40,7 @@ def collect(
     discount: float, gae_lambda: float, see: Callable[[Batch], np.ndarray] = lambda batch: batch.view,
 ) -> Rollout:
     """Plays one episode per environment of `batch` with the student's own actions; `see` is the policy's input."""
-    views, actions, log_probabilities, values, advised, rewards, alive = ([] for _ in range(7))
+    views, actions, log_probabilities, values, advised, rewards, alive, durations = ([] for _ in range(8))
 
     def act(running: np.ndarray) -> np.ndarray:
         view = see(batch).copy()
@@ -57,10 +57,14 @@ def collect(
     for running, reward, terminated, truncated in play(batch, seeds, act):
         rewards.append(reward)
         alive.append(running)
-    alive, rewards, values = np.array(alive), np.array(rewards), np.array(values)
+        durations.append(np.broadcast_to(getattr(batch, "durations", 1), running.shape).copy())
+    alive, rewards, values, durations = np.array(alive), np.array(rewards), np.array(values), np.array(durations)
     # An episode cut off at T would have gone on; one that ended has no future.
     last_values = np.where(truncated & ~terminated, policy(see(batch))[1], 0.0)
-    advantages = generalized_advantages(rewards, values, alive, last_values, discount, gae_lambda)
+    # A step of several of the world's (Sutton et al. 1999) is paid at its end, and so far away is what follows.
+    discounted = rewards * discount ** np.maximum(durations - 1, 0)
+    discounts = discount ** durations
+    advantages = generalized_advantages(discounted, values, alive, last_values, discounts, gae_lambda)
     returns = rewards.sum(axis=0)
     return Rollout(
         view=np.array(views)[alive],
@@ -71,22 +75,31 @@ def collect(
         value_target=(advantages + values)[alive].astype(np.float32),
         teacher=np.array(advised)[alive] if advised else np.zeros((alive.sum(), 0), np.float32),
         returns=returns,
-        lengths=alive.sum(axis=0),
+        lengths=(alive * durations).sum(axis=0),
         successes=returns > 0,
     )
 
 
-@njit(cache=True)
 def generalized_advantages(rewards, values, alive, last_values, discount, gae_lambda):
-    """GAE over (T, N) steps; `alive` marks those before an episode's end, last_values (N,) what follows it."""
+    """GAE over (T, N) steps; `alive` marks those before an episode's end, last_values (N,) what follows it.
+
+    `discount` is one number, or (T, N): how much what follows each step counts.
+    """
+    return _generalized_advantages(
+        rewards, values, alive, last_values, np.broadcast_to(np.float64(discount), rewards.shape), gae_lambda
+    )
+
+
+@njit(cache=True)
+def _generalized_advantages(rewards, values, alive, last_values, discounts, gae_lambda):
     steps, size = rewards.shape
     advantages = np.zeros((steps, size))
     for n in range(size):
         following, advantage = last_values[n], 0.0
         for t in range(steps - 1, -1, -1):
             if alive[t, n]:
-                error = rewards[t, n] + discount * following - values[t, n]
-                advantage = error + discount * gae_lambda * advantage
+                error = rewards[t, n] + discounts[t, n] * following - values[t, n]
+                advantage = error + discounts[t, n] * gae_lambda * advantage
                 advantages[t, n] = advantage
                 following = values[t, n]
     return advantages

@@ -119,11 +119,12 @@ def train(
             laps.end("playing")
             losses = learner.update(rollout, weight, rng, iteration / settings.iterations)
             laps.end("learning")
-            laps.steps += len(rollout.action)
-            laps.advised += len(rollout.action) if weight else 0
+            steps = int(rollout.lengths.sum())
+            laps.steps += steps
+            laps.advised += steps if weight else 0
             recent.append(_figures(rollout))
             progress.iteration = iteration + 1
-            progress.env_steps += len(rollout.action)
+            progress.env_steps += steps
             progress.seconds = time.perf_counter() - started
             progress.teacher_weight = weight
             progress.return_mean, progress.length_mean, progress.success_rate = np.mean(recent, axis=0).tolist()

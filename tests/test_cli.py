@@ -639,13 +639,14 @@ def test_wrong_use_ends_with_2_and_nothing_on_stdout(run):
         assert ended.code == 2 and ended.out == "" and "Traceback" not in ended.err
 
 
-def test_the_baseline_needs_no_cache_and_says_what_it_is(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("method", ["ppo", "hierarchical"])
+def test_a_baseline_needs_no_cache_and_says_what_it_is(method, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    trained = run("train", *TASK, "--method", "ppo", "--preset", "paper", "--iterations", 2, "--json").figures
+    trained = run("train", *TASK, "--method", method, "--preset", "paper", "--iterations", 2, "--json").figures
     assert (trained["cache_hits"], trained["cache_misses"]) == (0, 0)
     about = json.loads(Path(trained["run"], "run.json").read_text())
-    assert about["method"] == "ppo" and about["settings"]["hyperparameters"]["final_learning_rate"] == 0.001
-    assert "ppo" in run("runs", ".").out
+    assert about["method"] == method and about["settings"]["hyperparameters"]["final_learning_rate"] == 0.001
+    assert method in run("runs", ".").out
     assert run("evaluate", *TASK, "--run", trained["run"], "--episodes", 2).code == 0
 
 

@@ -75,7 +75,8 @@ class Batch(Protocol):
     situations    (N,) int64: equal where the text is equal; `Task.text` writes it out
 
     Where `view` is one-hot a batch may offer `ones` too, for a faster student: (N, M) uint16, the inputs
-    that are 1 in any order, each row filled up with F.
+    that are 1 in any order, each row filled up with F. A batch whose steps take several of the world's each says
+    how many by `durations` (N,) int64, and is paid with the last of them.
     """
 
     size: int

@@ -1,0 +1,119 @@
+"""The hierarchical baseline: a policy over the task's options, learnt from scratch, without an LLM.
+
+As Matthews et al. 2022, whom the paper compares with, the student is given the options' own policies and learns
+when to start which. It is a semi-Markov decision process (Sutton et al. 1999): each decision starts an option,
+which runs until it ends, and pays γ^(k−1) r for k steps that paid r, since here a reward ends the episode; what
+follows counts γ^k. All else is PPO as for the other methods, with a network of the same size whose outputs are
+options instead of actions.
+
+The options are the same in every state: explore; go to each of two keys and two doors, in the order of the scan;
+pick up each key; drop what is held; open each door. None is masked. One that names nothing in sight, or has
+nothing left to do, is carried out as the teacher's are: the agent does nothing for a step. What an option is
+about is the cell it was about when it started, so that a key that comes into sight changes no option under way.
+It ends when it has nothing left to do, after a step that acts on an object (an attempt may fail, and would be
+repeated for ever), or with the episode.
+"""
+
+from dataclasses import dataclass, fields
+import hashlib
+from pathlib import Path
+
+from gymnasium.spaces import Discrete
+from numba import njit
+import numpy as np
+
+from cache.errors import AskonceError
+from pipeline.tasks.minigrid import engine, envs, options
+from pipeline.tasks.minigrid.doorkey import DoorKeyBatch, DoorKeyTask
+from pipeline.tasks.minigrid.engine import DONE, DROP, FIRST_DOOR, HELD, PICK_UP, RUNNING, TERMINATED, TOGGLE, TRUNCATED
+from pipeline.tasks.minigrid.options import DROP_X, ENDED, EXPLORE, GO_TO, OPEN_X, PICK_UP_X
+from pipeline.tasks.task import Task
+
+# (verb, slot) of each option, and its name.
+OPTIONS = np.array([
+    (EXPLORE, -1), *((GO_TO, slot) for slot in range(HELD)), *((PICK_UP_X, slot) for slot in range(FIRST_DOOR)),
+    (DROP_X, HELD), *((OPEN_X, slot) for slot in range(FIRST_DOOR, HELD)),
+])
+NAMES = (
+    "explore", "go to key 1", "go to key 2", "go to door 1", "go to door 2", "take key 1", "take key 2", "drop",
+    "open door 1", "open door 2",
+)
+
+
+@dataclass(frozen=True)
+class OptionsTask(DoorKeyTask):
+    """A DoorKey task whose actions are `OPTIONS` (see `pipeline.tasks.task.Task`)."""
+
+    action_space = Discrete(len(OPTIONS))
+    action_names = NAMES
+
+    def batch(self, size: int) -> "OptionsBatch":
+        return OptionsBatch(self, size)
+
+
+def over_options(task: Task) -> OptionsTask:
+    """The same task with options for actions."""
+    if not isinstance(task, DoorKeyTask):
+        raise AskonceError(
+            f"the hierarchical baseline has no options for {task.name}: it learns SimpleDoorKey, LavaDoorKey, "
+            "ColoredDoorKey and DivergedDoorKey", 2,
+        )
+    return OptionsTask(**{field.name: getattr(task, field.name) for field in fields(task)})
+
+
+class OptionsBatch(DoorKeyBatch):
+    """N worlds that advance by an option each, of `durations` (N,) int64 steps; each in its own time."""
+
+    def __init__(self, task: OptionsTask, size: int):
+        super().__init__(task, size)
+        self.durations = np.zeros(size, np.int64)
+
+    def step(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(N,) indices into `OPTIONS`; the rewards are undiscounted."""
+        verbs, slots = OPTIONS[chosen].T
+        _run(self.state, verbs, slots, self.task.max_steps, self.task.colored, self._rewards, self.durations)
+        ended = self.state.ended
+        return self._rewards.copy(), ended & TERMINATED > 0, ended & TRUNCATED > 0
+
+
+def _make_run(sources: str):
+    """Compiles the loop. Numba's cache on disk sees changes of this file alone; `sources` stands for the others."""
+
+    @njit(cache=True, nogil=True)
+    def run(state, verbs, slots, max_steps, colored, rewards, durations):
+        sources  # noqa: B018 – part of the function, so that it is part of the cache's key
+        scratch = options.make_scratch(state)
+        for n in range(verbs.shape[0]):
+            verb, slot = verbs[n], slots[n]
+            rewards[n], durations[n] = 0.0, 0
+            x, y = state.cells[n, slot, 0], state.cells[n, slot, 1]
+            while state.ended[n] == RUNNING:
+                if durations[n] > 0 and slot >= 0 and slot != HELD:
+                    slot = slot_at(state, n, x, y)
+                action = options.option_action(state, n, verb, slot, scratch.search)
+                if action == ENDED:
+                    if durations[n] > 0:
+                        break
+                    action = DONE
+                rewards[n] += engine.step_one(state, n, action, max_steps, colored)
+                durations[n] += 1
+                if action == DONE or action == PICK_UP or action == TOGGLE or (action == DROP and verb == DROP_X):
+                    break
+
+    return run
+
+
+@njit(cache=True, nogil=True)
+def slot_at(state, n, x, y):
+    """The slot of what lies at a cell, -1 if nothing is there any more."""
+    for slot in range(HELD):
+        if state.cells[n, slot, 0] == x and state.cells[n, slot, 1] == y:
+            return slot
+    return -1
+
+
+def _digest() -> str:
+    return hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in (engine, envs, options))).hexdigest()
+
+
+_run = _make_run(_digest())

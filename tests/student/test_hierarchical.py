@@ -1,0 +1,123 @@
+"""Options run to their end, each step of theirs is counted and discounted, and a student learns when to start which."""
+
+import numpy as np
+import pytest
+
+from cache.errors import AskonceError
+from pipeline import tasks
+from pipeline.tasks.minigrid.engine import DX, DY, EMPTY, KEY, RUNNING
+from pipeline.tasks.minigrid.options import ENDED, make_scratch, option_action
+from student.distill import Teacher, go_without
+from student.anneal import WITHOUT_TEACHER
+from student.evaluate import as_learnt, evaluate, student, trained
+from student.hierarchical import NAMES, OPTIONS, over_options
+from student.rollout import collect
+from student.train import Settings, train
+from tests.student.example import Episode, Script, ScriptBatch
+
+WORLDS = 200
+TASK = over_options(tasks.find("ColoredDoorKey"))
+
+
+def started(name: str, batch=None):
+    """A batch in which every environment has carried out the option, from its start or from where it was."""
+    if batch is None:
+        batch = TASK.batch(WORLDS)
+        batch.reset(np.arange(WORLDS), TASK.seeds(WORLDS, seed=1))
+    before = batch.state.steps.copy()
+    batch.step(np.full(batch.size, NAMES.index(name)))
+    assert np.array_equal(batch.state.steps - before, batch.durations)
+    return batch
+
+
+def next_actions(batch, name: str) -> np.ndarray:
+    scratch = make_scratch(batch.state).search
+    return np.array([
+        option_action(batch.state, n, *OPTIONS[NAMES.index(name)], scratch) for n in range(batch.size)
+    ])
+
+
+def ahead(batch) -> list:
+    world, (x, y, direction) = batch.state.world, batch.state.agent.T
+    return world[np.arange(batch.size), x + DX[direction], y + DY[direction], 0]
+
+
+def test_exploring_ends_when_the_room_is_known_and_not_before():
+    batch = started("explore")
+    going = batch.state.ended == RUNNING
+    assert going.sum() > WORLDS / 2 and batch.durations[going].mean() > 5
+    assert (next_actions(batch, "explore")[going] == ENDED).all()
+    assert (batch.state.steps[~going] == TASK.max_steps).all()
+    # Once there is nothing left to explore it is one idle step.
+    assert (started("explore", batch).durations[going] == 1).all()
+
+
+def test_walking_ends_before_the_key_taking_is_one_attempt_and_dropping_ends_with_it():
+    batch = started("go to key 1", started("explore"))
+    there = (batch.state.ended == RUNNING) & (next_actions(batch, "go to key 1") == ENDED)
+    assert there.sum() > WORLDS / 2 and (ahead(batch)[there] == KEY).all()
+    taken = started("take key 1", batch)
+    assert (taken.durations[there] == 1).all() and (taken.state.held[there, 0] == KEY).all()
+    there &= taken.state.ended == RUNNING
+    dropped = started("drop", taken)
+    there &= dropped.state.ended == RUNNING
+    assert there.any() and (dropped.state.held[there, 0] == EMPTY).all()
+
+
+def test_what_cannot_be_done_is_one_idle_step():
+    batch = TASK.batch(WORLDS)
+    batch.reset(np.arange(WORLDS), TASK.seeds(WORLDS, seed=1))
+    unseen = batch.state.cells[:, 0, 0] < 0
+    poses = batch.state.agent.copy()
+    for name in ("go to key 1", "take key 2", "drop", "go to door 2"):
+        started(name, batch)
+        assert (batch.durations[unseen] == 1).all() and np.array_equal(batch.state.agent[unseen], poses[unseen])
+
+
+def test_a_key_that_comes_into_sight_changes_no_walk_under_way():
+    """Such a key may take the first place in the scan; the walk still ends before the one that it led to."""
+    batch = TASK.batch(2000)
+    batch.reset(np.arange(2000), TASK.seeds(2000, seed=2))
+    seen = batch.state.cells[:, 0].copy()
+    starting = (batch.state.cells[:, 0, 0] >= 0) & (batch.state.cells[:, 1, 0] < 0)
+    started("go to key 1", batch)
+    moved = starting & (batch.state.cells[:, 0] != seen).any(axis=1) & (batch.state.ended == RUNNING)
+    x, y, direction = batch.state.agent[moved].T
+    assert moved.any()
+    assert np.array_equal(np.stack([x + DX[direction], y + DY[direction]], axis=1), seen[moved])
+
+
+def test_a_reward_is_discounted_by_every_step_on_the_way():
+    """Two decisions of 3 and 4 steps: the first is worth γ^3 · γ^3 of the reward that the second ends with."""
+    class Slow(ScriptBatch):
+        durations = np.array([3])
+
+        def step(self, actions):
+            self.durations = np.array([3 + int(self.steps[0])])
+            return super().step(actions)
+
+    batch = Slow(Script((Episode((0.0, 1.0)),)).episodes, 1)
+    policy = lambda view: (np.full((len(view), 2), 0.5, np.float32), np.zeros(len(view), np.float32))
+    rollout = collect(batch, np.array([0]), policy, None, np.random.default_rng(0), 0.9, 1.0)
+    assert rollout.value_target.tolist() == pytest.approx([0.9**3 * 0.9**3, 0.9**3])
+    assert rollout.lengths.tolist() == [7] and rollout.returns.tolist() == [1.0]
+
+
+def test_it_learns_the_same_from_the_same_seed_and_is_evaluated_by_steps_of_the_world(tmp_path):
+    plain = tasks.find("SimpleDoorKey")
+    settings = Settings(seed=1, iterations=60, annealing=WITHOUT_TEACHER)
+    about = {"method": "hierarchical"}
+    ways = [(over_options(plain), tmp_path / name) for name in ("one", "two")]
+    figures = [train(task, Teacher(task, go_without), settings, run, about=about)[1] for task, run in ways]
+    assert figures[0].return_mean == figures[1].return_mean and figures[0].env_steps == figures[1].env_steps
+    task, run = as_learnt(plain, tmp_path / "one"), tmp_path / "one"
+    found = evaluate(task, student(task, run), 100, seed=0)
+    assert found.success_rate > 0.8 and 10 < found.length_mean < plain.max_steps
+    with pytest.raises(AskonceError, match="options instead of actions"):
+        trained(plain, run)
+
+
+def test_a_task_without_such_options_is_one_line():
+    with pytest.raises(AskonceError, match="SimpleDoorKey") as raised:
+        over_options(type("Other", (), {"name": "other"})())
+    assert raised.value.exit_code == 2
