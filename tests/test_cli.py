@@ -547,6 +547,11 @@ BAD = {
     "no such schedule": ((*OFFLINE, "--anneal", "steep"), 2, "stepwise"),
     "a teacher for who has none": (("train", *TASK, "--method", "ppo", "--cache", "{recorded}"), 2, "--method ppo"),
     "no teacher for who has one": (("train", *TASK), 2, "--cache"),
+    "nothing to reproduce": (("reproduce", "--cache", "{recorded}", "--to", "{tmp}/r"), 2, "--all"),
+    "no such figure": (("reproduce", "--figure", "5", "--cache", "{recorded}", "--to", "{tmp}/r"), 2, "--figure 3, 4"),
+    "a task that the paper lacks": (
+        ("reproduce", "--all", "--tasks", "Chess", "--cache", "{recorded}", "--to", "{tmp}/r"), 2, "Chess"),
+    "no cache to reproduce from": (("reproduce", "--all", "--cache", "{tmp}/none", "--to", "{tmp}/r"), 1, "build-cache"),
     "two ways of missing": ((*OFFLINE, "--on-miss", "ask"), 2, "--on-miss"),
     "nobody to evaluate": (("evaluate", *TASK), 2, "--run"),
     "no run": (("evaluate", *TASK, "--run", "{tmp}/none"), 1, "no run"),

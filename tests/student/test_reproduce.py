@@ -1,0 +1,136 @@
+"""Runs are made once, go on where they were broken off, and what is drawn of them is what they did."""
+
+from dataclasses import replace
+import json
+import os
+import signal
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file
+
+from cache import store
+from cache.errors import AskonceError, Unfinished
+from pipeline.recorded import read
+from student import figures
+from student.paper import TABLE_3, TASKS
+from student.reproduce import METHODS, Run, Scale, carry_out, finish, runs_of, series_of
+
+TASK = "DivergedDoorKey"
+SMALL = Scale(seeds=1, iterations=3, episodes=5)
+
+
+def line(sees: list[str], holds: str | None, *options: str) -> str:
+    said = {"task": TASK, "sees": sees, "holds": holds, "decisions": [{"options": options, "probability": 1.0}]}
+    return json.dumps(said) + "\n"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """What DivergedDoorKey's first texts are answered with."""
+    directory = tmp_path_factory.mktemp("reproduce")
+    (directory / "said.jsonl").write_text(line([], None, "explore") + line(["key"], None, "go to key", "pick up key"))
+    store.append(directory / "cache", read(directory / "said.jsonl", "recorded"))
+    return directory / "cache"
+
+
+def weights(run: Run) -> dict[str, list]:
+    about = json.loads((run.path / "run.json").read_text())
+    return {name: values.tolist() for name, values in load_file(run.path / about["checkpoint"]).items()}
+
+
+def when(run: Run) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
+
+
+def test_what_was_broken_off_ends_where_an_unbroken_run_does_and_what_failed_keeps_nothing_else_back(cache, tmp_path):
+    scale = replace(SMALL, iterations=400)
+    teaching = [one for one in series_of(cache, [TASK], True, ())["table-3"] if one.method == "llm4teach"]
+    runs = list(runs_of(teaching, scale, cache, tmp_path / "broken"))
+
+    def stop(done: int, total: int, words: str) -> None:
+        if done:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(runs, 1, stop)
+    reached = json.loads((runs[0].path / "run.json").read_text())["iteration"]
+    assert 0 < reached < scale.iterations and not runs[0].finished
+
+    failing, told = replace(runs[0], cache=tmp_path / "none", seed=1), []
+    with pytest.raises(Unfinished, match="build-cache") as raised:
+        carry_out([failing, *runs], 1, lambda *news: told.append(news))
+    assert raised.value.missing == (failing.path.name,) and not failing.finished
+    assert told[-1][:2] == (800, 800) and runs[0].finished
+    unbroken = next(runs_of(teaching, scale, cache, tmp_path / "unbroken"))
+    finish(unbroken)
+    assert weights(unbroken) == weights(runs[0])
+    assert json.loads(unbroken.evaluation.read_text()) == json.loads(runs[0].evaluation.read_text())
+    assert pq.read_table(unbroken.curve).equals(pq.read_table(runs[0].curve))
+
+    before = [when(run) for run in runs]
+    told.clear()
+    carry_out(runs, 2, lambda *news: told.append(news))
+    assert before == [when(run) for run in runs] and not told
+
+
+def test_a_runs_place_follows_from_all_it_depends_on(cache, tmp_path):
+    one = next(runs_of(series_of(cache, [TASK], False, [7])["figure-7"], SMALL, cache, tmp_path))
+    others = [
+        replace(one, seed=1), replace(one, scale=replace(SMALL, iterations=4)),
+        replace(one, scale=replace(SMALL, preset="paper")), replace(one, series=replace(one.series, answers="other")),
+        replace(one, series=replace(one.series, schedule="stepwise")),
+        replace(one, series=replace(one.series, form="hard")),
+    ]
+    assert len({run.path for run in [one, *others]}) == 7
+    # How often it is evaluated is no part of a run.
+    assert replace(one, scale=replace(SMALL, episodes=9)).path == one.path
+
+
+def test_answers_are_told_apart_by_what_they_say(cache, tmp_path):
+    digest = lambda directory: series_of(directory, [TASK], False, [4])["figure-4"][0].answers
+    (tmp_path / "said.jsonl").write_text(line([], None, "explore") + line(["key"], None, "explore"))
+    store.append(tmp_path / "cache", read(tmp_path / "said.jsonl", "recorded"))
+    assert digest(cache) == digest(cache) != digest(tmp_path / "cache")
+
+
+def test_table_and_figures_are_what_the_runs_did(cache, tmp_path):
+    scale = replace(SMALL, seeds=2, quick=True)
+    made = series_of(cache, [TASK], True, [3, 4, 7])
+    runs = {name: list(runs_of(series, scale, cache, tmp_path)) for name, series in made.items()}
+    for run in dict.fromkeys(run for of_one in runs.values() for run in of_one):
+        finish(run)
+    rows, files = figures.write(runs, scale, tmp_path)
+    assert [row.method for row in rows] == list(METHODS)
+    for row in rows:
+        own = [run for run in runs["table-3"] if run.series.method == row.method]
+        returns = [json.loads(run.evaluation.read_text())["return_mean"] for run in own]
+        mean, half = row.ours["returned"]
+        assert mean == pytest.approx(np.mean(returns))
+        assert half == pytest.approx(12.706 * np.std(returns, ddof=1) / 2**0.5)
+        assert row.difference["returned"] == pytest.approx(mean - TABLE_3[TASK, row.method].returned)
+    assert all(path.name.startswith("quick-") and path.stat().st_size for path in files) and len(files) == 2 + 3 * 6
+    shown = (tmp_path / "quick-table-3.md").read_text()
+    assert "QUICK" in shown and "recorded@" in shown and "−" in shown
+    drawn = pq.read_table(tmp_path / "quick-figure-7.parquet").to_pylist()
+    assert {point["name"] for point in drawn} == {"constant", "linear-1000", "linear-2000", "stepwise"}
+    assert all(point["low"] <= point["mean"] <= point["high"] or point["mean"] == 0 for point in drawn)
+    one = pq.read_table(runs["figure-7"][0].curve).to_pydict()
+    assert one["iteration"] == [1, 2, 3] and one["env_steps"] == sorted(one["env_steps"])
+
+
+def test_the_band_is_students_and_a_single_seed_has_none():
+    mean, half = figures.mean_and_half(np.array([[1.0, 2.0], [2.0, 2.0], [3.0, 2.0]]))
+    assert mean.tolist() == [2, 2] and half.tolist() == pytest.approx([4.303 / 3**0.5, 0])
+    assert np.isnan(figures.mean_and_half(np.array([[1.0]]))[1]).all()
+
+
+def test_the_papers_figures_are_all_there():
+    assert set(TABLE_3) == {(task, method) for task in TASKS for method in METHODS}
+
+
+def test_figure_4_without_its_task_is_one_line(cache):
+    with pytest.raises(AskonceError, match=TASK) as raised:
+        series_of(cache, [], False, [4])
+    assert raised.value.exit_code == 2
