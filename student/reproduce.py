@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 from pathlib import Path
@@ -213,6 +214,8 @@ def _work(waiting, news, parent: int) -> None:
     """One worker: run after run."""
     # The parent alone gets a terminal's Ctrl-C, and asks its workers to stop.
     os.setpgrp()
+    # TensorBoard warns of what a killed run wrote twice, which is as it should be.
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
     for number, run in iter(waiting.get, None):
         try:
             finish(run, _every(SAY_EVERY, lambda iteration: news.put((number, iteration, None)), parent))
