@@ -124,7 +124,9 @@ def stated(observation: np.ndarray, mission: str) -> tuple[set[str], str | None]
     """Names without their colours, and what is held: a slow, obvious restatement of a text's facts."""
     agent = tuple(np.argwhere(observation[..., 3] != 4)[0])
     names, held = set(), None
-    doors_of_the_mission = {color for color in COLOR_TO_IDX if f"{color} door" in mission or f"{color} room" in mission}
+    doors_of_the_mission = {
+        color for color in COLOR_TO_IDX if f"{color} door" in mission or f"{color} room" in mission
+    }
     for cell in map(tuple, np.argwhere(observation[..., 0] > 2)):
         kind = next(name for name, number in OBJECT_TO_IDX.items() if number == observation[cell][0])
         if cell == agent:
@@ -178,7 +180,8 @@ def test_colours_that_differ_only_by_name_are_one_text():
     batch.reset(np.arange(200), task.seeds(200, 0))
     texts = {task.text(situation) for situation in batch.situations.tolist()}
     # Nothing, or the key and its door, each of them or both, of the box's colour or of another.
-    assert len(texts) == 7 and not any(color in text for text in texts for color in ("green", "purple", "yellow", "grey"))
+    assert len(texts) == 7
+    assert not any(color in text for text in texts for color in ("green", "purple", "yellow", "grey"))
     # The box that the mission wants is the red one, in the prompt and in every text.
     assert task.mission == "pick up the red box" and task.mission in task.prompt.setting
 
@@ -316,7 +319,8 @@ def test_picking_up_with_full_hands_puts_down_first_and_later_answers_join_the_e
     }
     for _ in range(100):
         text = task.text(int(batch.situations[0]))
-        plans = task.plans({text: {said[text.replace("red key", "blue key").replace("red door", "blue door")]: 1.0}}, plans)
+        decision = said[text.replace("red key", "blue key").replace("red door", "blue door")]
+        plans = task.plans({text: {decision: 1.0}}, plans)
         rewards, terminated, _ = batch.step(batch.advise(plans).actions[:, 0])
         if terminated[0]:
             break

@@ -1,1 +1,1 @@
-"""MiniGrid's own registered environments as tasks: one class over MiniGrid's Python code, same options, same text."""
+"""MiniGrid's own registered environments as tasks: one class over MiniGrid's Python code."""

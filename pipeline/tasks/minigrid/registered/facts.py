@@ -63,8 +63,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class Mission:
-    """A mission in canonical colours, the colours (MiniGrid's numbers) that those stand for, in order, and of these
-    a bit for each that it calls a door or a room by."""
+    """A mission in canonical colours, the colours (MiniGrid's numbers) that those stand for, in order, and of
+    these a bit for each by which it calls a door or a room."""
 
     words: str
     colors: tuple[int, ...]
@@ -73,7 +73,7 @@ class Mission:
 
 @lru_cache(maxsize=1024)
 def mission_of(said: str) -> Mission:
-    """"pick up the yellow box" → "pick up the red box", of which red is yellow. The goal has but one colour: none."""
+    """"pick up the yellow box" → "pick up the red box". A goal's colour is not one that tells anything."""
     words = re.sub(r"\bgreen goal square\b", "goal", said)
     color = rf"\b({'|'.join(COLOR_TO_IDX)})\b"
     colors = tuple(dict.fromkeys(re.findall(color, words)))

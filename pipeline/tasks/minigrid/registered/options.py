@@ -38,8 +38,8 @@ def scratch_for(width: int, height: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def option_action(
-    memory: np.ndarray, agent: np.ndarray, held: np.ndarray, doors: int, verb: int, kind: int, color: int, state: int,
-    scratch: np.ndarray,
+    memory: np.ndarray, agent: np.ndarray, held: np.ndarray, doors: int,
+    verb: int, kind: int, color: int, state: int, scratch: np.ndarray,
 ) -> int:
     """The next action of one option in one environment, ENDED once it has ended.
 
@@ -206,8 +206,8 @@ def _is_passage(memory, x, y):
             continue
         beside += 1
         corner_x, corner_y = x + DX[side] + DX[following], y + DY[side] + DY[following]
-        if _lets_through(memory, corner_x, corner_y) and _lets_through(memory, x + DX[following], y + DY[following]):
-            joined += 1
+        next_x, next_y = x + DX[following], y + DY[following]
+        joined += _lets_through(memory, corner_x, corner_y) and _lets_through(memory, next_x, next_y)
     return beside - joined > 1
 
 

@@ -39,7 +39,8 @@ def prompt_of(mission: str, sampled: Sequence[Layout]) -> Prompt:
         "A blocked door is locked, and an object lies before it that has to be taken away first.":
             {"door", "key"} <= kinds and kinds & {"ball", "box"},
         "Other doors are opened on the way and not mentioned.": {"door", "key"} <= kinds,
-        "Doors are opened on the way and not mentioned.": "door" in kinds and "door" not in mission and "key" not in kinds,
+        "Doors are opened on the way and not mentioned.":
+            "door" in kinds and "key" not in kinds and "door" not in mission,
         "A box may hide a key: it is seen once the box is open.": any(layout.hides for layout in sampled),
         "The agent keeps clear of lava by itself.": "lava" in kinds,
     }

@@ -58,7 +58,7 @@ def find(env_id: str) -> "RegisteredTask":
     if env_id not in gymnasium.registry:
         raise AskonceError(f"MiniGrid has no environment {env_id!r}: `cli tasks` lists those that are tasks", 2)
     if _family(env_id) not in FAMILIES:
-        raise AskonceError(f"{env_id} needs more than the options of the tasks here: `cli tasks` lists those that fit", 2)
+        raise AskonceError(f"{env_id} needs other options than there are here: `cli tasks` lists what fits", 2)
     return RegisteredTask(env_id)
 
 
@@ -159,7 +159,7 @@ class RegisteredTask:
 
 
 class RegisteredBatch:
-    """N MiniGrid environments stepped in turn, seen and advised in compiled code (see `pipeline.tasks.task.Batch`)."""
+    """N MiniGrid environments stepped in turn (see `pipeline.tasks.task.Batch`)."""
 
     def __init__(self, task: RegisteredTask, size: int):
         self.task, self.size = task, size
