@@ -14,7 +14,7 @@ from pipeline.simulated.serve import SimulatedServer, running
 
 TASK = ("--task", "ColoredDoorKey")
 SECONDS_AN_ANSWER = 2.0
-ITERATIONS = 300
+ITERATIONS = 1500
 REPEATS = 3
 CLI = Path(sys.executable).with_name("cli")
 
