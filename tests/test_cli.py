@@ -638,10 +638,12 @@ def test_through_the_script_it_is_one_line_as_well():
 
 
 def test_wrong_use_ends_with_2_and_nothing_on_stdout(run):
-    wrong = ("build-cache",), (*BUILD, "--cache", "c", "--episodes", 0), ("fly",), ("train", "--seed", -1)
+    wrong = ("build-cache",), (*BUILD[:-1], "--cache", "c", "--episodes", 0), ("fly",), ("train", "--seed", -1)
     for arguments in wrong:
         ended = run(*arguments)
         assert ended.code == 2 and ended.out == "" and "Traceback" not in ended.err
+        for_a_script = run(*arguments, "--json")
+        assert for_a_script.code == 2 and is_one_line(for_a_script) and for_a_script.figures["error"] in for_a_script.err
 
 
 @pytest.mark.parametrize("method", ["ppo", "hierarchical"])

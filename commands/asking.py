@@ -1,0 +1,175 @@
+"""`cli build-cache`, which asks the LLM, and `cli serve-teacher`, which offers a simulated one."""
+
+from contextlib import contextmanager
+from dataclasses import asdict
+import json
+from pathlib import Path
+import sys
+import time
+from typing import Annotated
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import typer
+
+from cache.errors import AskonceError
+from commands.options import (
+    BaseUrl, CacheDir, Concurrency, Confidence, Episodes, Estimator, Extra, Json, MaxCost, MaxRequests, MaxTokens,
+    MaxTv, ModelId, Prices, Retry, Rpm, Samples, Seed, TaskName, Temperature, Timeout, Tpm, Transport,
+)
+from commands.show import emit, err, going_on, out, print_json
+
+
+def build_cache(
+    task: TaskName, cache: CacheDir, episodes: Episodes = 500, samples: Samples = "10",
+    max_tv: MaxTv = 0.1, confidence: Confidence = 0.95, estimator: Estimator = "sampling",
+    model: Annotated[str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")] = "simulated",
+    base_url: BaseUrl = None, model_id: ModelId = None, temperature: Temperature = 1.0,
+    max_tokens: MaxTokens = 512, extra: Extra = None, retry: Retry = (), transport: Transport = "online",
+    concurrency: Concurrency = 256,
+    rpm: Rpm = None, tpm: Tpm = None, timeout: Timeout = 120.0, max_cost: MaxCost = None,
+    max_requests: MaxRequests = None, prices: Prices = None, seed: Seed = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; ask nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Find the texts that an agent meets and ask the LLM about each that the cache does not hold."""
+    from pipeline import build, tasks
+    from pipeline.questions import Wanted
+
+    world = tasks.find(task)
+    teacher = teacher_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
+    wanted = Wanted(1 if estimator == "hard" else samples_of(samples, max_tv, confidence), tuple(retry))
+    terms = terms_of(model, concurrency, rpm, tpm, timeout, max_cost, max_requests, prices)
+    if dry_run:
+        plan = build.plan(world, cache, teacher, episodes, wanted, seed, terms.price)
+        return emit(asdict(plan), json, f"would ask: {task}", _plan_rows(plan))
+    with going_on("run the same command again to go on"), asking_progress() as show:
+        report = build.build_cache(
+            world, cache, teacher, episodes, wanted, seed, terms, show, in_batches=transport == "batch"
+        )
+    emit(asdict(report), json, f"{task}: {cache}", report_rows(report))
+    for text, reason in report.unanswered.items():
+        err.print(f"  missing: {text} ({reason})", soft_wrap=True)
+    if report.unanswered:
+        raise typer.Exit(3)
+
+
+def serve_teacher(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = 8000,
+    incorrect: Annotated[float, typer.Option(help="Share of answers that lead to failure.")] = 0.1,
+    inefficient: Annotated[float, typer.Option(help="Share of answers that waste steps.")] = 0.1,
+    inconsistent: Annotated[float, typer.Option(help="Share of answers that cannot be executed.")] = 0.05,
+    seed: Seed = 0, json: Json = False,
+) -> None:
+    """Offer the simulated LLM on loopback, to try the network path. Ends with Ctrl-C."""
+    from pipeline.simulated.llm import Errors
+    from pipeline.simulated.serve import serve
+
+    with serve(Errors(incorrect, inefficient, inconsistent), seed, port) as base_url:
+        if json:
+            print_json({"base_url": base_url, "model": "simulated"})
+        else:
+            out.print(f"the simulated LLM answers at {base_url}; ask it, for instance, by\n"
+                      f"  cli build-cache --task ColoredDoorKey --cache DIR --base-url {base_url}", soft_wrap=True)
+        sys.stdout.flush()
+        while True:
+            time.sleep(3600)
+
+
+def teacher_of(estimator: str, model: str, base_url: str | None, model_id: str | None, temperature: float,
+             max_tokens: int, extra: str | None):
+    from pipeline.teacher import LOGPROBS, SAMPLING, Teacher
+
+    try:
+        fields = json.loads(extra) if extra else {}
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise AskonceError("""--extra is a JSON object, such as '{"top_p": 0.9}'""", 2)
+    return Teacher(
+        model, base_url, 0.0 if estimator == "hard" else temperature, max_tokens, model_id=model_id, extra=fields,
+        estimator=LOGPROBS if estimator == "logprobs" else SAMPLING,
+    )
+
+
+def samples_of(samples: str, max_tv: float, confidence: float):
+    from pipeline.adaptive import Precision
+
+    if samples == "auto":
+        return Precision(max_tv, confidence)
+    if not samples.isdecimal() or int(samples) < 1:
+        raise AskonceError("--samples is a number above 0, or auto", 2)
+    return int(samples)
+
+
+def terms_of(model: str, concurrency: int, rpm: float | None, tpm: float | None, timeout: float,
+           max_cost: float | None, max_requests: int | None, prices: Path | None):
+    from pipeline.asking.budget import Budget
+    from pipeline.asking.prices import price_of, read_prices
+    from pipeline.asking.retry import Patience
+    from pipeline.asking.terms import Terms
+
+    price = price_of(model, read_prices(prices) if prices else {})
+    return Terms(concurrency, rpm, tpm, Budget(max_cost, max_requests), price, Patience(timeout=timeout))
+
+
+def report_rows(report) -> dict[str, str]:
+    return {
+        "states seen": f"{report.states:,}", "distinct texts": f"{report.texts:,}",
+        "answered before": f"{report.hits:,}", "asked now": f"{report.asked:,}",
+        "completions": f"{report.completions:,}", "unparsable": f"{report.unparsable:,}",
+        "requests": f"{report.requests:,}{_errors(report.errors)}",
+        "tokens in / out": f"{report.prompt_tokens:,} / {report.completion_tokens:,}",
+        "cost": _usd(report.cost),
+    } | ({} if report.saved is None else {"completions saved": f"{report.saved:,}"}) | {
+        "coverage": f"{report.coverage:.2%}", "seconds": f"{report.seconds:.1f}",
+    }
+
+
+def _plan_rows(plan) -> dict[str, str]:
+    return {
+        "states seen": f"{plan.states:,}", "distinct texts": f"{plan.texts:,}", "answered before": f"{plan.hits:,}",
+        "requests": f"{plan.requests:,}", "tokens in / out": f"{plan.prompt_tokens:,} / {plan.completion_tokens:,}",
+        "cost": _usd(plan.cost),
+    }
+
+
+def _usd(cost: float | None) -> str:
+    return "unknown: give --prices FILE" if cost is None else f"{cost:,.4f} USD"
+
+
+def _errors(errors: dict[str, int]) -> str:
+    """Such as "  failed 429 ×3, timeout ×1"; empty without any."""
+    return "  failed " + ", ".join(f"{kind} ×{count}" for kind, count in errors.items()) if errors else ""
+
+
+@contextmanager
+def asking_progress():
+    """One live line over texts in a terminal, a plain line every minute elsewhere."""
+    columns = (
+        BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("texts  {task.description}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        job = bar.add_task("", total=None)
+        started = shown = time.monotonic()
+
+        def show(progress) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            line = _line(progress, now - started)
+            bar.update(job, completed=progress.done, total=progress.total, description=line)
+            if not err.is_terminal and now - shown >= 60:
+                shown = now
+                err.print(f"{progress.done:,} of {progress.total:,} texts: {line}", soft_wrap=True)
+
+        yield show
+
+
+def _line(progress, seconds: float) -> str:
+    tally = progress.tally
+    spent = tally.prompt_tokens + tally.completion_tokens
+    cost = f"  {tally.cost:.2f} USD" if tally.cost else ""
+    return (
+        f"{progress.hits:,} hits  {tally.requests:,} requests  {tally.requests / max(seconds, 1e-9):,.1f}/s  "
+        f"{tally.in_flight} in flight  {spent:,} tokens{cost}{_errors(tally.errors)}"
+    )

@@ -1,0 +1,204 @@
+"""`cli cache …`: look into a cache, or bring decisions into it."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from rich.table import Table
+import typer
+
+from cache import query, store
+from cache.errors import AskonceError
+from commands.asking import teacher_of
+from commands.options import BaseUrl, CacheDir, Extra, Json, MaxTokens, ModelId, TaskName, Temperature
+from commands.show import emit, err, out, print_json, visible
+
+
+def stats(cache: CacheDir, json: Json = False) -> None:
+    """Who answered how much, for which task, and the room it takes."""
+    found = query.stats(cache)
+    if json:
+        return print_json(asdict(found))
+    table = Table()
+    # Names are there to be copied, the second one to --model.
+    for name in ("task", "model@prompt"):
+        table.add_column(name, overflow="fold")
+    for figure in ("texts", "completions", "tokens in / out"):
+        table.add_column(figure, justify="right", no_wrap=True)
+    for entry in found.teachers:
+        tokens = f"{entry.prompt_tokens:,} / {entry.completion_tokens:,}"
+        table.add_row(entry.task, entry.name, f"{entry.texts:,}", f"{entry.completions:,}", tokens)
+    out.print(table)
+    out.print(f"{found.segments} segments, {found.bytes:,} bytes")
+
+
+def show(
+    what: Annotated[str, typer.Argument(help="A completion's id, the start of a key, a text or a part of one.")],
+    cache: CacheDir, limit: Annotated[int, typer.Option(min=1, help="At most so many completions.")] = 20,
+    json: Json = False,
+) -> None:
+    """Completions word for word."""
+    found = query.show(cache, what)
+    if not found:
+        raise AskonceError(f"{cache} holds nothing that {what!r} names: give a completion's id or a part of a text")
+    if json:
+        rows = [asdict(row) | {"id": row.completion_id} for row in found[:limit]]
+        return print_json({"found": len(found), "completions": rows})
+    for row in found[:limit]:
+        out.rule(f"{row.completion_id}  {row.task}  {row.model}", align="left")
+        out.print(f"{row.text}\n", style="bold", soft_wrap=True)
+        out.print(visible(row.content), soft_wrap=True)
+    if len(found) > limit:
+        err.print(f"{len(found) - limit} more: --limit {len(found)} shows them all")
+
+
+def explain(
+    task: TaskName, text: Annotated[str, typer.Option(help="The text that would be asked about.")], cache: CacheDir,
+    model: Annotated[str, typer.Option(help="The LLM's name.")] = "simulated",
+    base_url: BaseUrl = None, model_id: ModelId = None, temperature: Temperature = 1.0,
+    max_tokens: MaxTokens = 512, extra: Extra = None, json: Json = False,
+) -> None:
+    """Say whether a question would be answered from the cache, and if not, what is different."""
+    from cache.explain import explain as explain_question
+    from pipeline import tasks
+    from pipeline.teacher import endpoint, request
+
+    world = tasks.find(task)
+    teacher = teacher_of("sampling", model, base_url, model_id, temperature, max_tokens, extra)
+    found = explain_question(cache, world.name, request(teacher, world.prompt, text), endpoint(teacher), text)
+    if json:
+        return print_json(asdict(found) | {"hit": found.completions > 0})
+    out.print(f"key {found.key}", soft_wrap=True)
+    if found.completions:
+        return out.print(f"a hit: {found.completions} completions are stored")
+    if found.elsewhere:
+        return out.print(f"a hit at the next build: completion {found.nearest} of another task answers it")
+    out.print("a miss: it would be asked" if found.nearest is None else
+              f"a miss: it would be asked; the nearest that is stored, {found.nearest}, differs in", soft_wrap=True)
+    for difference in found.differences:
+        out.print(f"  {difference.field}: {difference.asked!r}, stored {difference.stored!r}", soft_wrap=True)
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(help="Decisions recorded elsewhere (.jsonl), or an exported dataset.")],
+    cache: CacheDir, model: Annotated[str, typer.Option(help="What to call who decided.")] = "recorded",
+    json: Json = False,
+) -> None:
+    """Bring in decisions recorded elsewhere, or a dataset that `cli cache export` wrote."""
+    from pipeline import recorded
+
+    if source.is_dir():
+        from cache.dataset import import_dataset
+
+        found = asdict(import_dataset(source, cache))
+        return emit(found, json, f"{source} → {cache}", {"completions added": found["added"], "held before": found["held"]})
+    rows = recorded.read(source, model)
+    store.append(cache, rows)
+    figures = {"texts": len({(row.task, row.text) for row in rows}), "completions": len(rows),
+               "tasks": list(dict.fromkeys(row.task for row in rows))}
+    emit(figures, json, f"{source} → {cache}", {
+        "tasks": ", ".join(figures["tasks"]), "texts": figures["texts"], "decisions": figures["completions"],
+    })
+
+
+def export(
+    cache: CacheDir, to: Annotated[Path, typer.Option(help="A new directory for the dataset.")],
+    license: Annotated[str, typer.Option(help="The licence's id, for the card.")] = "unknown", json: Json = False,
+) -> None:
+    """Write the cache as a Hugging Face dataset, with its card."""
+    from cache import dataset
+
+    written = asdict(dataset.export(cache, to, license))
+    emit(written, json, f"{cache} → {to}", {name: f"{figure:,}" for name, figure in written.items()})
+
+
+def verify(
+    cache: CacheDir,
+    repair: Annotated[bool, typer.Option("--repair", help="Quarantine what is damaged, keep what is sound.")] = False,
+    json: Json = False,
+) -> None:
+    """Read every byte of the cache and name every file that is not as it was written."""
+    from cache import repair as repairing
+    from cache import verify as verifying
+
+    repaired = repairing.repair(cache) if repair else None
+    found = repaired.found if repaired else verifying.verify(cache)
+    emit(asdict(repaired or found), json, str(cache), {
+        "segments": f"{found.segments:,}", "journals": f"{found.journals:,}", "rows": f"{found.rows:,}",
+        "bytes": f"{found.bytes:,}", "damaged files": f"{len(found.damaged):,}",
+    } | ({"rows saved": f"{repaired.saved:,}", "keys to ask again": f"{len(repaired.ask_again):,}"} if repaired else {}))
+    for finding in found.findings:
+        err.print(f"{finding.kind}: {finding.path}: {finding.detail}", soft_wrap=True)
+    for lost in repaired.ask_again if repaired else ():
+        err.print(f"to ask again: {lost.key} ({lost.answers} answers): {lost.text or 'text unknown'}", soft_wrap=True)
+    if repaired and (repaired.ask_again or repaired.unknown):
+        raise typer.Exit(3)
+    if found.damaged and not repair:
+        raise typer.Exit(1)
+
+
+def merge(
+    into: Annotated[Path, typer.Argument(help="The cache that receives.")],
+    other: Annotated[Path, typer.Argument(help="The cache whose answers it gets.")], json: Json = False,
+) -> None:
+    """Add another cache's answers; say where the two disagree."""
+    from cache.merge import merge as merge_caches
+
+    merged = merge_caches(into, other)
+    emit(asdict(merged), json, f"{other} → {into}", {
+        "added": f"{merged.added:,}", "held before": f"{merged.held:,}", "disagreements": f"{len(merged.disagreements):,}",
+    })
+    for differing in merged.disagreements[:10]:
+        err.print(f"total variation {differing.total_variation:.2f}: {differing.task}: {differing.text}", soft_wrap=True)
+
+
+def compact(cache: CacheDir, json: Json = False) -> None:
+    """Join small segments and seal what killed writers left; others may go on using the cache."""
+    from cache.compact import compact as compact_cache
+
+    found = asdict(compact_cache(cache))
+    emit(found, json, str(cache), {
+        "journals sealed": found["sealed"], "segments before": found["before"], "segments after": found["after"],
+    })
+
+
+def reparse(
+    cache: CacheDir,
+    task: Annotated[str | None, typer.Option(help="This task alone; one of your own must be named.")] = None,
+    json: Json = False,
+) -> None:
+    """Read all stored completions with the present parser, and say what that changed."""
+    from pipeline import reparse as reparsing
+    from pipeline import tasks
+
+    found, unknown = reparsing.reparse(cache, tasks.find(task) if task else None)
+    if json:
+        print_json({"teachers": [asdict(each) for each in found], "unknown_tasks": unknown})
+    else:
+        _show_reparsed(found)
+    for name in unknown:
+        err.print(f"left out: {name} is no built-in task; name it with --task package.module:NAME", soft_wrap=True)
+    if unknown:
+        raise typer.Exit(3)
+
+
+def _show_reparsed(found) -> None:
+    table = Table()
+    for name in ("task", "model@prompt"):
+        table.add_column(name, overflow="fold")
+    for figure in ("texts", "changed", "newly read", "no longer read"):
+        table.add_column(figure, justify="right")
+    for each in found:
+        changes = each.changed, each.newly_readable, each.no_longer_readable
+        shown = [f"{figure:,}" if each.compared else "–" for figure in changes]
+        table.add_row(each.task, each.teacher, f"{each.texts:,}", *shown)
+    out.print(table)
+    for each in found:
+        if not each.compared:
+            err.print(f"{each.task}: no earlier index of {each.teacher} to compare with; built one", soft_wrap=True)
+        for change in each.largest:
+            variation = f"total variation {change.total_variation:.2f}"
+            err.print(f"{variation}: {each.task}: {change.text}", soft_wrap=True)
+            for when, decisions in (("before", change.before), ("now", change.after)):
+                said = "; ".join(f"{probability:.0%} {words}" for words, probability in decisions.items())
+                err.print(f"  {when}: {visible(said) or 'no decision'}", soft_wrap=True)

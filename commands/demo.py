@@ -1,0 +1,63 @@
+"""`cli demo`: the whole way, from asking to the student that does better than its teacher."""
+
+from dataclasses import asdict
+from pathlib import Path
+import shutil
+from typing import Annotated
+
+from rich.table import Table
+import typer
+
+from commands.asking import asking_progress, report_rows
+from commands.options import Json
+from commands.show import err, out, print_json, print_rows, print_title
+from commands.teachers import offline_teacher
+from commands.training import evaluation_rows, run_training, training_rows
+
+
+def demo(
+    directory: Annotated[Path, typer.Option(help="Where the cache and the run go.")] = Path("demo"),
+    iterations: Annotated[int, typer.Option(min=1)] = 900, json: Json = False,
+) -> None:
+    """Build a cache with the simulated LLM, train a student from it alone, and compare the two."""
+    from pipeline import build, tasks
+    from pipeline.teacher import Teacher
+    from student import evaluate as evaluation
+    from student.anneal import schedule
+    from student.train import Settings
+
+    world, cache, run = tasks.find("ColoredDoorKey"), directory / "cache", directory / "run"
+    if (run / "run.json").exists():
+        shutil.rmtree(run)
+    print_title("1. Ask once: the simulated LLM, about every situation that an agent meets in ColoredDoorKey")
+    err.print("(the very first run also compiles the engine, for about half a minute)")
+    with asking_progress() as show:
+        report = build.build_cache(world, cache, Teacher(), show=show)
+    print_rows(None, report_rows(report), json)
+
+    print_title("2. Train a student from the cache alone")
+    teacher, name = offline_teacher(world, cache, None, "soft", refuse=False)
+    settings = Settings(iterations=iterations, annealing=schedule("stepwise", iterations))
+    about = {"method": "llm4teach", "teacher": name, "teacher_form": "soft"}
+    figures = run_training(world, teacher, about, settings, run, resume=False)
+    print_rows(None, training_rows(figures), json)
+
+    print_title("3. Let both play the same 1,000 layouts, none of which was trained on")
+    alone = evaluation.evaluate(world, evaluation.teacher(world, teacher.lookup), 1000, seed=0)
+    learnt = evaluation.evaluate(world, evaluation.student(world, run), 1000, seed=0)
+    if json:
+        return print_json({"build_cache": asdict(report), "train": figures,
+                            "teacher": asdict(alone), "student": asdict(learnt)})
+    table = Table("", "teacher alone", "student")
+    for (label, of_teacher), of_student in zip(evaluation_rows(alone).items(), evaluation_rows(learnt).values()):
+        table.add_row(label, of_teacher, of_student)
+    out.print(table)
+    print_title("Next")
+    err.print(
+        f"  cli cache show 'holds a red key' --cache {cache}\n"
+        "  cli build-cache --task DivergedDoorKey --cache my-cache\n"
+        "  cli train --task DivergedDoorKey --cache my-cache --cache-only\n"
+        "  cli evaluate --task DivergedDoorKey --run runs/DivergedDoorKey-0\n"
+        f"  tensorboard --logdir {directory}",
+        soft_wrap=True,
+    )

@@ -1,0 +1,91 @@
+"""`cli reproduce`."""
+
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+import time
+from typing import Annotated
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+import typer
+
+from cache.errors import AskonceError
+from commands.options import CacheDir, Json, Model, Preset
+from commands.show import err, going_on, out, print_json
+
+
+def reproduce(
+    cache: CacheDir, to: Annotated[Path, typer.Option(help="Where runs, tables and figures go.")],
+    table: Annotated[list[int], typer.Option(help="3: success, return and length beside the paper's.")] = (),
+    figure: Annotated[list[int], typer.Option(
+        help="3: learning curves of all methods; 4: soft and hard teachers; 7: the four schedules.")] = (),
+    everything: Annotated[bool, typer.Option("--all", help="The table and all figures.")] = False,
+    wanted: Annotated[str, typer.Option("--tasks", help="Names, separated by commas; default all four.")] = "",
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each; default 5, quick 3.")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Of each run; default 3000, quick 300.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Much less of everything, and marked so.")] = False,
+    preset: Preset = "default", model: Model = None,
+    logprobs: Annotated[str | None, typer.Option(
+        help="NAME@PROMPT in the cache, made of log-probabilities, for figure 4.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2, json: Json = False,
+) -> None:
+    """The paper's table and figures from a cache, beside the paper's own; what was run is not run again."""
+    from student import figures, reproduce as reproducing
+    from student.paper import TASKS
+
+    if unknown := set(table) - {3} | set(figure) - {3, 4, 7}:
+        raise AskonceError(f"there is no {min(unknown)} to reproduce: --table 3, --figure 3, 4 or 7, or --all", 2)
+    if not (table or figure or everything):
+        raise AskonceError("say what to reproduce: --table 3, --figure 3, 4 or 7, or --all", 2)
+    names = tuple(dict.fromkeys(name.strip() for name in wanted.split(","))) if wanted else TASKS
+    if unknown := [name for name in names if name not in TASKS]:
+        raise AskonceError(f"the paper has no task {unknown[0]!r}: --tasks takes {', '.join(TASKS)}", 2)
+    scale = reproducing.QUICK if quick else reproducing.Scale()
+    given = {"seeds": seeds, "iterations": iterations, "preset": preset}
+    scale = replace(scale, **{name: value for name, value in given.items() if value is not None})
+    numbers = (3, *((4,) if reproducing.DIVERGED in names else ()), 7) if everything else tuple(figure)
+    made = reproducing.series_of(cache, names, bool(table) or everything, numbers, model, logprobs)
+    runs = {name: list(reproducing.runs_of(series, scale, cache, to)) for name, series in made.items()}
+    with going_on("run the same command again to go on"), _progress() as show:
+        reproducing.carry_out([run for of_one in runs.values() for run in of_one], processes, show)
+    rows, files = figures.write(runs, scale, to)
+    if json:
+        return print_json({
+            "quick": quick, "scale": asdict(scale), "teachers": reproducing.teachers(made),
+            "rows": [asdict(row) | {"difference": row.difference} for row in rows], "files": files,
+        })
+    if rows:
+        _print_table(rows, figures, scale)
+    for path in files:
+        out.print(str(path), soft_wrap=True)
+
+
+def _print_table(rows, figures, scale) -> None:
+    title = "Table 3: ours, the paper's, the difference" + (" (QUICK: compare nothing by it)" if scale.quick else "")
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    shown.add_column("task\nmethod")
+    for name in ("length", "return", "success"):
+        shown.add_column(f"{name}\npaper, difference", justify="right", no_wrap=True)
+    for row in rows:
+        cells = figures.cells(row)
+        pairs = [f"{cells[i]}\n{cells[i + 1]}  {cells[i + 2]}" for i in (0, 3, 6)]
+        shown.add_row(f"{row.task}\n{figures.NAMES[row.method]}", *pairs)
+    out.print(shown)
+
+
+@contextmanager
+def _progress():
+    """One live line over all runs in a terminal, a plain line every minute elsewhere."""
+    columns = BarColumn(bar_width=12), TextColumn("{task.percentage:3.0f} %  {task.description}"), TimeRemainingColumn()
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
+        job, shown = bar.add_task("", total=None), time.monotonic()
+
+        def show(done: int, total: int, line: str) -> None:
+            nonlocal shown
+            bar.update(job, completed=done, total=total, description=line)
+            if not err.is_terminal and time.monotonic() - shown >= 60:
+                shown = time.monotonic()
+                err.print(f"{done / total:.0%}: {line}", soft_wrap=True)
+
+        yield show

@@ -1,0 +1,97 @@
+"""`cli runs` and `cli export`: what is done with a run once it is trained."""
+
+from dataclasses import asdict
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from rich.table import Table
+import typer
+
+from cache.errors import AskonceError
+from commands.options import Json, RunDir, TaskOfRun
+from commands.show import err, out, print_json
+
+
+def runs(
+    directory: Annotated[Path, typer.Argument(
+        metavar="DIR", help="Where to look for runs, at any depth.")] = Path("runs"),
+    json: Json = False,
+) -> None:
+    """List runs with their figures."""
+    from student.runs import find
+
+    found, damaged = find(directory)
+    if json:
+        listed = [asdict(run) | {"when": run.when.isoformat()} for run in found]
+        print_json({"runs": listed, "damaged": damaged})
+    elif found:
+        out.print(_table(directory, found))
+    else:
+        err.print(f"no runs in {directory}", soft_wrap=True)
+    for line in damaged:
+        err.print(f"damaged: {line}", soft_wrap=True)
+    if damaged:
+        raise typer.Exit(3)
+
+
+def export(
+    run: RunDir, to: Annotated[Path, typer.Option(help="The file to write: *.onnx or *.pt.")],
+    task: TaskOfRun = None,
+    format: Annotated[Literal["onnx", "torchscript"] | None, typer.Option(help="Else by the suffix.")] = None,
+    json: Json = False,
+) -> None:
+    """Write the policy that is deployed alone, and print a program that runs it without this project."""
+    from student import export as exporting
+
+    form = format or exporting.SUFFIXES.get(to.suffix.lower())
+    if form is None:
+        raise AskonceError(f"{to}: name it *.onnx or *.pt, or say which by --format", 2)
+    check_target(to)
+    found = exporting.export(task_of(run, task), run, to, form)
+    if json:
+        return print_json(asdict(found))
+    given = f"{found.input} (N, {', '.join(map(str, found.shape))}) {found.dtype}"
+    taken = f"probabilities (N, {len(found.actions)})"
+    err.print(f"{to}: {found.bytes:,} bytes, {given} → {taken}", soft_wrap=True)
+    out.print(found.example, end="", soft_wrap=True)
+
+
+def _table(directory: Path, found) -> Table:
+    """Two lines a run, so that a terminal of 80 columns holds all of it."""
+    table = Table(title=str(directory), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("run", "task\nteacher"):
+        table.add_column(name, overflow="fold")
+    for figure in ("iteration\nof", "env steps\nsteps/s", "success\nreturn", "when"):
+        table.add_column(figure, justify="right", no_wrap=True)
+    for run in found:
+        table.add_row(
+            str(run.run.relative_to(directory)),
+            f"{run.task}\n{' '.join(filter(None, (run.method, run.teacher))) or 'none'}",
+            f"{run.iterations:,}\n{run.iterations_wanted:,}",
+            f"{run.env_steps:,}\n{run.steps_per_second:,.0f}",
+            f"{run.success_rate:.1%}\n{run.return_mean:.3f}", f"{run.when.astimezone():%Y-%m-%d\n%H:%M}",
+        )
+    return table
+
+
+def task_of(run: Path, name: str | None):
+    from pipeline import tasks
+    from student.checkpoint import describe
+
+    name = name or describe(run)["task"]
+    if name not in tasks.names() and ":" not in name:
+        raise AskonceError(
+            f"{run} is a run of {name}, a task of your own: name it by --task package.module:NAME", 2,
+        )
+    return tasks.find(name)
+
+
+def check_target(to: Path) -> None:
+    """Whether a file can be written to `to`, before an effort is made."""
+    if to.is_dir():
+        raise AskonceError(f"{to} is a directory: name a file")
+    if not to.parent.is_dir():
+        raise AskonceError(f"there is no directory {to.parent} to write {to.name} to: make it first")
+    if not os.access(to.parent, os.W_OK):
+        raise AskonceError(f"{to.parent} cannot be written to: name another place")

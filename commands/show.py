@@ -1,0 +1,63 @@
+"""What people see on stdout and stderr: tables, or one JSON object with --json."""
+
+from contextlib import contextmanager
+import json
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cache.errors import AskonceError
+
+# Paths, texts and what LLMs write are shown as they are: "[red]" is no colour and ":key:" no picture.
+PLAIN = dict(highlight=False, markup=False, emoji=False)
+out, err = Console(**PLAIN), Console(stderr=True, **PLAIN)
+
+
+def emit(figures: dict[str, Any], as_json: bool, title: str, rows: dict[str, str]) -> None:
+    if as_json:
+        print_json(figures)
+    else:
+        print_rows(title, rows, as_json)
+
+
+def print_rows(title: str | None, rows: dict[str, str], as_json: bool) -> None:
+    """A table of two columns, on stderr where stdout is kept for JSON."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for label, value in rows.items():
+        table.add_row(label, str(value))
+    (err if as_json else out).print(table)
+
+
+def print_json(figures: dict[str, Any]) -> None:
+    print(json.dumps(_finite(figures), default=str, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for infinity, as the interval around a single episode's figure is: null."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def visible(content: str) -> str:
+    """What an LLM wrote may hold codes that would steer the terminal; they are shown instead of obeyed."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in content)
+
+
+def print_title(words: str) -> None:
+    err.print(f"\n{words}", style="bold")
+
+
+@contextmanager
+def going_on(how: str):
+    """Says after Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise AskonceError(f"interrupted; everything obtained is stored: {how}", 130) from None

@@ -1,0 +1,189 @@
+"""`cli train` and `cli evaluate`."""
+
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import typer
+
+from cache.errors import AskonceError
+from commands.asking import samples_of, teacher_of, terms_of
+from commands.options import (
+    BaseUrl, Episodes, Estimator, Extra, Json, MaxCost, MaxRequests, MaxTokens, Model, ModelId, Preset, Prices,
+    Samples, Seed, TaskName, TeacherForm, Temperature,
+)
+from commands.show import emit, err, going_on, print_rows
+from commands.teachers import asking_teacher, held_model, lookup_of, offline_teacher
+
+
+def train(
+    task: TaskName,
+    cache: Annotated[Path | None, typer.Option(help="The cache's directory, for methods with a teacher.")] = None,
+    method: Annotated[Literal["llm4teach", "ppo", "hierarchical"], typer.Option(
+        help="PPO and distillation; or without a teacher: PPO alone, PPO over the task's options.")] = "llm4teach",
+    cache_only: Annotated[bool, typer.Option("--cache-only", help="Train offline: never ask the LLM.")] = False,
+    run: Annotated[Path | None, typer.Option(
+        help="Where checkpoints and curves go; default runs/TASK-SEED, with another --method runs/TASK-METHOD-SEED.")] = None,
+    iterations: Annotated[int, typer.Option(min=1, help="Training iterations of 10 episodes each.")] = 3000,
+    seed: Seed = 0, model: Model = None, base_url: BaseUrl = None, model_id: ModelId = None,
+    temperature: Temperature = 1.0, max_tokens: MaxTokens = 512, extra: Extra = None, samples: Samples = "10",
+    estimator: Estimator = "sampling", max_cost: MaxCost = None, max_requests: MaxRequests = None,
+    prices: Prices = None,
+    on_miss: Annotated[Literal["ask", "defer", "skip", "error"] | None, typer.Option(
+        help="What to do about a text that the cache lacks; default ask, with --cache-only skip.")] = None,
+    teacher_form: TeacherForm = "soft", preset: Preset = "default",
+    divergence: Annotated[Literal["kl", "wasserstein"], typer.Option(
+        help="How far the student is from its teacher: Eq. 2's cross-entropy, or the Wasserstein distance.")] = "kl",
+    anneal: Annotated[str | None, typer.Option(
+        help="λ's schedule: constant, linear-1000, linear-2000 or stepwise (the default), as of 3000 iterations.")] = None,
+    lambda_0: Annotated[float | None, typer.Option("--lambda-0", help="λ at first (Eq. 3).")] = None,
+    lambda_c: Annotated[float | None, typer.Option("--lambda-c", help="What λ falls to …")] = None,
+    i1: Annotated[int | None, typer.Option("--i1", help="… by this iteration …")] = None,
+    i2: Annotated[int | None, typer.Option("--i2", help="… and keeps until it is 0 from this one on.")] = None,
+    decay: Annotated[float | None, typer.Option(help="λ's fall an iteration; default, what brings it to λc at i1.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Say where the time went.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a student by PPO and distillation from the cache, or by a baseline without a teacher."""
+    from pipeline import tasks
+    from student import anneal as annealing, ppo
+    from student.train import Settings
+
+    world = tasks.find(task)
+    given = {"lambda_0": lambda_0, "lambda_c": lambda_c, "i1": i1, "i2": i2, "decay": decay}
+    schedule = annealing.schedule(anneal or "stepwise", iterations, **given)
+    settings = Settings(seed, iterations, replace(ppo.PRESETS[preset], divergence=divergence), schedule)
+    if method != "llm4teach":
+        if cache is not None or anneal is not None or any(value is not None for value in given.values()):
+            raise AskonceError(f"--method {method} has no teacher: leave out --cache and what says how λ falls", 2)
+        return _train_alone(world, method, settings, run, resume, profile, json)
+    if cache is None:
+        raise AskonceError("name the teacher's answers by --cache DIR, or train without a teacher by --method ppo", 2)
+    run = run or Path("runs") / f"{world.name}-{seed}"
+    if cache_only and on_miss in ("ask", "defer"):
+        raise AskonceError(f"--cache-only never asks: leave out --on-miss {on_miss}, or --cache-only", 2)
+    if cache_only or on_miss in ("skip", "error"):
+        opened = nullcontext((*offline_teacher(world, cache, model, teacher_form, on_miss == "error"), None))
+    else:
+        model = held_model(cache, world.name, model)
+        llm = teacher_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
+        wanted = 1 if estimator == "hard" else samples_of(samples, 0.1, 0.95)
+        terms = terms_of(model, 256, None, None, 120.0, max_cost, max_requests, prices)
+        opened = asking_teacher(world, cache, llm, wanted, terms, teacher_form, defer=on_miss == "defer")
+    with opened as (teacher, name, questions):
+        about = {"method": method, "teacher": name, "teacher_form": teacher_form}
+        figures = run_training(world, teacher, about, settings, run, resume, profile)
+    _show_trained(world, figures, json)
+    for text, count in teacher.missing.most_common():
+        err.print(f"not in the cache, met {count} times: {text}", soft_wrap=True)
+    if questions and questions.failure:
+        raise AskonceError(f"trained to the end, but asked no more after a failure: {questions.failure}", 3)
+
+
+def evaluate(
+    task: TaskName,
+    run: Annotated[Path | None, typer.Option(help="Evaluate the student of this run.")] = None,
+    teacher: Annotated[bool, typer.Option("--teacher", help="Evaluate the LLM alone, from --cache.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="The cache's directory.")] = None,
+    model: Model = None, teacher_form: TeacherForm = "soft", episodes: Episodes = 1000, seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Play held-out layouts with a student or with its teacher alone."""
+    from pipeline import tasks
+    from student import evaluate as evaluation
+
+    world = tasks.find(task)
+    if teacher == (run is not None) or teacher == (cache is None):
+        raise AskonceError("name either --run DIR, or --teacher with --cache DIR", 2)
+    if teacher:
+        act = evaluation.teacher(world, lookup_of(world, cache, model, teacher_form)[0])
+    else:
+        world = evaluation.as_learnt(world, run)
+        act = evaluation.student(world, run)
+    found = evaluation.evaluate(world, act, episodes, seed)
+    emit(asdict(found), json, f"{task}: {'teacher alone' if teacher else run}", evaluation_rows(found))
+
+
+def _train_alone(world, method: str, settings, run: Path | None, resume: bool, profile: bool, json: bool) -> None:
+    """A baseline without a teacher."""
+    from student import anneal, distill, hierarchical
+
+    run = run or Path("runs") / f"{world.name}-{method}-{settings.seed}"
+    settings = replace(settings, annealing=anneal.WITHOUT_TEACHER)
+    world = hierarchical.over_options(world) if method == "hierarchical" else world
+    teacher = distill.Teacher(world, distill.go_without)
+    _show_trained(world, run_training(world, teacher, {"method": method}, settings, run, resume, profile), json)
+
+
+def run_training(world, teacher, about: dict, settings, run: Path, resume: bool, profile: bool = False) -> dict[str, Any]:
+    from student import profile as profiling
+    from student.train import train
+
+    with going_on(f"go on with the same command and --resume --run {run}"), _progress(settings.iterations) as show:
+        laps = profiling.Laps()
+        network, progress = train(world, teacher, settings, run, resume, about, show, laps)
+    spent = {"profile": profiling.breakdown(laps, world, network, teacher)} if profile else {}
+    return asdict(progress) | spent | {
+        "iterations": progress.iteration, "steps_per_second": progress.steps_per_second, "run": str(run),
+        "parameters": network.parameter_count,
+    }
+
+
+def training_rows(figures: dict[str, Any]) -> dict[str, str]:
+    return {
+        "iterations": f"{figures['iterations']:,}", "environment steps": f"{figures['env_steps']:,}",
+        "seconds": f"{figures['seconds']:.1f}", "steps a second": f"{figures['steps_per_second']:,.0f}",
+        "success rate": f"{figures['success_rate']:.1%}", "mean return": f"{figures['return_mean']:.3f}",
+        "cache hits / misses": f"{figures['cache_hits']:,} / {figures['cache_misses']:,}",
+        "LLM calls": f"{figures['llm_calls']:,}", "parameters": f"{figures['parameters']:,}",
+    }
+
+
+def _show_trained(world, figures: dict[str, Any], json: bool) -> None:
+    emit(figures, json, f"{world.name}: {figures['run']}", training_rows(figures))
+    if "profile" in figures and not json:
+        print_rows("where the time went", _profile_rows(figures["profile"]), json)
+
+
+def _profile_rows(profile: dict[str, float]) -> dict[str, str]:
+    total = sum(profile.values())
+    return {part: f"{seconds:6.2f} s  {seconds / total:6.1%}" for part, seconds in profile.items()}
+
+
+def evaluation_rows(found) -> dict[str, str]:
+    interval = lambda ends, form: " – ".join(f"{end:{form}}" for end in ends)
+    return {
+        "episodes": f"{found.episodes:,}",
+        "success rate": f"{found.success_rate:.1%}  ({interval(found.success_ci95, '.1%')})",
+        "mean return": f"{found.return_mean:.3f}  ({interval(found.return_ci95, '.3f')})",
+        "mean length": f"{found.length_mean:.1f}  ({interval(found.length_ci95, '.1f')})",
+    }
+
+
+@contextmanager
+def _progress(iterations: int):
+    """One live line in a terminal, a plain line every tenth of the way elsewhere."""
+    columns = (
+        BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("{task.description}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
+        job = bar.add_task("", total=iterations)
+
+        def show(progress) -> None:
+            bar.update(job, completed=progress.iteration, description=_line(progress))
+            if not err.is_terminal and progress.iteration % max(iterations // 10, 1) == 0:
+                err.print(f"iteration {progress.iteration:,}: {_line(progress)}", soft_wrap=True)
+
+        yield show
+
+
+def _line(progress) -> str:
+    misses = f"  {progress.cache_misses:,} misses" if progress.cache_misses else ""
+    return (
+        f"{progress.env_steps:,} steps  return {progress.return_mean:.2f}  success {progress.success_rate:.0%}  "
+        f"λ {progress.teacher_weight:.2f}{misses}  {progress.steps_per_second:,.0f} steps/s"
+    )

@@ -1,0 +1,99 @@
+"""`cli watch`."""
+
+from itertools import groupby
+from pathlib import Path
+import time
+from typing import Annotated, Any
+
+from rich.live import Live
+import typer
+
+from cache.errors import AskonceError
+from commands.options import Json, Model, RunDir, Seed, TaskOfRun, TeacherForm
+from commands.runs import check_target, task_of
+from commands.show import going_on, out, print_json
+from commands.teachers import offline_teacher
+
+
+def watch(
+    run: RunDir, task: TaskOfRun = None,
+    cache: Annotated[Path | None, typer.Option(help="Show this cache's teacher beside the student.")] = None,
+    model: Model = None, teacher_form: TeacherForm = "soft",
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3, seed: Seed = 0,
+    to: Annotated[Path | None, typer.Option(help="Write a GIF instead of playing in the terminal.")] = None,
+    fps: Annotated[float, typer.Option(min=0.1, max=50, help="Steps shown a second.")] = 4,
+    json: Json = False,
+) -> None:
+    """Play held-out episodes of a student, with what it and its teacher think of every action."""
+    from student import watch as watching
+
+    if to:
+        if to.suffix.lower() != ".gif":
+            raise AskonceError(f"{to}: watch writes GIFs, name it *.gif", 2)
+        check_target(to)
+    world = task_of(run, task)
+    teacher = offline_teacher(world, cache, model, teacher_form, refuse=False)[0] if cache else None
+    shown = watching.watched(world)
+    frames = watching.frames(world, shown, run, teacher, episodes, seed)
+    if to:
+        kept = _write_gif(world, shown, frames, to, fps)
+    elif json:
+        kept = list(frames)
+    else:
+        return _play(world, shown, frames, fps)
+    played = _played(world, kept)
+    if json:
+        return print_json({"task": world.name, "run": str(run), "to": to and str(to), "episodes": played})
+    out.print(f"{to}: {len(played)} episodes, {to.stat().st_size:,} bytes", soft_wrap=True)
+
+
+def _play(world, shown, frames, fps: float) -> None:
+    """Frame over frame in a terminal, one after another elsewhere; each episode's last frame stays."""
+    from pipeline.tasks.task import action_names
+    from student.screen import screen
+
+    actions, bar = action_names(world), "━" if out.encoding.startswith("utf") else "="
+    view = lambda frame: screen(world.name, frame, shown.symbols and shown.symbols(), actions, bar)
+    if not out.is_terminal:
+        for frame in frames:
+            out.print(view(frame))
+        return
+    with going_on("watch again with the same --seed for the same episodes"):
+        for _, episode in groupby(frames, lambda frame: frame.episode):
+            with Live(console=out, auto_refresh=False) as live:
+                for frame in episode:
+                    live.update(view(frame), refresh=True)
+                    time.sleep(1 / fps)
+
+
+def _write_gif(world, shown, frames, to: Path, fps: float) -> list:
+    from pipeline.tasks.task import action_names
+    from student import animation
+
+    kept, images, actions = [], [], action_names(world)
+    for frame in frames:
+        picture = shown.picture and shown.picture(animation.SIDE)
+        images.append(animation.draw(world.name, frame, picture, actions))
+        kept.append(frame)
+    animation.save(to, images, [frame.ended for frame in kept], fps)
+    return kept
+
+
+def _played(world, frames) -> list[dict[str, Any]]:
+    """Each episode with its figures and, step by step, who would have done what."""
+    from pipeline.tasks.task import action_names
+
+    actions = action_names(world)
+    by_action = lambda policy: None if policy is None else dict(zip(actions, map(float, policy)))
+    played = []
+    for _, episode in groupby(frames, lambda frame: frame.episode):
+        *steps, last = episode
+        played.append({
+            "layout": last.layout, "length": last.step, "return": last.returned, "success": last.returned > 0,
+            "steps": [
+                {"text": frame.text, "holds": frame.holds, "action": actions[frame.action],
+                 "student": by_action(frame.student), "teacher": by_action(frame.teacher)}
+                for frame in steps
+            ],
+        })
+    return played
