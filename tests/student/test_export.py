@@ -21,7 +21,7 @@ POLE = GymTask(
     write=str, choices=lambda text: [], act=lambda option, pole: None,
 )
 # Whatever is installed beside this project, none of it can be imported.
-ALONE = "import sys\nsys.modules.update(dict.fromkeys(('cache', 'cli', 'pipeline', 'student')))\n"
+ALONE = "import sys\nsys.modules.update(dict.fromkeys(('cache', 'cli', 'commands', 'pipeline', 'student')))\n"
 ASK = {
     "onnx": "given = np.load('given.npy')\nnp.save('onnx.npy', policy.run(None, {%r: given})[0])\n",
     "torchscript": "import numpy as np\ngiven = torch.from_numpy(np.load('given.npy'))\n"
