@@ -1,7 +1,8 @@
 """One raw LLM answer as a row: its columns, which of them make it what it is, and rows as a table.
 
 A key says what was asked, so model, prompt, text, endpoint and request follow from it; `IDENTITY` is
-the rest. Two rows that agree in it are one answer, however often and wherever they are stored.
+the rest, but for `usage`, which older versions did not keep. Two rows that agree in it are one answer,
+however often and wherever they are stored; of two, the one with its usage says more.
 """
 
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ SCHEMA = pa.schema(
         pa.field("request", pa.string(), nullable=False),
         pa.field("asked_at", pa.timestamp("us"), nullable=False),
         pa.field("logprobs", pa.string()),
+        pa.field("usage", pa.string()),
     ]
 )
 
@@ -62,6 +64,8 @@ class Completion:
     request            canonical JSON of the wire body; holds no secret, headers not being part of it
     asked_at           aware datetime, stored as UTC to the microsecond
     logprobs           JSON of the choice's log-probabilities as the server sent them
+    usage              JSON of the request's usage as the server sent it, in the first completion of the
+                       request and in no other, so that sums say what was spent
     """
 
     key: str
@@ -81,6 +85,7 @@ class Completion:
     request: str
     asked_at: datetime
     logprobs: str | None = None
+    usage: str | None = None
 
     def __post_init__(self):
         if self.asked_at.tzinfo is None:

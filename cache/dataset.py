@@ -15,8 +15,9 @@ import duckdb
 from huggingface_hub import DatasetCardData
 import pyarrow as pa
 
-from cache import durable, query, segment, store
+from cache import coverage, durable, query, segment, store
 from cache.completion import SCHEMA
+from cache.coverage import Coverage, Who
 from cache.errors import AskonceError
 from cache.merge import add_missing
 from cache.query import TeacherEntry
@@ -41,7 +42,7 @@ word for word, with what was asked, by which model it was answered and what it c
 
 - `prompt` is the digest of prompt, parameters and endpoint together; `request` holds the request in full.
 - `sample` counts the answers to one request as they were written. Order by `asked_at` to number them anew.
-- Coverage is the estimated share of an agent's visits to states whose text is answered here.
+- Coverage is the share of an agent's visits to states whose text is answered, as the last build estimated it.
 - Licence: {license}.
 
 ```python
@@ -68,14 +69,13 @@ class Imported:
 
 
 def export(
-    directory: str | Path, to: str | Path, license: str = "unknown",
-    coverage: Mapping[str, float] | None = None,
+    directory: str | Path, to: str | Path, license: str = "unknown"
 ) -> Exported:
-    """Writes the whole cache to `to` as a dataset: Parquet files under data/, and README.md as its card.
+    """Writes the whole cache to `to` as a dataset: Parquet files under data/, README.md as its card, and
+    the coverage as the cache keeps it.
 
-    `license` is a licence's id as Hugging Face writes it ("mit", "cc-by-4.0"); `coverage` says for a
-    task which share of visits is answered. `to` appears whole or not at all. AskonceError where it is
-    there and not empty, where the cache is empty, is none or is damaged.
+    `license` is a licence's id as Hugging Face writes it ("mit", "cc-by-4.0"). `to` appears whole or not
+    at all. AskonceError where it is there and not empty, where the cache is empty, is none or is damaged.
     """
     to = Path(to)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
@@ -83,8 +83,9 @@ def export(
     store.require(Path(directory))
     unfinished = to.absolute().with_name(f"{to.absolute().name}.{uuid.uuid4().hex}{durable.UNFINISHED}")
     try:
-        written = partial(_write, unfinished, to.absolute().name, license, coverage or {})
+        written = partial(_write, unfinished, to.absolute().name, license, coverage.noted(directory))
         exported = query.read(written, completions=directory)
+        coverage.carry(directory, unfinished)
         unfinished.rename(to)
         durable.sync(to.absolute().parent)
     except OSError as error:
@@ -102,11 +103,16 @@ def import_dataset(path: str | Path, directory: str | Path) -> Imported:
     """
     files = _files(Path(path))
     store.create(directory)
-    return query.read(partial(_add, files, Path(directory) / "segments"), mine=directory)
+    imported = query.read(partial(_add, files, Path(directory) / "segments"), mine=directory)
+    try:
+        coverage.carry(path, directory)
+    except OSError as error:
+        raise store.unwritable(directory, error) from error
+    return imported
 
 
 def _write(
-    folder: Path, name: str, license: str, coverage: Mapping[str, float],
+    folder: Path, name: str, license: str, held: Mapping[Who, Coverage],
     connection: duckdb.DuckDBPyConnection,
 ) -> Exported:
     # Empty again where the rows are read for a second time.
@@ -119,12 +125,12 @@ def _write(
     files = segment.write(folder / "data", rows.to_arrow_reader(segment.GROUP_ROWS))
     # What a damaged copy cannot be read without is of no use to whoever can fetch it again.
     shutil.rmtree(folder / "footers")
-    durable.write(folder / "README.md", _card(teachers, name, license, coverage).encode())
+    durable.write(folder / "README.md", _card(teachers, name, license, held).encode())
     size = sum(path.stat().st_size for path in files)
     return Exported(sum(entry.completions for entry in teachers), len(files), size)
 
 
-def _card(teachers: list[TeacherEntry], name: str, license: str, coverage: Mapping[str, float]) -> str:
+def _card(teachers: list[TeacherEntry], name: str, license: str, held: Mapping[Who, Coverage]) -> str:
     completions = sum(entry.completions for entry in teachers)
     title = f"Answers for {', '.join(dict.fromkeys(entry.task for entry in teachers))}"
     front = DatasetCardData(
@@ -135,7 +141,7 @@ def _card(teachers: list[TeacherEntry], name: str, license: str, coverage: Mappi
         tags=["askonce", *dict.fromkeys(entry.model for entry in teachers)],
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}],
     )
-    rows = "\n".join(_row(entry, coverage.get(entry.task)) for entry in teachers)
+    rows = "\n".join(_row(entry, held.get((entry.task, entry.model, entry.prompt))) for entry in teachers)
     texts = sum(entry.texts for entry in teachers)
     return CARD.format(
         front=front.to_yaml(), title=title, completions=completions, texts=texts, rows=rows,
@@ -143,11 +149,12 @@ def _card(teachers: list[TeacherEntry], name: str, license: str, coverage: Mappi
     )
 
 
-def _row(entry: TeacherEntry, coverage: float | None) -> str:
+def _row(entry: TeacherEntry, covers: Coverage | None) -> str:
     cells = (
         entry.task, entry.model, entry.prompt, f"{entry.texts:,}", f"{entry.completions:,}",
         f"{entry.prompt_tokens:,}", f"{entry.completion_tokens:,}", f"{entry.first_asked:%Y-%m-%d}",
-        f"{entry.last_asked:%Y-%m-%d}", "" if coverage is None else f"{coverage:.2%}",
+        f"{entry.last_asked:%Y-%m-%d}", 
+        f"{covers.share:.2%} of {covers.visits:,} visits" if covers else "",
     )
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 

@@ -1,6 +1,6 @@
 """A second copy of what a damaged segment cannot be read without: its footer, and a checksum of each column.
 
-    DIR/footers/<sha256 of the segment>.json
+    DIR/footers/<sha256 of the segment>.json     (`cache.checked`)
 
 With it a segment that was cut, or whose own footer was hit, is read as far as its bytes are those that
 were written; without it nothing of a damaged segment could be trusted. It is redundant: where it is
@@ -9,19 +9,17 @@ missing or damaged while the segment is sound, nothing is lost, and `cache.repai
 
 import base64
 import hashlib
-import json
 import os
 import shutil
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
-from cache import durable
-from cache.key import canonical_json
+from cache import checked, durable
 
 SUFFIX = ".json"
 MAGIC = b"PAR1"
@@ -47,11 +45,10 @@ def path_of(segment: Path) -> Path:
 def write(path: Path, segment: Path) -> None:
     """Keeps at `path` the footer of `segment`, a sound Parquet file."""
     durable.make_directory(path.parent)
-    durable.write(path, encoded(segment))
+    checked.write(path, _kept(segment))
 
 
-def encoded(segment: Path) -> bytes:
-    """The footer of a sound segment as it is kept: a checksum, and on the next line JSON."""
+def _kept(segment: Path) -> dict[str, Any]:
     metadata = pq.read_metadata(segment)
     with open(segment, "rb") as file:
         file.seek(-8, os.SEEK_END)
@@ -62,18 +59,14 @@ def encoded(segment: Path) -> bytes:
         ]
         file.seek(start)
         data = base64.b64encode(file.read()).decode()
-    content = canonical_json({"start": start, "data": data, "chunks": chunks}).encode()
-    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+    return {"start": start, "data": data, "chunks": chunks}
 
 
 def read(path: Path) -> Footer | None:
     """None where it is missing or damaged."""
-    if not path.exists():
+    found = checked.read(path)
+    if found is None:
         return None
-    checksum, _, content = path.read_bytes().partition(b"\n")
-    if hashlib.sha256(content).hexdigest().encode() != checksum:
-        return None
-    found = json.loads(content)
     chunks = [{name: tuple(place) for name, place in group.items()} for group in found["chunks"]]
     return Footer(found["start"], base64.b64decode(found["data"]), chunks)
 

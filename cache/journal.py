@@ -34,8 +34,11 @@ from cache import durable
 from cache.completion import SCHEMA
 
 SUFFIX = ".journal"
-# Its first byte occurs in no UTF-8, so the words of an answer are never mistaken for a record.
-MAGIC = b"\xffAJ1"
+# Its first byte occurs in no UTF-8, so the words of an answer are never mistaken for a record. Its last one
+# tells the columns: they are those of SCHEMA, the first of the two lacks the usage.
+MAGIC = b"\xffAJ2"
+SCHEMAS = {b"\xffAJ1": pa.schema([field for field in SCHEMA if field.name != "usage"]), MAGIC: SCHEMA}
+BEGINS = MAGIC[:-1]
 HEAD = struct.Struct("<4sI16s")
 CHECK = struct.Struct("<I")
 HEADER_SIZE = HEAD.size + CHECK.size
@@ -139,7 +142,7 @@ def read(path: Path) -> Records:
             gaps.append((data[end:start], len(batches)))
         end = start + HEADER_SIZE + len(payload)
         if payload:
-            batches.append(pa.ipc.read_record_batch(pa.py_buffer(payload), SCHEMA))
+            batches.append(_rows(payload, SCHEMAS[bytes(data[start : start + len(MAGIC)])]))
     if end < len(data):
         gaps.append((data[end:], len(batches)))
     # Nobody writes rows behind a record cut short; one that is followed by rows was whole once.
@@ -151,13 +154,19 @@ def read(path: Path) -> Records:
 def _records(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Where each sound record starts, and its payload; passes over what is none."""
     raw, position = data.obj, 0
-    while (position := raw.find(MAGIC, position)) >= 0:
+    while (position := raw.find(BEGINS, position)) >= 0:
         payload = _payload(data[position:])
         if payload is None:
             position += 1
         else:
             yield position, payload
             position += HEADER_SIZE + len(payload)
+
+
+def _rows(payload: memoryview, schema: pa.Schema) -> pa.RecordBatch:
+    batch = pa.ipc.read_record_batch(pa.py_buffer(payload), schema)
+    lacking = [pa.nulls(batch.num_rows, field.type) for field in list(SCHEMA)[len(schema) :]]
+    return pa.record_batch([*batch.columns, *lacking], SCHEMA)
 
 
 def _payload(data: memoryview) -> memoryview | None:
@@ -174,7 +183,7 @@ def _length(data: memoryview) -> int | None:
     if len(data) < HEADER_SIZE or CHECK.unpack_from(data, HEAD.size)[0] != zlib.crc32(data[: HEAD.size]):
         return None
     magic, length, _ = HEAD.unpack_from(data)
-    return length if magic == MAGIC else None
+    return length if magic in SCHEMAS else None
 
 
 def _cut_short(data: memoryview) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from cache import query, segment, store
+from cache import coverage, query, segment, store
 from cache.completion import IDENTITY
 from cache.errors import AskonceError
 
@@ -73,12 +73,19 @@ def merge(into: str | Path, other: str | Path) -> Merged:
     store.create(into)
     if into.samefile(other):
         raise AskonceError(f"{into} and {other} are the same cache; name two", 2)
-    return query.read(partial(_merge, into / "segments"), mine=into, theirs=other)
+    merged = query.read(partial(_merge, into / "segments"), mine=into, theirs=other)
+    try:
+        coverage.carry(other, into)
+    except OSError as error:
+        raise store.unwritable(into, error) from error
+    return merged
 
 
 def add_missing(folder: Path, connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     """Writes the rows of the view `theirs_rows` that `mine_rows` lacks: rows added, rows held before."""
     equal = " AND ".join(f"mine.{name} IS NOT DISTINCT FROM theirs.{name}" for name in IDENTITY)
+    # Of a row that an older version wrote, the other may hold a copy that says more.
+    equal += " AND (mine.usage IS NOT NULL OR theirs.usage IS NULL)"
     connection.execute(
         "CREATE TEMP TABLE missing AS "
         f"SELECT theirs.* FROM theirs_rows theirs ANTI JOIN mine_rows mine ON {equal}"

@@ -23,6 +23,7 @@ import duckdb
 import pyarrow as pa
 
 from cache import durable, store
+from cache.coverage import Coverage, noted
 from cache.completion import IDENTITY, ORDER, SCHEMA, Completion
 from cache.store import Snapshot
 
@@ -38,12 +39,14 @@ AMONG_TEXTS = "AND text IN (SELECT text FROM wanted)"
 # So few keys are compared with what each row group spans, and hardly any is read; for more, every row is.
 FEW_KEYS = 256
 
-# Rows with equal rank agree in IDENTITY. The columns are named: a segment of an older version lacks some.
+# Rows with equal rank agree in IDENTITY; what an older version copied lacks its usage. The columns are named:
+# a segment of an older version lacks some.
 DISTINCT = f"""
     SELECT {", ".join(COLUMNS)}, dense_rank() OVER answers - 1 AS number
     FROM ({{sources}})
-    WINDOW answers AS (PARTITION BY task, key ORDER BY {", ".join(IDENTITY[2:])})
-    QUALIFY rank() OVER answers = row_number() OVER answers
+    WINDOW answers AS (PARTITION BY task, key ORDER BY {", ".join(IDENTITY[2:])}),
+           fullest AS (PARTITION BY task, key ORDER BY {", ".join(IDENTITY[2:])}, usage NULLS LAST)
+    QUALIFY rank() OVER answers = row_number() OVER fullest
 """
 
 
@@ -63,7 +66,7 @@ class TeacherName:
 
 @dataclass(frozen=True)
 class TeacherEntry(TeacherName):
-    """All that a teacher has answered; tokens are sums."""
+    """All that a teacher has answered; tokens are sums; coverage as last estimated, None where it never was."""
 
     texts: int
     completions: int
@@ -71,6 +74,7 @@ class TeacherEntry(TeacherName):
     completion_tokens: int
     first_asked: datetime
     last_asked: datetime
+    coverage: Coverage | None = None
 
 
 @dataclass(frozen=True)
@@ -294,7 +298,11 @@ def elsewhere(directory: str | Path, task: str, keys: Iterable[str]) -> list[Com
 
 def stats(directory: str | Path) -> CacheStats:
     """What the cache holds, and the room it takes."""
-    found = read(entries, completions=directory)
+    held = noted(directory)
+    found = [
+        replace(entry, coverage=held.get((entry.task, entry.model, entry.prompt)))
+        for entry in read(entries, completions=directory)
+    ]
     segments, journals = store.segments(directory), store.journals(directory)
     return CacheStats(found, len(segments), len(journals), sum(map(durable.size, segments + journals)))
 

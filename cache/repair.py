@@ -72,11 +72,16 @@ def repair(directory: str | Path) -> Repaired:
         store.create(directory)
         for name in sorted({finding.path for finding in found.damaged} - {store.MARKER}):
             path = directory / name
-            if path.suffix == footer.SUFFIX:
+            if path.parent.name == "footers":
                 _renew(directory, path)
                 continue
+            if path.parent.name == store.COVERAGE:
+                # The next build estimates it anew.
+                path.unlink(missing_ok=True)
+                continue
             salvage = _of_segment(path) if path.suffix == segment.SUFFIX else _of_journal(path)
-            rows = pa.concat_tables([SCHEMA.empty_table(), *salvage.tables])
+            # A segment of an older version lacks some columns.
+            rows = pa.concat_tables([SCHEMA.empty_table(), *salvage.tables], promote_options="default")
             _quarantine(directory, path)
             # A segment that is saved whole gets the very name of the damaged one, which it replaces.
             if path not in segment.write(directory / "segments", [segment.in_order(rows)]):

@@ -6,6 +6,7 @@
     DIR/footers/<sha256>.json                a second copy of a segment's footer (`cache.footer`)
     DIR/quarantine/                          damaged files that `cache.repair` has moved away
     DIR/batches/                             what has been asked in batches under way (`pipeline.asking.submission`)
+    DIR/coverage/                            how much of what an agent meets is answered (`cache.coverage`)
     DIR/index/                               derived from the rest (`cache.teachers`, `cache.lookup`)
     DIR/…/*.tmp                              what a killed writer left; read by nobody
 
@@ -35,8 +36,9 @@ __all__ = [
 
 MARKER = "askonce-cache.json"
 FORMAT = "askonce-cache"
-# 2: journals, log-probabilities. Segments of version 1 are read as they are.
-VERSION = 2
+COVERAGE = "coverage"
+# 2: journals, log-probabilities. 3: usage, coverage. What older versions wrote is read as it is.
+VERSION = 3
 
 # A journal of so many bytes becomes a segment: small enough to be read at every opening.
 SEAL_SIZE = 16 * 2**20
@@ -63,7 +65,7 @@ def create(directory: str | Path) -> None:
         durable.make_directory(directory)
         if version(directory) < VERSION:
             durable.write(directory / MARKER, marker(VERSION))
-        for folder in ("segments", "journals"):
+        for folder in ("segments", "journals", COVERAGE):
             durable.make_directory(directory / folder)
     except OSError as error:
         raise unwritable(directory, error) from error

@@ -1,16 +1,14 @@
 """Who has answered for which task, by name, so that choosing a teacher does not read the cache.
 
-    DIR/index/teachers.json     a checksum, and on the next line JSON: the names, and what they were read from
+    DIR/index/teachers.json     the names, and what they were read from (`cache.checked`)
 
 Derived from the cache like everything in index/: where it is missing, damaged or of an earlier state of the
 cache, the names are read from the answers again.
 """
 
-import hashlib
-import json
 from pathlib import Path
 
-from cache import durable, lookup, query, store
+from cache import checked, durable, lookup, query, store
 from cache.errors import AskonceError
 from cache.query import TeacherName
 from cache.verify import INDEX
@@ -58,18 +56,16 @@ def choose_teacher(directory: str | Path, task: str, model: str | None) -> Teach
 
 def _read(path: Path) -> dict | None:
     try:
-        checksum, _, content = path.read_bytes().partition(b"\n")
+        return checked.read(path)
     except OSError:
         # Whatever the matter is, the answers themselves say the same.
         return None
-    return json.loads(content) if hashlib.sha256(content).hexdigest().encode() == checksum else None
 
 
 def _keep(path: Path, names: dict) -> None:
-    content = json.dumps(names).encode()
     try:
         durable.make_directory(path.parent)
-        durable.write(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        checked.write(path, names)
     except OSError:
         # A cache that cannot be written is read again the next time; that only takes longer.
         pass

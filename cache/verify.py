@@ -12,7 +12,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cache import durable, footer, journal, segment, store
+from cache import checked, coverage, durable, footer, journal, segment, store
 from cache.completion import SCHEMA
 
 QUARANTINE = "quarantine"
@@ -20,7 +20,7 @@ QUARANTINE = "quarantine"
 INDEX = "index"
 # Of `pipeline.asking.submission`, which checks it: what has been asked in batches that are still under way.
 BATCHES = "batches"
-FOLDERS = ("segments", "journals", "footers", QUARANTINE, INDEX, BATCHES)
+FOLDERS = ("segments", "journals", "footers", store.COVERAGE, QUARANTINE, INDEX, BATCHES)
 
 # Versions that are yet to come: their caches are not damaged, and not ours to repair.
 NEWER = 1000
@@ -71,7 +71,8 @@ def verify(directory: str | Path) -> Verified:
         segments = store.listing(directory / "segments", segment.SUFFIX)
         journals = store.journals(directory)
         checks = dict.fromkeys(segments, check_segment) | dict.fromkeys(journals, check_journal)
-        checks |= dict.fromkeys(store.listing(directory / "footers", footer.SUFFIX), check_footer)
+        checks |= dict.fromkeys(store.listing(directory / "footers", footer.SUFFIX), check_json)
+        checks |= dict.fromkeys(store.listing(directory / store.COVERAGE, coverage.SUFFIX), check_json)
         for path, check in checks.items():
             try:
                 count, found = check(path)
@@ -96,9 +97,9 @@ def check_marker(directory: Path) -> list[Finding]:
         return []
     path = directory / store.MARKER
     found = path.read_bytes() if path.exists() else None
-    # The first version knew no journals, so next to them its marker is wrong.
-    numbers = (2,) if (directory / "journals").is_dir() else (1, 2)
-    if found in map(store.marker, numbers):
+    # The first version knew no journals, the second no coverage: next to them their markers are wrong.
+    oldest = 3 if (directory / store.COVERAGE).is_dir() else 2 if (directory / "journals").is_dir() else 1
+    if found in map(store.marker, range(oldest, store.VERSION + 1)):
         return []
     if found in map(store.marker, range(store.VERSION + 1, NEWER)):
         store.require(directory)
@@ -128,9 +129,9 @@ def check_journal(path: Path) -> tuple[int, list[tuple[str, str]]]:
     return sum(batch.num_rows for batch in records.batches), found
 
 
-def check_footer(path: Path) -> tuple[int, list[tuple[str, str]]]:
-    """No rows, and (kind, detail) of what is wrong."""
-    if footer.read(path) is None and path.exists():
+def check_json(path: Path) -> tuple[int, list[tuple[str, str]]]:
+    """No rows, and (kind, detail) of what is wrong with a file of `cache.checked`."""
+    if checked.read(path) is None and path.exists():
         return 0, [("damaged", "its bytes do not agree with its checksum")]
     return 0, []
 
@@ -143,6 +144,7 @@ def _others(directory: Path) -> Iterator[Finding]:
         directory / "segments": segment.SUFFIX,
         directory / "journals": journal.SUFFIX,
         directory / "footers": footer.SUFFIX,
+        directory / store.COVERAGE: coverage.SUFFIX,
     }
     for folder, suffix in places.items():
         for path in folder.iterdir() if folder.is_dir() else ():

@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 import time
 from typing import Any
 
-from cache import query, store
+from cache import coverage, query, store
+from cache.coverage import Coverage
 from cache.errors import AskonceError, Unfinished
 from cache.key import canonical_json
 from cache.store import Completion
@@ -112,13 +113,15 @@ def build_cache(
             build.teach(new)
     progress, tally = build.progress, build.progress.tally
     distributions, unparsable = answered(task, directory, teacher)
+    share = visits.coverage(distributions)
+    coverage.note(directory, (task.name, *_name(task, teacher)), Coverage(share, visits.total))
     return Report(
         states=visits.total, texts=len(visits.counts), hits=progress.hits, asked=progress.asked,
         completions=progress.completions, unparsable=len(unparsable),
         prompt_tokens=tally.prompt_tokens, completion_tokens=tally.completion_tokens,
         requests=tally.requests, errors=dict(tally.errors), cost=tally.cost if terms.price else None,
         unanswered=progress.unanswered, saved=_saved(task, directory, teacher, wanted, distributions),
-        coverage=visits.coverage(distributions), seconds=time.perf_counter() - started,
+        coverage=share, seconds=time.perf_counter() - started,
     )
 
 
@@ -231,7 +234,7 @@ class Builder:
         opened = questions.missing(self.directory, self.task, teacher, texts, self.wanted)
         keys = [job.label for _, jobs in opened for job in jobs]
         self.writer.add(
-            replace(found, task=self.task.name, prompt_tokens=0, completion_tokens=0)
+            replace(found, task=self.task.name, prompt_tokens=0, completion_tokens=0, usage=None)
             for found in query.elsewhere(self.directory, self.task.name, keys)
         )
 
@@ -297,6 +300,7 @@ class Builder:
                     served_model=reply.served_model or None, endpoint=address, request=request,
                     asked_at=reply.asked_at,
                     logprobs=None if reply.logprobs is None else json.dumps(reply.logprobs),
+                    usage=None if reply.usage is None else json.dumps(reply.usage),
                 )
 
 

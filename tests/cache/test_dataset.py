@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard
 
-from cache import query, store
+from cache import coverage, query, store
+from cache.coverage import Coverage
 from cache.dataset import export, import_dataset
 from cache.errors import AskonceError
 from tests.cache.example import completion
@@ -53,7 +54,7 @@ def test_hugging_face_opens_it(cache, tmp_path, monkeypatch):
     def forbidden(*_):
         raise AssertionError("a dataset on this machine needs no network")
 
-    export(cache, tmp_path / "dataset", license="mit", coverage={"SimpleDoorKey": 0.9876})
+    export(cache, tmp_path / "dataset", license="mit")
     monkeypatch.setattr(socket.socket, "connect", forbidden)
     loaded = load_dataset(str(tmp_path / "dataset"), split="train", cache_dir=str(tmp_path / "downloads"))
     assert loaded.column_names == store.SCHEMA.names
@@ -63,7 +64,8 @@ def test_hugging_face_opens_it(cache, tmp_path, monkeypatch):
 
 
 def test_the_card_says_what_is_in_it(cache, tmp_path):
-    export(cache, tmp_path / "dataset", license="cc-by-4.0", coverage={"SimpleDoorKey": 0.9876})
+    coverage.note(cache, ("SimpleDoorKey", "small-model", "b07c91d2"), Coverage(0.9876, 12_345))
+    export(cache, tmp_path / "dataset", license="cc-by-4.0")
     card = DatasetCard.load(tmp_path / "dataset" / "README.md")
     assert card.data.license == "cc-by-4.0"
     assert card.data.size_categories == ["n<1K"]
@@ -71,8 +73,8 @@ def test_the_card_says_what_is_in_it(cache, tmp_path):
     assert "org/model: new | x" in card.data.tags
     rows = [line for line in card.text.splitlines() if line.startswith("| ") and "b07c91d2" in line]
     assert len(rows) == 2
-    assert "| SimpleDoorKey | small-model | b07c91d2 | 6 | 14 |" in rows[1] and "98.76%" in rows[1]
-    assert sorted(path.name for path in (tmp_path / "dataset").iterdir()) == ["README.md", "data"]
+    assert "| SimpleDoorKey | small-model | b07c91d2 | 6 | 14 |" in rows[1] and "98.76% of 12,345 visits" in rows[1] and "%" not in rows[0]
+    assert sorted(path.name for path in (tmp_path / "dataset").iterdir()) == ["README.md", "coverage", "data"]
 
 
 def test_a_dataset_written_again_by_others_is_imported(cache, tmp_path):

@@ -78,6 +78,7 @@ optional = st.none() | st.integers(0, 2**40)
             "latency": st.none() | st.floats(0, 1e9),
             "served_model": st.none() | st.text(),
             "logprobs": st.none() | st.text(),
+            "usage": st.none() | st.text(),
             "request": st.text(),
             "asked_at": st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
         }
@@ -145,7 +146,7 @@ def test_nothing_to_append_still_makes_a_cache(tmp_path):
     store.append(tmp_path / "cache", [])
     assert store.segments(tmp_path / "cache") == []
     marker = json.loads((tmp_path / "cache" / store.MARKER).read_text())
-    assert marker == {"format": "askonce-cache", "version": 2}
+    assert marker == {"format": "askonce-cache", "version": 3}
 
 
 def test_what_a_killed_writer_left_is_ignored(tmp_path):
@@ -219,7 +220,7 @@ def test_a_marker_that_marks_no_cache(tmp_path, marker):
 
 
 def test_a_newer_format_asks_for_an_upgrade(tmp_path):
-    (tmp_path / store.MARKER).write_text('{"format": "askonce-cache", "version": 3}')
+    (tmp_path / store.MARKER).write_text('{"format": "askonce-cache", "version": 4}')
     for use in (lambda: store.append(tmp_path, [completion()]), lambda: store.segments(tmp_path)):
         with pytest.raises(AskonceError, match="newer askonce"):
             use()

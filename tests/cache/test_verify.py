@@ -1,13 +1,10 @@
-import json
 import os
 import shutil
 
-import pyarrow.parquet as pq
 import pytest
 
-from cache import query, segment, store
-from cache.compact import compact
-from cache.completion import to_table
+from cache import coverage, query, segment, store
+from cache.coverage import Coverage
 from cache.errors import AskonceError
 from cache.repair import repair
 from cache.verify import verify
@@ -19,11 +16,12 @@ GROUP = 4
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """A segment of five row groups, one of a single row, and the journal of a writer that is gone."""
+    """A segment of five row groups, one of a single row, the journal of a writer that is gone, a coverage."""
     monkeypatch.setattr(segment, "GROUP_ROWS", GROUP)
     store.append(tmp_path / "cache", [completion(f"{number:02}") for number in range(5 * GROUP)])
     store.append(tmp_path / "cache", [completion("single")])
     left_behind(tmp_path / "cache", ["first"], ["second", "third"])
+    coverage.note(tmp_path / "cache", ("SimpleDoorKey", "small-model", "b07c91d2"), Coverage(0.9876, 12_345))
     return tmp_path / "cache"
 
 
@@ -65,13 +63,7 @@ def test_every_flipped_byte_is_found_and_named(cache):
         for place in range(0, len(data), 1 if len(data) < 200 else 401):
             for mask in (1, 0xFF):
                 damage(path, place, mask)
-                try:
-                    found = damaged(cache)
-                except AskonceError as error:
-                    # The marker with its 2 turned into a 3.
-                    assert path.name == store.MARKER and "newer" in str(error)
-                else:
-                    assert found == [str(path.relative_to(cache))]
+                assert damaged(cache) == [str(path.relative_to(cache))]
                 path.write_bytes(data)
     assert verify(cache).findings == ()
 
@@ -197,6 +189,18 @@ def test_a_damaged_copy_of_a_footer_costs_nothing(cache):
     assert path.read_bytes() == before and verify(cache).findings == ()
 
 
+def test_a_damaged_coverage_costs_no_answer_and_comes_back_with_the_next_build(cache):
+    rows, before = rows_of(cache), coverage.noted(cache)
+    [path] = (cache / "coverage").iterdir()
+    damage(path, 70)
+    assert rows_of(cache) == rows and coverage.noted(cache) == {}
+    repaired = repair(cache)
+    assert (repaired.ask_again, repaired.unknown) == ([], []) and verify(cache).findings == ()
+    [(who, estimated)] = before.items()
+    coverage.note(cache, who, estimated)
+    assert coverage.noted(cache) == before
+
+
 def test_without_its_footer_a_damaged_segment_is_not_trusted_and_that_is_said(cache):
     path = big(cache)
     damage(path, 500)
@@ -225,21 +229,3 @@ def test_a_writer_goes_on_after_its_journal_was_repaired(tmp_path):
         repair(tmp_path)
         writer.add([completion("b")])
         assert answers(tmp_path) == {"b": 1}
-
-
-def test_a_cache_of_the_first_version_is_read_and_written(tmp_path):
-    rows = [completion("a"), completion("b")]
-    (tmp_path / "segments").mkdir()
-    old = store.SCHEMA.remove(store.SCHEMA.get_field_index("logprobs"))
-    table = segment.in_order(to_table(rows)).select(old.names)
-    temporary = tmp_path / "old"
-    pq.write_table(table, temporary, compression="zstd")
-    temporary.rename(tmp_path / "segments" / f"{segment.digest(temporary)}.parquet")
-    (tmp_path / store.MARKER).write_text(json.dumps({"format": "askonce-cache", "version": 1}) + "\n")
-    assert verify(tmp_path).findings == ()
-    assert query.show(tmp_path, "") == rows
-    store.append(tmp_path, [completion("c", logprobs="[]")])
-    assert json.loads((tmp_path / store.MARKER).read_text())["version"] == 2
-    compact(tmp_path)
-    assert query.show(tmp_path, "") == [*rows, completion("c", logprobs="[]")]
-    assert verify(tmp_path).findings == ()

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import threading
@@ -5,11 +6,13 @@ import threading
 import pytest
 
 from cache import query
+from cache.coverage import Coverage
 from cache.errors import AskonceError, Unfinished
 from pipeline import tasks
 from pipeline.asking.retry import Patience
 from pipeline.build import answer_of, answered, build_cache, builder
 from pipeline.questions import Wanted
+from pipeline.simulated.response import Response
 from pipeline.simulated.serve import failure, running
 from pipeline.teacher import Teacher, Terms, key, prompt_digest
 from tests.pipeline.servers import Server, closed_port
@@ -49,11 +52,30 @@ def test_the_report_agrees_with_the_cache(tmp_path):
     again = build_cache(SIMPLE, tmp_path, Teacher(), episodes=30, wanted=Wanted(2), seed=5)
     assert (again.states, again.texts, again.coverage) == (report.states, report.texts, report.coverage)
     assert (again.asked, again.hits) == (0, report.texts)
+    held, = query.stats(tmp_path).teachers
+    assert held.coverage == Coverage(report.coverage, report.states)
 
 
 def test_the_same_question_twice_in_one_call_is_asked_once(tmp_path):
     asked = teach(SIMPLE, tmp_path, Teacher(), TEXTS[:1] * 3, samples=2)
     assert (asked.asked, asked.completions) == (1, 2)
+
+
+def test_the_usage_is_kept_as_the_server_sent_it_once_for_each_request(tmp_path):
+    said = {"prompt_tokens": 90, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 64}, "cost": 0.1}
+
+    def answer(request, number):
+        choice = {"message": {"content": "Decision: explore"}, "finish_reason": "stop"}
+        return Response(200, {"choices": [choice] * request["n"], "usage": said})
+
+    with running(Server(answer)) as url:
+        teach(SIMPLE, tmp_path, Teacher(base_url=url), TEXTS[:1], samples=2)
+        teach(LAVA, tmp_path, Teacher(base_url=url), TEXTS[:1], samples=2)
+    rows = query.show(tmp_path, TEXTS[0])
+    assert [(row.task, row.usage and json.loads(row.usage)) for row in rows] == [
+        ("LavaDoorKey", None), ("LavaDoorKey", None), ("SimpleDoorKey", said), ("SimpleDoorKey", None),
+    ]
+    assert [row.prompt_tokens for row in rows] == [0, 0, 90, 0]
 
 
 def test_other_settings_are_another_question(tmp_path):
