@@ -271,29 +271,31 @@ def stored(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, i
     return read(query, completions=directory) if wanted else {}
 
 
-def elsewhere(directory: str | Path, task: str, keys: Iterable[str]) -> list[Completion]:
-    """Completions of `keys` kept for another task only: two tasks may ask the very same question.
+def elsewhere(
+    directory: str | Path, task: str, model: str, prompt: str, wanted: Iterable[str], keys: Sequence[str] = ()
+) -> Iterator[Completion]:
+    """Completions about the texts `wanted` kept for other tasks under keys of which `task` has none: two tasks
+    may ask the very same question.
 
-    As they are stored, so that their copies for `task` are the same rows whoever makes them.
+    As they are stored, so that their copies for `task` are the same rows whoever makes them. With the
+    keys of the texts, where they are few, only the row groups are read in which they may be.
     """
-    wanted = list(keys)
     # Copies for several other tasks differ in the task and in who paid.
     same = ", ".join(name for name in IDENTITY if name not in ("task", "prompt_tokens", "completion_tokens"))
-
-    def query(connection: duckdb.DuckDBPyConnection) -> list[Completion]:
-        among, parameters = _among(connection, wanted)
-        return _completions(
-            connection,
-            "completions_rows",
-            f"""
-            key {among} AND task <> $task
-            AND key NOT IN (SELECT key FROM completions WHERE task = $task AND key {among})
-            QUALIFY row_number() OVER (PARTITION BY {same} ORDER BY task) = 1
-            """,
-            {"task": task} | parameters,
-        )
-
-    return read(query, completions=directory) if wanted else []
+    among = "AND key IN $keys" if keys else ""
+    rows = _stream(
+        directory,
+        f"""
+        SELECT * FROM completions_rows
+        WHERE model = $model AND prompt = $prompt AND task <> $task {among} {AMONG_TEXTS}
+        AND key NOT IN (SELECT key FROM completions_files WHERE task = $task {among})
+        QUALIFY row_number() OVER (PARTITION BY {same} ORDER BY task) = 1
+        ORDER BY {IN_ORDER}
+        """,
+        {"task": task, "model": model, "prompt": prompt} | ({"keys": list(keys)} if keys else {}),
+        pa.table({"text": pa.array(wanted, pa.string())}),
+    )
+    return map(_completion, rows)
 
 
 def stats(directory: str | Path) -> CacheStats:
@@ -411,9 +413,12 @@ def _completions(
     connection: duckdb.DuckDBPyConnection, view: str, condition: str, parameters: dict[str, Any]
 ) -> list[Completion]:
     query = f"SELECT * FROM {view} WHERE {condition} ORDER BY task, model, prompt, text, sample, key"
-    found = connection.execute(query, parameters).fetchall()
-    rows = (dict(zip(COLUMNS, row, strict=True)) for row in found)
-    return [Completion(**row | {"asked_at": _in_utc(row["asked_at"])}) for row in rows]
+    return [_completion(row) for row in connection.execute(query, parameters).fetchall()]
+
+
+def _completion(row: tuple) -> Completion:
+    found = dict(zip(COLUMNS, row, strict=True))
+    return Completion(**found | {"asked_at": _in_utc(found["asked_at"])})
 
 
 def _in_utc(time: datetime) -> datetime:

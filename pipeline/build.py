@@ -4,9 +4,10 @@
 training uses the same. Every answer is on disk before it is counted.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -227,16 +228,18 @@ class Builder:
                 f"{error}; {len(left)} of {self.progress.total} texts still lack answers", left
             ) from error
 
-    def _adopt(self, teacher: Teacher, texts: Iterable[str]) -> None:
+    def _adopt(self, teacher: Teacher, texts: Collection[str]) -> None:
         """Two tasks may ask the very same question: its answers are paid for once."""
-        if _name(self.task, teacher) not in self.others:
+        name = _name(self.task, teacher)
+        if name not in self.others:
             return
-        opened = questions.missing(self.directory, self.task, teacher, texts, self.wanted)
-        keys = [job.label for _, jobs in opened for job in jobs]
-        self.writer.add(
+        keys = questions.few_keys(self.task, teacher, texts)
+        copies = (
             replace(found, task=self.task.name, prompt_tokens=0, completion_tokens=0, usage=None)
-            for found in query.elsewhere(self.directory, self.task.name, keys)
+            for found in query.elsewhere(self.directory, self.task.name, *name, texts, keys)
         )
+        while some := list(islice(copies, store.RECORD_ROWS)):
+            self.writer.add(some)
 
     def _ask(
         self, teacher: Teacher, texts: list[str], asked: set[str], pending: dict[str, None], stop: Interruption

@@ -5,7 +5,7 @@ list for a text that needs nothing, so that bodies exist only shortly before the
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,6 +82,13 @@ def missing(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str],
         yield from _samples(directory, task, teacher, texts, wanted)
 
 
+def few_keys(task: Task, teacher: Teacher, texts: Collection[str]) -> list[str]:
+    """The keys of the answers to `texts` where they are few, and known before they are asked: letters' are not."""
+    if teacher.estimator == LOGPROBS or len(texts) > query.FEW_KEYS:
+        return []
+    return [key(teacher, task.prompt, text) for text in texts]
+
+
 def stages(teacher: Teacher) -> list[Teacher]:
     """Who is asked, one after the other: letters are asked after the reasonings of the same LLM, sampled."""
     return [_reasoner(teacher), teacher] if teacher.estimator == LOGPROBS else [teacher]
@@ -89,8 +96,7 @@ def stages(teacher: Teacher) -> list[Teacher]:
 
 def _samples(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
     texts = list(texts)
-    keys = [key(teacher, task.prompt, text) for text in texts] if len(texts) <= query.FEW_KEYS else ()
-    held = query.counted(directory, *_who(task, teacher), texts, wanted.reasons, keys)
+    held = query.counted(directory, *_who(task, teacher), texts, wanted.reasons, few_keys(task, teacher, texts))
     for text in texts:
         stored, good = held.get(text, (0, 0))
         yield text, _question(task, teacher, text, wanted.samples - good, stored)

@@ -85,9 +85,10 @@ def read_everything(directory: Path) -> None:
 
 
 def missing_text(directory: Path) -> None:
-    asked = [key("Agent sees a tone, holds nothing.")]
-    query.elsewhere(directory, TASK, asked)
-    query.stored(directory, TASK, asked)
+    texts = ["Agent sees a tone, holds nothing."]
+    asked = [key(text) for text in texts]
+    list(query.elsewhere(directory, TASK, "benchmark", "00000000", texts, asked))
+    query.counted(directory, TASK, "benchmark", "00000000", texts, (), asked)
     query.of_keys(directory, TASK, asked)
 
 

@@ -90,14 +90,15 @@ def test_copies_for_another_task_are_the_same_whoever_makes_them(tmp_path):
         for second, name in enumerate("abc")
     )
     store.append(tmp_path, [first, last])
-    copies = [replace(row, task=TASK) for row in query.elsewhere(tmp_path, TASK, [first.key])]
+    adopted = lambda task: query.elsewhere(tmp_path, task, MODEL, PROMPT, [TEXT])
+    copies = [replace(row, task=TASK) for row in adopted(TASK)]
     store.append(tmp_path, [between])
-    again = [replace(row, task=TASK) for row in query.elsewhere(tmp_path, TASK, [first.key])]
+    again = [replace(row, task=TASK) for row in adopted(TASK)]
     store.append(tmp_path, copies)
     store.append(tmp_path, again)
     store.append(tmp_path, [replace(row, task="Third", prompt_tokens=0) for row in again])
     assert query.stored(tmp_path, TASK, [first.key]) == {first.key: 3}
-    assert len(query.elsewhere(tmp_path, "Fourth", [first.key])) == 3
+    assert len(list(adopted("Fourth"))) == 3
 
 
 def test_texts_come_one_by_one_as_answers_come_together(tmp_path):
@@ -116,7 +117,6 @@ def test_answers_of_some_keys_are_those_of_their_texts(tmp_path, others):
     assert query.of_keys(tmp_path, TASK, iter(keys)) == {text: everything[text] for text in "ac"}
     assert query.of_keys(tmp_path, TASK, []) == query.of_keys(tmp_path, "Other", keys) == {}
     assert query.stored(tmp_path, TASK, keys) == {key: 2 for key in (keys[0], keys[1])}
-    assert [row.text for row in query.elsewhere(tmp_path, "Other", keys)] == list("aaacc")
 
 
 def test_stored_counts_only_the_keys_that_were_asked_about(tmp_path):
@@ -131,10 +131,12 @@ def test_an_answer_kept_for_another_task_is_found_until_this_task_has_its_own(tm
     theirs = [completion("a", task="LavaDoorKey", sample=sample) for sample in range(2)]
     store.append(tmp_path, [*theirs, completion("b", task="LavaDoorKey"), completion("b")])
     keys = [completion(text).key for text in "ab"]
-    assert query.elsewhere(tmp_path, TASK, keys) == theirs
+    adopted = lambda wanted, keys=(): list(query.elsewhere(tmp_path, TASK, MODEL, PROMPT, wanted, keys))
+    assert adopted("ab") == adopted("ab", keys) == adopted("a", keys[:1]) == theirs
+    assert adopted("b") == adopted("") == list(query.elsewhere(tmp_path, TASK, MODEL, "another", "ab")) == []
     assert query.stored(tmp_path, TASK, keys) == {keys[1]: 1}
     store.append(tmp_path, [completion("a")])
-    assert query.elsewhere(tmp_path, TASK, keys) == []
+    assert adopted("ab") == adopted("ab", keys) == []
     assert query.stored(tmp_path, "LavaDoorKey", keys) == {keys[0]: 2, keys[1]: 1}
 
 
