@@ -1,8 +1,8 @@
 """The training path's index: many keys → option distributions, fast at any size.
 
-Derived from the cache and never the truth: a file that is absent, damaged, foreign or built from
-something else is refused by `open_index` and replaced by `open_or_build`. It appears whole or not
-at all and never changes; new answers (`Index.add`) live in memory, on top, until it is built anew.
+Derived from the cache and never the truth: a file that is absent, damaged or foreign is refused by
+`open_index`, to be built again. It appears whole or not at all and never changes; new answers (`Index.add`)
+live in memory, on top, until it is built anew.
 
     "askonce-lookup-1", uint64 length of the header, header (JSON), sections, SHA-256 of all before it
 
@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -102,13 +103,10 @@ def entries(distributions: Mapping[str, Mapping[str, float]]) -> Entries:
     )
 
 
-def source_of(parts: Iterable[str]) -> str:
-    """A name for what an index is built from, such as segments by their names, in any order."""
-    return hashlib.sha256(json.dumps(sorted(parts)).encode()).hexdigest()
-
-
-def build(path: str | Path, chunks: Iterable[Entries], source: str) -> "Index":
+def build(path: str | Path, chunks: Iterable[Entries], source: Any) -> "Index":
     """Writes the index of all entries and opens it; of a key given twice, the later distribution counts.
+
+    `source` is a JSON value that says what it was built from.
 
     On return it is on disk; a process killed before leaves what was there. Another that builds at
     the same path at the same time opens its own. Each probability is kept within 1 / SCALE. Needs
@@ -148,11 +146,8 @@ def build(path: str | Path, chunks: Iterable[Entries], source: str) -> "Index":
     return _write(Path(path), header, sections)
 
 
-def open_index(path: str | Path, source: str | None) -> "Index":
-    """The index at `path`, all of it checked; of whatever source where that is None.
-
-    Unusable where it is absent, damaged, of another source or cannot be read.
-    """
+def open_index(path: str | Path) -> "Index":
+    """The index at `path`, all of it checked. Unusable where it is absent, damaged or cannot be read."""
     try:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size < len(MAGIC) + 8 + _CHECKSUM_BYTES:
@@ -168,17 +163,7 @@ def open_index(path: str | Path, source: str | None) -> "Index":
         raise Unusable(path, "is damaged: its bytes do not agree with its checksum")
     size = int.from_bytes(data[len(MAGIC): len(MAGIC) + 8], "little")
     header = json.loads(data[len(MAGIC) + 8: len(MAGIC) + 8 + size])
-    if source not in (None, header["source"]):
-        raise Unusable(path, "was built from something else than what there is now")
     return Index(data, header, len(MAGIC) + 8 + size)
-
-
-def open_or_build(path: str | Path, source: str, chunks: Callable[[], Iterable[Entries]]) -> "Index":
-    """The index at `path`; built from `chunks()` first where there is none that is sound and of `source`."""
-    try:
-        return open_index(path, source)
-    except Unusable:
-        return build(path, chunks(), source)
 
 
 class Index:
@@ -189,12 +174,14 @@ class Index:
 
     get     key → decision → probability, in the order in which they were given; None where there is no
             answer. AskonceError for what is no key
+    source  what it was built from
     names   the decisions; what `gather` gives are places in it. Grows with `add`
     width   the most decisions that a distribution has. Grows with `add`
     """
 
     def __init__(self, file: mmap.mmap, header: Mapping, begin: int):
         """For `open_index`, which has checked the file; the sections' offsets count from `begin`."""
+        self.source: Any = header["source"]
         self.names: list[str] = header["decisions"]
         self.width: int = header["width"]
         self._keys, self._distributions = header["keys"], header["distributions"]
@@ -213,6 +200,8 @@ class Index:
 
     def __len__(self) -> int:
         """The number of keys with an answer, new ones included."""
+        if not self._new.distributions:
+            return self._keys
         new = np.frombuffer(bytearray().join(self._new.distributions), np.uint8).reshape(-1, DIGEST_BYTES)
         rows = np.empty(len(new), np.int64)
         _find(new, *self._found_in, rows)
@@ -561,7 +550,7 @@ def _write(path: Path, header: dict, sections: dict[str, np.ndarray]) -> "Index"
                     file.write(part)
                 file.write(checksum.digest())
             # Under its own name nobody else can have replaced it.
-            index = open_index(temporary, header["source"])
+            index = open_index(temporary)
             durable.rename(temporary, path)
             return index
     except OSError as error:

@@ -11,7 +11,7 @@ import resource
 import tempfile
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -115,12 +115,15 @@ def connect(directory: str | Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def read(query: Callable[[duckdb.DuckDBPyConnection], Result], **caches: str | Path) -> Result:
-    """What `query(connection)` returns; the connection has the views of each NAME=DIRECTORY (`database`).
+def read(
+    query: Callable[[duckdb.DuckDBPyConnection], Result], besides: Collection[str] = (), **caches: str | Path
+) -> Result:
+    """What `query(connection)` returns; the connection has the views of each NAME=DIRECTORY (`database`), without
+    the rows of the `store.parts` named `besides`.
 
     It is called again where files went away while it read, their rows being in others by then.
     """
-    connection, result = _open(query, caches)
+    connection, result = _open(query, caches, besides)
     connection.close()
     return result
 
@@ -163,15 +166,16 @@ def teachers(directory: str | Path, task: str) -> list[TeacherEntry]:
     return [entry for entry in read(entries, completions=directory) if entry.task == task]
 
 
-def teacher_names(directory: str | Path) -> list[TeacherName]:
-    """Who has answered for any task: the same without figures, and so without numbering the answers."""
+def teacher_names(directory: str | Path, besides: Collection[str] = ()) -> list[TeacherName]:
+    """Who has answered for any task: the same without figures, and so without numbering the answers. `besides`
+    are parts of the cache (`store.parts`) that are not read."""
 
     def query(connection: duckdb.DuckDBPyConnection) -> list[tuple]:
         return connection.execute(
             "SELECT DISTINCT task, model, prompt FROM completions_files ORDER BY task, model, prompt"
         ).fetchall()
 
-    return [TeacherName(*row) for row in read(query, completions=directory)]
+    return [TeacherName(*row) for row in read(query, besides, completions=directory)]
 
 
 def answers(directory: str | Path, task: str, model: str, prompt: str) -> dict[str, list[Answer]]:
@@ -180,10 +184,11 @@ def answers(directory: str | Path, task: str, model: str, prompt: str) -> dict[s
 
 
 def texts(
-    directory: str | Path, task: str, model: str, prompt: str, wanted: Iterable[str] | None = None
+    directory: str | Path, task: str, model: str, prompt: str, wanted: Iterable[str] | None = None,
+    besides: Collection[str] = (),
 ) -> Iterator[tuple[str, list[Answer]]]:
     """The same as `answers`, text by text in their order: for when they are too many to hold. Of all
-    texts, or of those `wanted`."""
+    texts, or of those `wanted`; of all parts of the cache, or (`store.parts`) of those not named `besides`."""
     rows = _stream(
         directory,
         f"""
@@ -193,6 +198,7 @@ def texts(
         """,
         {"task": task, "model": model, "prompt": prompt},
         None if wanted is None else pa.table({"text": pa.array(wanted, pa.string())}),
+        besides,
     )
     yield from _by_text(rows)
 
@@ -363,7 +369,8 @@ def _by_text(rows: Iterable[tuple]) -> Iterator[tuple[str, list[Answer]]]:
 
 
 def _stream(
-    directory: str | Path, query: str, parameters: dict[str, Any], wanted: pa.Table | None
+    directory: str | Path, query: str, parameters: dict[str, Any], wanted: pa.Table | None,
+    besides: Collection[str] = (),
 ) -> Iterator[tuple]:
     """The rows of a query that sorts: with the first of them DuckDB has read all files."""
 
@@ -372,17 +379,18 @@ def _stream(
             connection.register("wanted", wanted)
         return connection.execute(query, parameters).fetchmany(1)
 
-    connection, first = _open(begin, {"completions": directory})
+    connection, first = _open(begin, {"completions": directory}, besides)
     with connection:
         yield from chain(first, chain.from_iterable(iter(lambda: connection.fetchmany(10_000), [])))
 
 
 def _open(
-    query: Callable[[duckdb.DuckDBPyConnection], Result], caches: Mapping[str, str | Path]
+    query: Callable[[duckdb.DuckDBPyConnection], Result], caches: Mapping[str, str | Path],
+    besides: Collection[str] = (),
 ) -> tuple[duckdb.DuckDBPyConnection, Result]:
     """A connection as in `read`, and what `query` returned."""
     while True:
-        snapshots = {name: store.snapshot(directory) for name, directory in caches.items()}
+        snapshots = {name: store.snapshot(directory, besides) for name, directory in caches.items()}
         try:
             with ExitStack() as files:
                 connection = database(**{name: _held(taken, files) for name, taken in snapshots.items()})

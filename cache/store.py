@@ -17,7 +17,7 @@ writers share nothing, readers need no lock, and a kill at any moment loses and 
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,23 +154,24 @@ def append(directory: str | Path, completions: Iterable[Completion]) -> None:
         opened.add(completions)
 
 
-def snapshot(directory: str | Path) -> Snapshot:
-    """Every answer stored at this moment. AskonceError where the directory is no cache or holds damage.
+def snapshot(directory: str | Path, besides: Collection[str] = ()) -> Snapshot:
+    """Every answer stored at this moment; those in the `parts` named `besides` are left out, and not checked.
 
-    To pass over a damaged file would be to lose answers unseen. A segment of the snapshot may be gone
-    when it is read, its rows being in another by then (`cache.compact`): take a new one.
+    AskonceError where the directory is no cache or holds damage. To pass over a damaged file would be to
+    lose answers unseen. A segment of the snapshot may be gone when it is read, its rows being in another by
+    then (`cache.compact`): take a new one.
     """
     directory = Path(directory)
     require(directory)
     # Journals first: the rows of one that goes meanwhile are in a segment before that.
-    found = journals(directory)
+    found = [path for path in journals(directory) if _part(path) not in besides]
     records = [read for path in found if (read := _settled(path)) is not None]
     damaged = next((path for path, read in records if read.damaged), None)
     if damaged:
         raise _damaged(directory, damaged)
     tables = [read.table for _, read in records]
     journaled = pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()
-    return Snapshot(segments(directory), found, journaled)
+    return Snapshot(segments(directory, besides), found, journaled)
 
 
 def parts(directory: str | Path) -> list[str]:
@@ -184,16 +185,14 @@ def parts(directory: str | Path) -> list[str]:
     require(directory)
     try:
         # Journals first: the rows of one that goes meanwhile are in a segment before that.
-        sizes = [(path.name, durable.size(path)) for path in journals(directory)]
-        return [f"{name} {size}" for name, size in sizes] + [
-            path.name for path in listing(directory / "segments", segment.SUFFIX)
-        ]
+        found = [_part(path) for path in journals(directory)]
+        return found + [path.name for path in listing(directory / "segments", segment.SUFFIX)]
     except OSError as error:
         raise unreadable(directory, error) from error
 
 
-def segments(directory: str | Path) -> list[Path]:
-    """The segments in order of their names, each of them checked against its name.
+def segments(directory: str | Path, besides: Collection[str] = ()) -> list[Path]:
+    """The segments in order of their names, each of them checked against its name; none of those named `besides`.
 
     They are all that is stored but for what is still in journals. AskonceError where the directory is
     no cache, or names the first segment that is damaged.
@@ -201,7 +200,7 @@ def segments(directory: str | Path) -> list[Path]:
     directory = Path(directory)
     require(directory)
     while True:
-        paths = listing(directory / "segments", segment.SUFFIX)
+        paths = [path for path in listing(directory / "segments", segment.SUFFIX) if path.name not in besides]
         try:
             for path in paths:
                 segment.check(path)
@@ -316,6 +315,10 @@ def unwritable(directory: str | Path, error: OSError) -> AskonceError:
 
 def unreadable(directory: str | Path, error: OSError) -> AskonceError:
     return AskonceError(f"cannot read {error.filename or directory}: {error.strerror}")
+
+
+def _part(journal: Path) -> str:
+    return f"{journal.name} {durable.size(journal)}"
 
 
 def _settled(path: Path) -> tuple[Path, journal.Records] | None:

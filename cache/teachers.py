@@ -2,13 +2,14 @@
 
     DIR/index/teachers.json     the names, and what they were read from (`cache.checked`)
 
-Derived from the cache like everything in index/: where it is missing, damaged or of an earlier state of the
-cache, the names are read from the answers again.
+Derived from the cache like everything in index/: where it is missing or damaged, the names are read from the
+answers again, and where answers were added, from those alone.
 """
 
+from dataclasses import astuple
 from pathlib import Path
 
-from cache import checked, durable, lookup, query, store
+from cache import checked, durable, query, store
 from cache.errors import AskonceError
 from cache.query import TeacherName
 from cache.verify import INDEX
@@ -16,14 +17,13 @@ from cache.verify import INDEX
 
 def teacher_names(directory: str | Path) -> list[TeacherName]:
     """Everyone who has answered for any task. AskonceError where the directory is no cache or is damaged."""
-    source = lookup.source_of(store.parts(directory))
+    parts = store.parts(directory)
     path = Path(directory) / INDEX / "teachers.json"
-    held = _read(path)
-    if held and held["source"] == source:
-        return [TeacherName(*name) for name in held["teachers"]]
-    found = query.teacher_names(directory)
-    _keep(path, {"source": source, "teachers": [[name.task, name.model, name.prompt] for name in found]})
-    return found
+    read_from, names = _read(path, parts)
+    if set(read_from) != set(parts):
+        names |= {astuple(name) for name in query.teacher_names(directory, besides=read_from)}
+        _keep(path, {"parts": parts, "teachers": sorted(names)})
+    return [TeacherName(*name) for name in sorted(names)]
 
 
 def teachers_of(directory: str | Path, task: str) -> list[TeacherName]:
@@ -54,12 +54,16 @@ def choose_teacher(directory: str | Path, task: str, model: str | None) -> Teach
     return fitting[0]
 
 
-def _read(path: Path) -> dict | None:
+def _read(path: Path, parts: list[str]) -> tuple[list[str], set[tuple[str, ...]]]:
+    """The parts of the cache from which names are known, and the names; none once such a part is gone."""
     try:
-        return checked.read(path)
+        held = checked.read(path)
     except OSError:
         # Whatever the matter is, the answers themselves say the same.
-        return None
+        held = None
+    if held is None or not set(parts).issuperset(held.get("parts", [""])):
+        return [], set()
+    return held["parts"], {tuple(name) for name in held["teachers"]}
 
 
 def _keep(path: Path, names: dict) -> None:

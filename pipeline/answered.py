@@ -3,14 +3,15 @@
     DIR/index/<digest of task, model and prompt>.answers
 
 One index (`cache.lookup`) for each teacher, its keys being digests of texts. It is built from the stored
-completions on first use, and again once answers were added or completions are read differently. It is
-never the truth and may be removed at any time.
+completions on first use, and again once completions are read differently. What was added since is read anew
+at each opening, until it is a tenth of the whole: then the index is built again. It is never the truth and may
+be removed at any time.
 
 The names in an entry are JSON: a decision is a list of its options. Without weight come what a later parser
 is compared with: of how many completions the entry is made, and which of them held no decision.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,8 @@ from pipeline.tasks.task import Decision, Task
 
 # Texts handed to the index at a time.
 CHUNK = 10_000
+# So many times fewer texts than the index holds are read beside it.
+BESIDE = 10
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,15 @@ class Answered:
 
     def add(self, text: str, distribution: Mapping[Decision, float]) -> None:
         """From now on `text` has this distribution, just as if it had been in the cache before."""
-        self._index.add(_key(text), _encoded(Entry(distribution)))
+        self.put(text, Entry(distribution))
+
+    def put(self, text: str, entry: Entry) -> None:
+        self._index.add(_key(text), _encoded(entry))
+
+    @property
+    def source(self) -> Any:
+        """What its index was built from; see `present`."""
+        return self._index.source
 
     def __len__(self) -> int:
         return len(self._index)
@@ -72,15 +83,42 @@ class Answered:
 def open_answered(directory: str | Path, task: Task, model: str, prompt: str) -> Answered:
     """What `model`, asked with `prompt` (a digest, as in `TeacherName`), has answered for `task` up to now.
 
-    Reads the cache only where there is no index of its present state. Where the cache cannot be
-    written the index is temporary. AskonceError where the directory is no cache or is damaged.
+    Reads of the cache only what was added since its index was built. Where the cache cannot be
+    written a new index is temporary. AskonceError where the directory is no cache or is damaged.
     """
-    path, source = place(directory, task, model, prompt), present(directory, task, model, prompt)
-    try:
-        return Answered(lookup.open_index(path, source))
-    except lookup.Unusable:
-        with _writable(path) as target:
-            return build(target, entries(directory, task, model, prompt), source)
+    which = directory, task, model, prompt
+    path, source = place(*which), present(*which)
+    earlier = older(path)
+    if earlier is not None and (found := _extended(earlier, source, *which)) is not None:
+        return found
+    with _writable(path) as target:
+        return build(target, entries(*which), source)
+
+
+def _extended(
+    earlier: Answered, source: dict[str, Any], directory: str | Path, task: Task, model: str, prompt: str
+) -> Answered | None:
+    """The same with what was added since; None where that is much, or anything else has changed."""
+    before = earlier.source
+    if not (isinstance(before, dict) and {**before, "parts": []} == {**source, "parts": []}):
+        return None
+    known, parts = set(before["parts"]), set(source["parts"])
+    # Of a part that is gone, the rows are in others, or were lost: which, cannot be told from here.
+    if not known <= parts:
+        return None
+    if known == parts:
+        return earlier
+    most, again = len(earlier) // BESIDE, []
+    for number, (text, entry) in enumerate(entries(directory, task, model, prompt, besides=known)):
+        if number >= most:
+            return None
+        if earlier.entry(text) is None:
+            earlier.put(text, entry)
+        else:
+            again.append(text)
+    for text, entry in entries(directory, task, model, prompt, wanted=again) if again else ():
+        earlier.put(text, entry)
+    return earlier
 
 
 def place(directory: str | Path, task: Task, model: str, prompt: str) -> Path:
@@ -89,23 +127,29 @@ def place(directory: str | Path, task: Task, model: str, prompt: str) -> Path:
     return Path(directory) / INDEX / f"{name}.answers"
 
 
-def present(directory: str | Path, task: Task, model: str, prompt: str) -> str:
-    """The source of an index that is built now: what is stored, whose answers they are, how they are read.
+def present(directory: str | Path, task: Task, model: str, prompt: str) -> dict[str, Any]:
+    """The source of an index that is built now: whose answers they are, how they are read, what is stored.
 
     To be taken before the answers are read.
     """
-    whose, how = json.dumps([task.name, model, prompt]), reading(task.prompt.options)
-    return lookup.source_of([*store.parts(directory), f"answers of {whose}", f"read by {how}"])
+    return {
+        "teacher": [task.name, model, prompt], "reading": reading(task.prompt.options),
+        "parts": sorted(store.parts(directory)),
+    }
 
 
-def entries(directory: str | Path, task: Task, model: str, prompt: str) -> Iterator[tuple[str, Entry]]:
-    """Every text with what the present parser reads in its completions, one after another."""
-    for text, answers in query.texts(directory, task.name, model, prompt):
+def entries(
+    directory: str | Path, task: Task, model: str, prompt: str, wanted: Iterable[str] | None = None,
+    besides: Collection[str] = (),
+) -> Iterator[tuple[str, Entry]]:
+    """Every text with what the present parser reads in its completions, one after another; `wanted` and
+    `besides` as for `query.texts`."""
+    for text, answers in query.texts(directory, task.name, model, prompt, wanted, besides):
         distributions, unparsable = option_distributions({text: answers}, task.prompt.options)
         yield text, Entry(distributions[text], len(answers), tuple(row.sample for row in unparsable))
 
 
-def build(path: Path, found: Iterable[tuple[str, Entry]], source: str) -> Answered:
+def build(path: Path, found: Iterable[tuple[str, Entry]], source: Any) -> Answered:
     """Writes the index of these texts in place of what is at `path`, and opens it."""
     rows = ((_key(text), _encoded(entry)) for text, entry in found)
     chunks = iter(lambda: dict(islice(rows, CHUNK)), {})
@@ -115,7 +159,7 @@ def build(path: Path, found: Iterable[tuple[str, Entry]], source: str) -> Answer
 def older(path: Path) -> Answered | None:
     """The index at `path`, of whatever state of the cache and whatever parser; None where there is none."""
     try:
-        return Answered(lookup.open_index(path, None))
+        return Answered(lookup.open_index(path))
     except lookup.Unusable:
         return None
 

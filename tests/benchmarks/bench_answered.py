@@ -43,12 +43,15 @@ ANSWERS = {
 
 def completions(count: int) -> Iterator[store.Completion]:
     others = (f"Agent sees room {number}, holds nothing." for number in range(count))
-    for text in islice((*ANSWERS, *others), count):
-        yield store.Completion(
-            key=key(text), task=TASK, model="benchmark", prompt="00000000", text=text, sample=0,
-            content=f"Decision: {ANSWERS.get(text, 'explore')}", endpoint="benchmark", request="{}",
-            asked_at=datetime(2025, 1, 1, tzinfo=UTC),
-        )
+    yield from map(completion, islice((*ANSWERS, *others), count))
+
+
+def completion(text: str) -> store.Completion:
+    return store.Completion(
+        key=key(text), task=TASK, model="benchmark", prompt="00000000", text=text, sample=0,
+        content=f"Decision: {ANSWERS.get(text, 'explore')}", endpoint="benchmark", request="{}",
+        asked_at=datetime(2025, 1, 1, tzinfo=UTC),
+    )
 
 
 def key(text: str) -> str:
@@ -119,6 +122,9 @@ def main() -> None:
         report("train_start_ten_texts", 1e3 * start_seconds(few), "ms", {})
         report("train_start_one_million_texts", 1e3 * start_seconds(many), "ms",
                {"every answer read": 1e3 * seconds(lambda: read_everything(many))})
+        with store.writer(many) as writer:
+            writer.add([completion("Agent sees one thing more, holds nothing.")])
+        report("train_start_one_million_texts_and_one_added", 1e3 * start_seconds(many), "ms", {})
         missing = {cache: min(seconds(lambda: missing_text(cache)) for _ in range(6)) for cache in (many, few)}
         report("missing_text_one_million_texts", 1e3 * missing[many], "ms", {"ten texts": 1e3 * missing[few]})
         training_rate(few)

@@ -107,7 +107,7 @@ class Lookup:
         lookup.build(path, [content], SOURCE)
 
     def open(self, path: Path):
-        self.index = lookup.open_index(path, SOURCE)
+        self.index = lookup.open_index(path)
         self.rows = {batch: np.empty(batch, np.int64) for batch in BATCHES}
         width = self.index.width
         self.arrays = {

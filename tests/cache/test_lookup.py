@@ -41,7 +41,7 @@ def built(path, distributions, chunk: int = 7) -> lookup.Index:
     items = list(distributions.items())
     chunks = [lookup.entries(dict(items[k:k + chunk])) for k in range(0, len(items), chunk)]
     lookup.build(path, chunks, SOURCE)
-    return lookup.open_index(path, SOURCE)
+    return lookup.open_index(path)
 
 
 def batched(index, keys) -> list[dict[str, float] | None]:
@@ -116,7 +116,7 @@ def test_many_keys(tmp_path, repeated):
     probabilities = weights / np.repeat(np.add.reduceat(weights, first), counts)
     whole = lookup.Entries(digests, counts, names, decisions, probabilities)
     lookup.build(tmp_path / "i", [whole], SOURCE)
-    index = lookup.open_index(tmp_path / "i", SOURCE)
+    index = lookup.open_index(tmp_path / "i")
 
     some = rng.permutation(len(digests))[:100_000]
     rows = np.empty(len(some), np.int64)
@@ -144,7 +144,7 @@ def test_a_distribution_of_very_many_decisions(tmp_path):
 def test_of_a_key_given_twice_the_later_distribution_counts(tmp_path):
     parts = [{key(k): {"early": 1.0} for k in range(20)}, {key(7): {"late": 1.0}}]
     lookup.build(tmp_path / "i", map(lookup.entries, parts), SOURCE)
-    assert_answers(lookup.open_index(tmp_path / "i", SOURCE), parts[0] | parts[1])
+    assert_answers(lookup.open_index(tmp_path / "i"), parts[0] | parts[1])
 
 
 def test_equal_rows_serve_all_keys_of_a_distribution(tmp_path):
@@ -202,24 +202,16 @@ def test_any_changed_byte_or_lost_end_is_noticed_and_the_index_built_again(tmp_p
     for data in damaged:
         path.write_bytes(data)
         with pytest.raises(AskonceError, match="lookup index .*remove it"):
-            lookup.open_index(path, SOURCE)
-        index = lookup.open_or_build(path, SOURCE, lambda: [lookup.entries(distributions)])
-        assert index.get(key(3)) == {"explore": 1.0}
+            lookup.open_index(path)
+        assert built(path, distributions).get(key(3)) == {"explore": 1.0}
         assert path.read_bytes() == sound
 
 
-def test_an_index_is_built_once_and_again_when_its_source_has_changed(tmp_path):
-    path, calls = tmp_path / "new" / "i", []
-
-    def chunks(name):
-        calls.append(name)
-        yield lookup.entries({key(0): {name: 1.0}})
-
-    for names in (["a"], ["a"], ["a", "b"], ["b", "a"]):
-        index = lookup.open_or_build(path, lookup.source_of(names), lambda: chunks(names[-1]))
-    assert calls == ["a", "b"]
-    assert index.get(key(0)) == {"b": 1.0}
-    assert [entry.name for entry in path.parent.iterdir()] == ["i"]
+def test_an_index_says_what_it_was_built_from(tmp_path):
+    source = {"parts": ["a", "b"], "read": 1}
+    lookup.build(tmp_path / "new" / "i", [], source)
+    assert lookup.open_index(tmp_path / "new" / "i").source == source
+    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["i"]
 
 
 def test_each_of_several_that_build_at_one_path_opens_its_own(tmp_path):
@@ -228,7 +220,7 @@ def test_each_of_several_that_build_at_one_path_opens_its_own(tmp_path):
     def rebuild(name: str) -> None:
         for _ in range(20):
             chunks = [lookup.entries({key(0): {name: 1.0}})]
-            index = lookup.open_or_build(tmp_path / "i", name, lambda: chunks)
+            index = lookup.build(tmp_path / "i", chunks, name)
             wrong.extend([] if index.get(key(0)) == {name: 1.0} else [index.get(key(0))])
 
     threads = [threading.Thread(target=rebuild, args=(name,)) for name in "abc"]
@@ -237,7 +229,7 @@ def test_each_of_several_that_build_at_one_path_opens_its_own(tmp_path):
     for thread in threads:
         thread.join()
     assert not wrong
-    assert lookup.open_index(tmp_path / "i", None).names in (["a"], ["b"], ["c"])
+    assert lookup.open_index(tmp_path / "i").names in (["a"], ["b"], ["c"])
 
 
 def test_a_build_that_fails_leaves_what_was_there(tmp_path):
@@ -249,7 +241,7 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path):
 
     with pytest.raises(AskonceError, match="no more"):
         lookup.build(tmp_path / "i", chunks(), SOURCE)
-    assert lookup.open_index(tmp_path / "i", SOURCE).get(key(0)) == index.get(key(0)) == {"explore": 1.0}
+    assert lookup.open_index(tmp_path / "i").get(key(0)) == index.get(key(0)) == {"explore": 1.0}
     assert len(list(tmp_path.iterdir())) == 1
     (tmp_path / "file").write_text("")
     with pytest.raises(AskonceError, match="cannot write"):
@@ -259,7 +251,7 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path):
 ANOTHER = """
 import json, sys
 from cache import lookup
-index = lookup.open_index(sys.argv[1], sys.argv[2])
+index = lookup.open_index(sys.argv[1])
 print("open", flush=True)
 for line in sys.stdin:
     print(json.dumps(index.get(line.strip())), flush=True)

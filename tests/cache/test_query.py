@@ -5,7 +5,6 @@ from itertools import permutations
 import pytest
 
 from cache import query, store
-from cache.errors import AskonceError
 from cache.query import Answer
 from tests.cache.example import TEXT, completion
 

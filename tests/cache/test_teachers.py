@@ -48,12 +48,15 @@ def test_names_are_read_once_for_each_state_of_the_cache(tmp_path):
     sound = segment.read_bytes()
     segment.write_bytes(b"?" * len(sound))
     assert teacher_names(tmp_path) == first
-    segment.write_bytes(sound)
+    # Of an answer that is added, only its own part is read.
     store.append(tmp_path, [completion(model="other")])
     assert [name.model for name in teacher_names(tmp_path)] == ["other", MODEL]
+    segment.write_bytes(sound)
     with store.writer(tmp_path) as writer:
         writer.add([completion(model="in a journal")])
         assert len(teacher_names(tmp_path)) == 3
+    segment.unlink()
+    assert [name.model for name in teacher_names(tmp_path)] == ["in a journal", "other"]
 
 
 def test_names_that_are_damaged_or_cannot_be_kept_are_read_again(tmp_path):

@@ -9,7 +9,7 @@ from cache.compact import compact
 from cache.errors import AskonceError
 from cache.verify import verify
 from pipeline import tasks
-from pipeline.answered import Answered, Entry, build, open_answered, older, place
+from pipeline.answered import Answered, Entry, build, entries, open_answered, older, place
 from pipeline.distribution import option_distributions
 from tests.cache.example import completion
 
@@ -105,6 +105,61 @@ def test_it_is_built_once_for_each_state_of_the_cache(cache):
     assert len(opened(cache)) == 6 and first("one") == {("explore",): 1.0}
     assert [path.name for path in index.parent.iterdir()] == [index.name]
     assert verify(cache).findings == ()
+
+
+@pytest.fixture
+def grown(tmp_path):
+    """A cache with an index of thirty texts."""
+    store.append(tmp_path, [row for number in range(30) for row in rows(f"{number:02}", *SAID[:2])])
+    assert len(opened(tmp_path)) == 30
+    return tmp_path
+
+
+def assert_up_to_date(cache) -> None:
+    lookup, expected = opened(cache), derived(cache)
+    again = build(cache / "again", entries(cache, TASK, MODEL, PROMPT), None)
+    assert len(lookup) == len(expected)
+    for text in expected:
+        assert lookup.entry(text) == again.entry(text) and list(lookup(text)) == list(again(text))
+    (cache / "again").unlink()
+
+
+def test_what_was_added_is_read_beside_the_index_until_it_is_a_tenth(grown, monkeypatch):
+    index = place(grown, TASK, MODEL, PROMPT)
+    built_first = index.read_bytes()
+    store.append(grown, [*rows("new", SAID[2]), *rows("07", *SAID[2:]), completion("07", model="other")])
+    with store.writer(grown) as writer:
+        writer.add(rows("in a journal", *SAID))
+        assert_up_to_date(grown)
+        assert index.read_bytes() == built_first and opened(grown)("new") == {}
+        assert opened(grown).entry("07").completions == 4
+    assert_up_to_date(grown)
+    assert index.read_bytes() == built_first
+    store.append(grown, rows("one more", SAID[0]))
+    assert_up_to_date(grown)
+    assert index.read_bytes() != built_first and len(older(index)) == 33
+
+
+def test_of_what_the_index_holds_nothing_is_read_again(grown):
+    path, = (grown / "segments").iterdir()
+    sound = path.read_bytes()
+    path.write_bytes(b"?" * len(sound))
+    with store.writer(grown) as writer:
+        writer.add(rows("new", SAID[1]))
+        assert opened(grown)("new") == {("explore",): 1.0} and len(opened(grown)) == 31
+    path.write_bytes(sound)
+
+
+def test_an_answer_that_is_gone_from_the_cache_is_gone_from_the_index(grown):
+    store.append(grown, rows("new", SAID[1]))
+    compact(grown)
+    assert_up_to_date(grown)
+    with store.writer(grown) as writer:
+        writer.add(rows("lost", SAID[1]))
+        compact(grown)
+        assert len(opened(grown)) == 32
+        store.journals(grown)[0].unlink()
+        assert_up_to_date(grown)
 
 
 def test_it_is_built_anew_when_completions_are_read_differently(cache):
