@@ -29,6 +29,11 @@ def stats(cache: CacheDir, json: Json = False) -> None:
         tokens = f"{entry.prompt_tokens:,} / {entry.completion_tokens:,}"
         table.add_row(entry.task, entry.name, f"{entry.texts:,}", f"{entry.completions:,}", tokens)
     out.print(table)
+    for entry in found.teachers:
+        if entry.coverage:
+            # The table's columns fill a terminal's width.
+            share, visits = entry.coverage.share, entry.coverage.visits
+            out.print(f"{entry.name} answers {share:.2%} of visits in {entry.task}, estimated over {visits:,}", soft_wrap=True)
     out.print(f"{found.segments} segments, {found.bytes:,} bytes")
 
 

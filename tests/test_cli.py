@@ -483,7 +483,8 @@ def test_stats_tell_who_answered_how_much(built, run):
     assert (entry["task"], entry["model"]) == ("SimpleDoorKey", "simulated")
     assert all(entry[name] == first.figures[name]
                for name in ("texts", "completions", "prompt_tokens", "completion_tokens"))
-    assert f"simulated@{entry['prompt']}" in run("cache", "stats", "--cache", cache).out
+    shown = run("cache", "stats", "--cache", cache).out
+    assert f"simulated@{entry['prompt']}" in shown and f"{entry['coverage']['share']:.2%}" in shown
 
 
 def test_show_gives_completions_word_for_word(built, run):
