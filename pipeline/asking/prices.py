@@ -1,6 +1,9 @@
 """What tokens cost, and how many a request will take.
 
-The table is OpenAI's list of standard prices as of August 2025. Prices change and differ between providers:
+The table holds OpenAI's standard prices of text tokens, looked up in November 2026: of gpt-5-nano and gpt-5.4-nano
+in OpenAI's own pages (https://developers.openai.com/api/docs/models/…), of the others in copies that others made
+of its price list (https://developers.openai.com/api/docs/pricing) between March and September 2026, where at least
+two agreed. Some models cost more for inputs beyond 272,000 tokens. Prices change and differ between providers:
 override them with a JSON file, {"MODEL": {"input": USD, "output": USD}}, USD per million tokens.
 """
 
@@ -13,8 +16,6 @@ import re
 from typing import Any
 
 from cache.errors import AskonceError
-
-AS_OF = "2025-08"
 
 # Requests whose body names no limit are taken to answer with at most so many tokens.
 UNLIMITED = 4096
@@ -33,6 +34,16 @@ class Price:
 
 
 PRICES = {
+    "gpt-6-sol": Price(2.00, 10.00),
+    "gpt-6-luna": Price(0.10, 0.50),
+    "gpt-5.6-terra": Price(2.00, 12.00),
+    "gpt-5.6-luna": Price(0.20, 1.20),
+    "gpt-5.5": Price(5.00, 30.00),
+    "gpt-5.4": Price(2.50, 15.00),
+    "gpt-5.4-mini": Price(0.75, 4.50),
+    "gpt-5.4-nano": Price(0.20, 1.25),
+    "gpt-5.2": Price(1.75, 14.00),
+    "gpt-5.1": Price(1.25, 10.00),
     "gpt-5": Price(1.25, 10.00),
     "gpt-5-mini": Price(0.25, 2.00),
     "gpt-5-nano": Price(0.05, 0.40),
