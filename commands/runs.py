@@ -68,7 +68,9 @@ def _table(directory: Path, found) -> Table:
         table.add_row(
             str(run.run.relative_to(directory)),
             f"{run.task}\n{' '.join(filter(None, (run.method, run.teacher))) or 'none'}",
-            f"{run.iterations:,}\n{run.iterations_wanted:,}",
+            f"{run.iterations:,}\n" + (
+                f"{run.iterations_wanted:,}" if run.stopped_at_success is None else f"at {run.stopped_at_success:.0%}"
+            ),
             f"{run.env_steps:,}\n{run.steps_per_second:,.0f}",
             f"{run.success_rate:.1%}\n{run.return_mean:.3f}", f"{run.when.astimezone():%Y-%m-%d\n%H:%M}",
         )

@@ -43,6 +43,10 @@ def train(
     i1: Annotated[int | None, typer.Option("--i1", help="… by this iteration …")] = None,
     i2: Annotated[int | None, typer.Option("--i2", help="… and keeps until it is 0 from this one on.")] = None,
     decay: Annotated[float | None, typer.Option(help="λ's fall an iteration; default, what brings it to λc at i1.")] = None,
+    eval_every: Annotated[int | None, typer.Option(
+        min=1, help="Evaluate on 200 held-out layouts every so many iterations.")] = None,
+    stop_at_success: Annotated[float | None, typer.Option(
+        min=0, max=1, help="Stop at this success rate: of an evaluation, or without any of the last 100 iterations.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went.")] = False,
     json: Json = False,
@@ -56,10 +60,11 @@ def train(
     given = {"lambda_0": lambda_0, "lambda_c": lambda_c, "i1": i1, "i2": i2, "decay": decay}
     schedule = annealing.schedule(anneal or "stepwise", iterations, **given)
     settings = Settings(seed, iterations, replace(ppo.PRESETS[preset], divergence=divergence), schedule)
+    how = {"resume": resume, "profile": profile, "evaluate_every": eval_every, "stop_at_success": stop_at_success}
     if method != "llm4teach":
         if cache is not None or anneal is not None or any(value is not None for value in given.values()):
             raise AskonceError(f"--method {method} has no teacher: leave out --cache and what says how λ falls", 2)
-        return _train_alone(world, method, settings, run, resume, profile, json)
+        return _train_alone(world, method, settings, run, json, **how)
     if cache is None:
         raise AskonceError("name the teacher's answers by --cache DIR, or train without a teacher by --method ppo", 2)
     run = run or Path("runs") / f"{world.name}-{seed}"
@@ -75,7 +80,7 @@ def train(
         opened = asking_teacher(world, cache, llm, wanted, terms, teacher_form, defer=on_miss == "defer")
     with opened as (teacher, name, questions):
         about = {"method": method, "teacher": name, "teacher_form": teacher_form}
-        figures = run_training(world, teacher, about, settings, run, resume, profile)
+        figures = run_training(world, teacher, about, settings, run, **how)
     _show_trained(world, figures, json)
     for text, count in teacher.missing.most_common():
         err.print(f"not in the cache, met {count} times: {text}", soft_wrap=True)
@@ -107,7 +112,7 @@ def evaluate(
     emit(asdict(found), json, f"{task}: {'teacher alone' if teacher else run}", evaluation_rows(found))
 
 
-def _train_alone(world, method: str, settings, run: Path | None, resume: bool, profile: bool, json: bool) -> None:
+def _train_alone(world, method: str, settings, run: Path | None, json: bool, **how) -> None:
     """A baseline without a teacher."""
     from student import anneal, distill, hierarchical
 
@@ -115,16 +120,19 @@ def _train_alone(world, method: str, settings, run: Path | None, resume: bool, p
     settings = replace(settings, annealing=anneal.WITHOUT_TEACHER)
     world = hierarchical.over_options(world) if method == "hierarchical" else world
     teacher = distill.Teacher(world, distill.go_without)
-    _show_trained(world, run_training(world, teacher, {"method": method}, settings, run, resume, profile), json)
+    _show_trained(world, run_training(world, teacher, {"method": method}, settings, run, **how), json)
 
 
-def run_training(world, teacher, about: dict, settings, run: Path, resume: bool, profile: bool = False) -> dict[str, Any]:
+def run_training(
+    world, teacher, about: dict, settings, run: Path, resume: bool = False, profile: bool = False, **how,
+) -> dict[str, Any]:
+    """The figures of a run; `how` are further options of `student.train.train`."""
     from student import profile as profiling
     from student.train import train
 
     with going_on(f"go on with the same command and --resume --run {run}"), _progress(settings.iterations) as show:
         laps = profiling.Laps()
-        network, progress = train(world, teacher, settings, run, resume, about, show, laps)
+        network, progress = train(world, teacher, settings, run, resume, about, show, laps, **how)
     spent = {"profile": profiling.breakdown(laps, world, network, teacher)} if profile else {}
     return asdict(progress) | spent | {
         "iterations": progress.iteration, "steps_per_second": progress.steps_per_second, "run": str(run),
@@ -139,7 +147,9 @@ def training_rows(figures: dict[str, Any]) -> dict[str, str]:
         "success rate": f"{figures['success_rate']:.1%}", "mean return": f"{figures['return_mean']:.3f}",
         "cache hits / misses": f"{figures['cache_hits']:,} / {figures['cache_misses']:,}",
         "LLM calls": f"{figures['llm_calls']:,}", "parameters": f"{figures['parameters']:,}",
-    }
+    } | (
+        {} if figures["stopped_at_success"] is None else {"stopped at success": f"{figures['stopped_at_success']:.1%}"}
+    )
 
 
 def _show_trained(world, figures: dict[str, Any], json: bool) -> None:
@@ -183,7 +193,8 @@ def _progress(iterations: int):
 
 def _line(progress) -> str:
     misses = f"  {progress.cache_misses:,} misses" if progress.cache_misses else ""
+    held_out = f"  held out {progress.evaluations[-1]['success_rate']:.0%}" if progress.evaluations else ""
     return (
-        f"{progress.env_steps:,} steps  return {progress.return_mean:.2f}  success {progress.success_rate:.0%}  "
-        f"λ {progress.teacher_weight:.2f}{misses}  {progress.steps_per_second:,.0f} steps/s"
+        f"{progress.env_steps:,} steps  return {progress.return_mean:.2f}  success {progress.success_rate:.0%}"
+        f"{held_out}  λ {progress.teacher_weight:.2f}{misses}  {progress.steps_per_second:,.0f} steps/s"
     )

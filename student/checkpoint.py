@@ -2,12 +2,14 @@
 
     DIR/run.json                      written last and at once, so it always names a whole checkpoint
     DIR/checkpoint-NNNNNN.safetensors network.* (deployed alone), adam.* (only to go on training)
+    DIR/failed-NNNNNN.npz             the batch of an iteration that could not be learnt from, to look into
 """
 
 from collections.abc import Callable
 import json
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 import torch
@@ -33,6 +35,19 @@ def save(directory: Path, network: ActorCritic, adam: torch.optim.Adam, about: d
     _replace(directory / "run.json", lambda path: path.write_text(description + "\n"))
     for older in set(directory.glob("checkpoint-*.safetensors")) - {weights}:
         older.unlink()
+
+
+def keep_batch(directory: Path, iteration: int, columns: dict[str, np.ndarray]) -> Path:
+    """Writes arrays by name for `numpy.load`, which needs no pickle for them."""
+    kept = directory / f"failed-{iteration:06d}.npz"
+
+    def write(path: Path) -> None:
+        # Given a name instead of a file, numpy would add to it.
+        with open(path, "wb") as file:
+            np.savez_compressed(file, **columns)
+
+    _replace(kept, write)
+    return kept
 
 
 def describe(directory: Path) -> dict:

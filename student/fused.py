@@ -112,6 +112,10 @@ class Learner:
             given.rate(done), given.epsilon,
         )
 
+    def finite(self) -> bool:
+        """Whether every weight is a number."""
+        return bool(np.isfinite(self.parameters).all())
+
     def write(self) -> None:
         """Brings the network and Adam's state up to date."""
         with torch.no_grad():

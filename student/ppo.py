@@ -78,6 +78,10 @@ class Learner:
             group["lr"] = self.hyperparameters.rate(done)
         return update(self.network, self.adam, rollout, teacher_weight, self.hyperparameters, rng)
 
+    def finite(self) -> bool:
+        """Whether every weight is a number."""
+        return all(parameter.isfinite().all() for parameter in self.network.parameters())
+
     def write(self) -> None:
         """Brings the network and Adam's state up to date, which here they always are."""
 

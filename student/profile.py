@@ -31,10 +31,12 @@ class Laps:
     def start(self) -> None:
         self._since = perf_counter()
 
-    def end(self, name: str) -> None:
+    def end(self, name: str) -> float:
+        """The seconds of this lap."""
         now = perf_counter()
-        self.seconds[name] += now - self._since
-        self._since = now
+        lap, self._since = now - self._since, now
+        self.seconds[name] += lap
+        return lap
 
 
 def breakdown(laps: Laps, task: Task, network: ActorCritic, teacher: Teacher) -> dict[str, float]:
@@ -46,7 +48,7 @@ def breakdown(laps: Laps, task: Task, network: ActorCritic, teacher: Teacher) ->
     } | {
         "learning": seconds["learning"], "figures and curves": seconds["figures"],
         "checkpoints": seconds["checkpoints"],
-    }
+    } | ({"evaluating": seconds["evaluating"]} if seconds["evaluating"] else {})
 
 
 def _uncounted(teacher: Teacher) -> Teacher:

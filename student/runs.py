@@ -12,7 +12,8 @@ from student import checkpoint
 class Run:
     """A run and its latest figures; rates and means are over its last iterations.
 
-    `method` and `teacher` are None where run.json names none, `when` is when it was last written.
+    `method` and `teacher` are None where run.json names none, `when` is when it was last written, and
+    `stopped_at_success` the success rate at which it was to stop, if it has.
     """
 
     run: Path
@@ -26,6 +27,7 @@ class Run:
     return_mean: float
     steps_per_second: float
     when: datetime
+    stopped_at_success: float | None = None
 
 
 def find(directory: Path) -> tuple[list[Run], list[str]]:
@@ -56,6 +58,7 @@ def read(run: Path) -> Run:
             return_mean=float(progress["return_mean"]),
             steps_per_second=progress["env_steps"] / seconds if seconds else 0.0,
             when=datetime.fromtimestamp((run / "run.json").stat().st_mtime, timezone.utc),
+            stopped_at_success=progress.get("stopped_at_success"),
         )
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"

@@ -11,14 +11,16 @@ from dataclasses import asdict, dataclass, field
 import json
 from pathlib import Path
 import time
+from typing import NoReturn
 
 import numpy as np
 import torch
 
 from cache.errors import AskonceError
+from pipeline.collect import draw
 from pipeline.interrupt import interruption
 from pipeline.tasks.task import Task
-from student import checkpoint, episodes, fused, ppo
+from student import checkpoint, episodes, evaluate, fused, ppo
 from student.anneal import Annealing
 from student.distill import Teacher
 from student.network import ActorCritic
@@ -28,6 +30,8 @@ from student.rollout import Rollout
 # Figures are means over the episodes of so many iterations.
 RECENT = 100
 CHECKPOINT_EVERY = 200
+# Held-out episodes of an evaluation on the way.
+EVALUATED = 200
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,11 @@ DEFAULTS = {"method": "llm4teach", "settings": asdict(Settings())}
 
 @dataclass
 class Progress:
-    """How far a run has come; rates and means are over the last `RECENT` iterations."""
+    """How far a run has come; rates and means are over the last `RECENT` iterations.
+
+    `evaluations` are on held-out layouts, a dict each: iteration, env_steps, success_rate, return_mean, length_mean.
+    `seconds` are without them. `stopped_at_success` is the success rate at which the run was to stop, and did.
+    """
 
     iteration: int = 0
     env_steps: int = 0
@@ -62,6 +70,8 @@ class Progress:
     cache_misses: int = 0
     llm_calls: int = 0
     missing: dict[str, int] = field(default_factory=dict)
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+    stopped_at_success: float | None = None
 
     @property
     def steps_per_second(self) -> float:
@@ -71,11 +81,16 @@ class Progress:
 def train(
     task: Task, teacher: Teacher, settings: Settings, run: Path | None = None, resume: bool = False,
     about: dict | None = None, show: Callable[[Progress], None] = lambda progress: None, laps: Laps | None = None,
+    evaluate_every: int | None = None, stop_at_success: float | None = None,
 ) -> tuple[ActorCritic, Progress]:
     """Trains a student of `teacher`; `run` keeps checkpoints and TensorBoard curves, `about` goes to run.json.
 
     `show` is called after every iteration; `laps` is told what the time was spent on. Ctrl-C and SIGTERM end the
     iteration, write a checkpoint and raise KeyboardInterrupt.
+
+    Every `evaluate_every` iterations the student plays held-out layouts, which changes nothing of its training. It
+    stops early once it succeeds in a share `stop_at_success` of the episodes of an evaluation, or, without any, of
+    those of the last `RECENT` iterations. AskonceError where a loss is not finite; see `_keep_from_going_on`.
     """
     # More threads only get in each other's way at these sizes.
     torch.set_num_threads(1)
@@ -95,14 +110,25 @@ def train(
     laps = laps or Laps()
     started = time.perf_counter() - progress.seconds
 
+    def over() -> bool:
+        known = progress.evaluations if evaluate_every else len(recent) == RECENT
+        success = progress.evaluations[-1]["success_rate"] if evaluate_every and known else progress.success_rate
+        reached = bool(known) and stop_at_success is not None and success >= stop_at_success
+        progress.stopped_at_success = stop_at_success if reached else None
+        return reached or progress.iteration == settings.iterations
+
     def save() -> None:
         learner.write()
         checkpoint.save(run, network, adam, about | {
             "iteration": progress.iteration, "progress": asdict(progress), "recent": list(recent),
         })
 
-    with _curves(run, progress.iteration) as write, interruption() as interrupted:
-        for iteration in range(progress.iteration, settings.iterations):
+    # What is not finite shows in the losses; numpy need not warn of it on the way there.
+    quietly = np.errstate(invalid="ignore", over="ignore")
+    with _curves(run, progress.iteration) as write, interruption() as interrupted, quietly:
+        last = over()
+        while not last:
+            iteration = progress.iteration
             laps.start()
             rng = np.random.default_rng([settings.seed, iteration])
             weight = settings.annealing.weight(iteration)
@@ -119,6 +145,8 @@ def train(
             laps.end("playing")
             losses = learner.update(rollout, weight, rng, iteration / settings.iterations)
             laps.end("learning")
+            if not (np.isfinite(list(losses.values())).all() and learner.finite()):
+                _keep_from_going_on(run, iteration + 1, rollout, losses)
             steps = int(rollout.lengths.sum())
             laps.steps += steps
             laps.advised += steps if weight else 0
@@ -130,10 +158,18 @@ def train(
             progress.return_mean, progress.length_mean, progress.success_rate = np.mean(recent, axis=0).tolist()
             progress.cache_hits, progress.cache_misses = teacher.hits, teacher.misses
             progress.llm_calls, progress.missing = teacher.asked, dict(teacher.missing)
-            write(progress, rollout, losses)
+            laps.end("figures")
+            evaluated = {}
+            if evaluate_every and progress.iteration % evaluate_every == 0:
+                evaluated = _evaluate(task, learner, settings.seed)
+                progress.evaluations.append(
+                    {"iteration": progress.iteration, "env_steps": progress.env_steps} | evaluated
+                )
+                started += laps.end("evaluating")
+            last = over()
+            write(progress, rollout, losses, evaluated)
             show(progress)
             laps.end("figures")
-            last = progress.iteration == settings.iterations
             if run is not None and (last or interrupted.is_set() or progress.iteration % CHECKPOINT_EVERY == 0):
                 save()
             laps.end("checkpoints")
@@ -174,11 +210,30 @@ def _figures(rollout: Rollout) -> list[float]:
     return [float(column.mean()) for column in (rollout.returns, rollout.lengths, rollout.successes)]
 
 
+def _evaluate(task: Task, learner: ppo.Learner | fused.Learner, seed: int) -> dict[str, float]:
+    """The student as it is, on the same held-out layouts every time, which are not those of `cli evaluate`."""
+    act = lambda batch, running, rng: draw(learner.policy(learner.see(batch))[0], rng)
+    found = evaluate.evaluate(task, act, EVALUATED, seed << 32 | 0xFFFFFFFF)
+    return {name: float(getattr(found, name)) for name in ("success_rate", "return_mean", "length_mean")}
+
+
+def _keep_from_going_on(run: Path | None, iteration: int, rollout: Rollout, losses: dict[str, float]) -> NoReturn:
+    """Keeps the batch of which a loss, or the weights that it led to, are not finite; weights are not written."""
+    bad = ", ".join(name for name, value in losses.items() if not np.isfinite(value)) or "no, but a weight's,"
+    found = ", ".join(name for name, column in vars(rollout).items() if not np.isfinite(column).all())
+    where = "" if run is None else f"; the batch is kept in {checkpoint.keep_batch(run, iteration, vars(rollout))}"
+    raise AskonceError(
+        f"iteration {iteration} has a loss that is not finite ({bad}); of its batch {found or 'all'} "
+        f"{'is not finite either' if found else 'is finite'}{where}; the last checkpoint stands: look for what is "
+        "not finite in the task's views and rewards and in the teacher's probabilities"
+    )
+
+
 @contextmanager
 def _curves(run: Path | None, iteration: int):
     """A function that writes one iteration's TensorBoard scalars, by iteration, counted from 1."""
     if run is None:
-        yield lambda progress, rollout, losses: None
+        yield lambda *figures: None
         return
     # Imported late: it takes a second, and only a kept run needs it.
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -188,14 +243,18 @@ def _curves(run: Path | None, iteration: int):
     # With room in its queue, training does not wait for the thread that writes to disk.
     writer = SummaryWriter(run, purge_step=iteration + 1, max_queue=CHECKPOINT_EVERY)
 
-    def write(progress: Progress, rollout: Rollout, losses: dict[str, float]) -> None:
+    def write(
+        progress: Progress, rollout: Rollout, losses: dict[str, float], evaluated: dict[str, float],
+    ) -> None:
         mean_return, mean_length, success_rate = _figures(rollout)
         scalars = {
             "rollout/return_mean": mean_return, "rollout/length_mean": mean_length,
             "rollout/success_rate": success_rate, "rollout/env_steps": progress.env_steps,
             "teacher/weight": progress.teacher_weight, "teacher/misses": progress.cache_misses,
             "time/steps_per_second": progress.steps_per_second,
-        } | {f"loss/{name}": value for name, value in losses.items()}
+        } | {f"loss/{name}": value for name, value in losses.items()} | {
+            f"eval/{name}": value for name, value in evaluated.items()
+        }
         # All in one record, which takes a fraction of the time of one for each.
         values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
         writer.file_writer.add_summary(Summary(value=values), progress.iteration)

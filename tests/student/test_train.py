@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 import json
+import math
 import os
 from pathlib import Path
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import gymnasium
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -19,6 +21,7 @@ from cache import store
 from cache.errors import AskonceError
 from pipeline import tasks
 from pipeline.collect import draw
+from pipeline.tasks.gym_task import GymTask
 from student import checkpoint, episodes, evaluate, train as training
 from student.anneal import WITHOUT_TEACHER, Annealing
 from student.distill import Teacher, refuse
@@ -206,6 +209,104 @@ def test_figures_are_means_over_recent_iterations(unbroken):
     assert figures["length_mean"] == pytest.approx(sum(lengths) / 12)
     assert figures["env_steps"] == pytest.approx(4 * sum(lengths))
     assert [progress.iteration for progress in shown] == list(range(1, 13))
+
+
+# ---- Evaluated on the way, and stopped by it ------------------------------------------------------------------
+
+def test_evaluating_on_the_way_changes_nothing_of_the_training_and_goes_on_where_it_was(unbroken, tmp_path):
+    _, weights, figures, _ = unbroken
+    stop = lambda progress: signal.raise_signal(signal.SIGTERM) if progress.iteration == 7 else None
+    with pytest.raises(KeyboardInterrupt):
+        learn(tmp_path / "broken", show=stop, evaluate_every=3)
+    ways = [learn(tmp_path / "broken", resume=True, evaluate_every=3), learn(tmp_path / "whole", evaluate_every=3)]
+    for found, reached in ways:
+        assert torch.equal(found, weights) and reached | {"evaluations": []} == figures
+    evaluations = ways[0][1]["evaluations"]
+    assert evaluations == ways[1][1]["evaluations"] == checkpoint.describe(tmp_path / "whole")["progress"]["evaluations"]
+    assert [one["iteration"] for one in evaluations] == [3, 6, 9, 12]
+    assert evaluations[-1]["env_steps"] == figures["env_steps"]
+    for name in ("success_rate", "return_mean", "length_mean"):
+        drawn = curves(tmp_path / "whole")[f"eval/{name}"]
+        assert drawn == [(one["iteration"], pytest.approx(one[name])) for one in evaluations]
+    act = evaluate.student(TASK, tmp_path / "whole")
+    again = evaluate.evaluate(TASK, act, training.EVALUATED, SETTINGS.seed << 32 | 0xFFFFFFFF)
+    assert again.length_mean == pytest.approx(evaluations[-1]["length_mean"], rel=0.01)
+
+
+@pytest.mark.parametrize("evaluate_every", [2, None])
+def test_it_stops_once_it_succeeds_often_enough_and_goes_on_when_asked_to(tmp_path, monkeypatch, evaluate_every):
+    monkeypatch.setattr(training, "RECENT", 3)
+    task = tasks.find("SimpleDoorKey")
+    settings = replace(SETTINGS, iterations=40, annealing=Annealing(decayed=40, closed=40))
+    options = dict(task=task, settings=settings, distributions=PERFECT, evaluate_every=evaluate_every)
+    _, figures = learn(tmp_path, stop_at_success=0.5, **options)
+    stopped = figures["iteration"]
+    reached = figures["evaluations"][-1] if evaluate_every else figures
+    assert reached["success_rate"] >= 0.5 and 3 <= stopped < 40
+    about = checkpoint.describe(tmp_path)
+    assert about["progress"]["stopped_at_success"] == 0.5 and about["iteration"] == stopped
+    assert learn(tmp_path, resume=True, stop_at_success=0.5, **options)[1] == figures
+    weights, figures = learn(tmp_path, resume=True, **options)
+    assert figures["iteration"] == 40 and figures["stopped_at_success"] is None
+    assert torch.equal(weights, learn(**options)[0])
+
+
+# ---- What is not finite ---------------------------------------------------------------------------------------
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_its_batch_is_kept(unbroken, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        learn(tmp_path, show=lambda progress: (
+            signal.raise_signal(signal.SIGTERM) if progress.iteration == 3 else None
+        ))
+    before = {name: kept for name, kept in contents(tmp_path).items() if not name.startswith("events")}
+    spoilt = PARTIAL | {"Agent sees nothing, holds nothing.": {("explore",): float("nan")}}
+    with pytest.raises(AskonceError, match="iteration 4 .*distillation.*teacher is not finite") as error:
+        learn(tmp_path, resume=True, distributions=spoilt)
+    assert "\n" not in str(error.value) and error.value.exit_code == 1
+    kept = np.load(tmp_path / "failed-000004.npz", allow_pickle=False)
+    assert str(tmp_path / "failed-000004.npz") in str(error.value)
+    assert np.isnan(kept["teacher"]).any() and np.isfinite(kept["value"]).all() and len(kept["action"])
+    assert contents(tmp_path).items() >= before.items()
+    assert torch.equal(learn(tmp_path, resume=True)[0], unbroken[1])
+
+
+@pytest.mark.parametrize("spoil, says", [
+    (dict(look=lambda seen: np.array([np.inf if seen["steps"] > 2 else 1.0], np.float32)), "view"),
+    (dict(env_id="Rewarding-v0"), "returns"),
+])
+def test_neither_does_a_view_or_a_reward_of_ones_own_task_go_unnoticed(tmp_path, recwarn, spoil, says):
+    """Tasks of one's own are learnt with torch."""
+    with pytest.raises(AskonceError, match=f"of its batch .*{says}") as error:
+        train(replace(COUNTING, **spoil), Teacher(COUNTING, {}.get), SETTINGS, tmp_path / "run")
+    assert "\n" not in str(error.value) and not recwarn.list
+    assert [path.name for path in (tmp_path / "run").glob("*.*") if "tfevents" not in path.name] == ["failed-000001.npz"]
+
+
+class Counting(gymnasium.Env):
+    """Ends after five steps, which it counts; pays what it was made to."""
+
+    observation_space = gymnasium.spaces.Dict({"steps": gymnasium.spaces.Discrete(6)})
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, reward: float):
+        self.reward = reward
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return {"steps": 0}, {}
+
+    def step(self, action):
+        self.steps += 1
+        return {"steps": self.steps}, self.reward if self.steps == 3 else 0.0, self.steps == 5, False, {}
+
+
+gymnasium.register("Counting-v0", lambda: Counting(1.0), disable_env_checker=True)
+gymnasium.register("Rewarding-v0", lambda: Counting(math.nan), disable_env_checker=True)
+COUNTING = GymTask(
+    "Counting", "Counting-v0", prompt=None, write=lambda seen: "Agent counts.", choices=lambda text: [],
+    act=lambda option, seen: None, look=lambda seen: np.array([seen["steps"]], np.float32),
+)
 
 
 # ---- The teacher's part ------------------------------------------------------------------------------------
