@@ -3,12 +3,15 @@
     DIR/runs/<task>-<what>-<seed>-<digest>/   a run, its evaluation-N.json, its curve.parquet
     DIR/table-3.*, DIR/figure-N*              what was made of them (see `figures`); quick ones say so in their names
 
-The digest is of all that a run depends on: its task, method and settings, and what its teacher has answered. So a
-finished run is not repeated, whatever is asked for next, and one that was killed goes on from its checkpoint.
+The digest is of all that a run depends on: its task, method and settings, what its teacher has answered, and the
+code that plays and learns. So a finished run is not repeated, whatever is asked for next, one that was killed goes
+on from its checkpoint, and neither is taken for what other code would have made.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import ast
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache as cached
 import hashlib
 import json
 import logging
@@ -35,6 +38,9 @@ METHODS = "llm4teach", "hierarchical", "ppo", "teacher"
 # Where the paper compares the forms of a teacher (section 4.1.3).
 DIVERGED = "DivergedDoorKey"
 CURVE = {"return": "rollout/return_mean", "success": "rollout/success_rate", "env_steps": "rollout/env_steps"}
+# Modules of student/ that only show what runs did or are told to do; all others have a part in what they do.
+SHOWING = {"animation", "export", "figures", "paper", "profile", "reproduce", "runs", "screen", "watch"}
+PLAYING = "pipeline/collect.py", "pipeline/growing_plans.py", "pipeline/tasks/minigrid/*.py"
 # How often a worker says how far it is, in seconds.
 SAY_EVERY = 0.3
 
@@ -90,7 +96,7 @@ class Run:
     def path(self) -> Path:
         # What a teacher alone does depends on no setting of training.
         settings = {"seed": self.seed} if self.series.method == "teacher" else asdict(self.settings)
-        known = json.dumps([checkpoint.VERSION, asdict(self.series), settings], sort_keys=True)
+        known = json.dumps([code(), asdict(self.series), settings], sort_keys=True)
         digest = hashlib.sha256(known.encode()).hexdigest()[:16]
         return self.runs / f"{self.series.task}-{self.series.name}-{self.seed}-{digest}"
 
@@ -105,6 +111,27 @@ class Run:
     @property
     def finished(self) -> bool:
         return self.evaluation.exists() and (self.series.method == "teacher" or self.curve.exists())
+
+
+@cached
+def code() -> str:
+    """A digest of all code that a run's course depends on."""
+    root = Path(__file__).parents[1]
+    paths = [path for pattern in PLAYING for path in root.glob(pattern)]
+    paths += [path for path in root.glob("student/*.py") if path.stem not in SHOWING]
+    return digest_of({path.relative_to(root).as_posix(): path.read_text() for path in paths})
+
+
+def digest_of(sources: Mapping[str, str]) -> str:
+    """Of Python sources by their names, as they are carried out: comments, docstrings and layout do not count."""
+    trees = {name: ast.parse(source) for name, source in sources.items()}
+    for tree in trees.values():
+        for node in ast.walk(tree):
+            match node:
+                case ast.Module() | ast.ClassDef() | ast.FunctionDef() if ast.get_docstring(node, clean=False) is not None:
+                    del node.body[0]
+    carried_out = [(name, ast.dump(tree)) for name, tree in sorted(trees.items())]
+    return hashlib.sha256(json.dumps(carried_out).encode()).hexdigest()[:16]
 
 
 def series_of(

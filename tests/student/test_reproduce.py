@@ -15,7 +15,7 @@ from cache.errors import AskonceError, Unfinished
 from pipeline.recorded import read
 from student import figures
 from student.paper import TABLE_3, TASKS
-from student.reproduce import METHODS, Run, Scale, carry_out, finish, runs_of, series_of
+from student.reproduce import METHODS, Run, Scale, carry_out, digest_of, finish, runs_of, series_of
 
 TASK = "DivergedDoorKey"
 SMALL = Scale(seeds=1, iterations=3, episodes=5)
@@ -86,6 +86,18 @@ def test_a_runs_place_follows_from_all_it_depends_on(cache, tmp_path):
     assert len({run.path for run in [one, *others]}) == 7
     # How often it is evaluated is no part of a run.
     assert replace(one, scale=replace(SMALL, episodes=9)).path == one.path
+
+
+def test_a_runs_place_follows_from_the_code_that_makes_it_but_not_from_its_comments(cache, tmp_path, monkeypatch):
+    source = 'def rate(done):\n    """What it is."""\n    return 1 - done  # falls\n'
+    same = ["def rate(done): return 1 - done", '"""A module."""\n' + source, source.replace("# falls", "")]
+    assert {digest_of({"ppo.py": one}) for one in same} == {digest_of({"ppo.py": source})}
+    others = [{"ppo.py": source.replace("1", "2")}, {"anneal.py": source}, {"ppo.py": source, "anneal.py": source}]
+    assert len({digest_of(sources) for sources in [{"ppo.py": source}, *others]}) == 4
+    one = next(runs_of(series_of(cache, [TASK], False, [7])["figure-7"], SMALL, cache, tmp_path))
+    before = one.path
+    monkeypatch.setattr("student.reproduce.code", lambda: "other")
+    assert one.path != before
 
 
 def test_answers_are_told_apart_by_what_they_say(cache, tmp_path):
