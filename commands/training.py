@@ -59,7 +59,7 @@ def train(
     world = tasks.find(task)
     given = {"lambda_0": lambda_0, "lambda_c": lambda_c, "i1": i1, "i2": i2, "decay": decay}
     schedule = annealing.schedule(anneal or "stepwise", iterations, **given)
-    settings = Settings(seed, iterations, replace(ppo.PRESETS[preset], divergence=divergence), schedule)
+    settings = Settings(seed, iterations, replace(ppo.preset(preset, method), divergence=divergence), schedule)
     how = {"resume": resume, "profile": profile, "evaluate_every": eval_every, "stop_at_success": stop_at_success}
     if method != "llm4teach":
         if cache is not None or anneal is not None or any(value is not None for value in given.values()):

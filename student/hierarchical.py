@@ -6,9 +6,10 @@ which runs until it ends, and pays γ^(k−1) r for k steps that paid r, since h
 follows counts γ^k. All else is PPO as for the other methods, with a network of the same size whose outputs are
 options instead of actions.
 
-The options are the same in every state: explore; go to each of two keys and two doors, in the order of the scan;
-pick up each key; drop what is held; open each door. None is masked. One that names nothing in sight, or has
-nothing left to do, is carried out as the teacher's are: the agent does nothing for a step.
+The options are the same in every state: explore; go to and take each of two keys; drop what is held; go to and open
+each of two doors, things being numbered in the order of the scan; and, as options of one step, turning and walking,
+without which the baseline could not keep out of lava that the others are blind to. None is masked. One that names
+nothing in sight, or has nothing left to do, is carried out as the teacher's are: the agent does nothing for a step.
 
 An option ends when it has nothing left to do, after a step that acts on an object (an attempt may fail, and would be
 repeated for ever), with the episode, and when the text changes: only then would an LLM be asked anew, too. Left to
@@ -27,19 +28,20 @@ from cache.errors import AskonceError
 from pipeline.tasks.minigrid import engine, envs, options
 from pipeline.tasks.minigrid.doorkey import DoorKeyBatch, DoorKeyTask
 from pipeline.tasks.minigrid.engine import (
-    DONE, FIRST_DOOR, HELD, PICK_UP, RUNNING, TERMINATED, TOGGLE, TRUNCATED,
+    DONE, EMPTY, FIRST_DOOR, FORWARD, HELD, LEFT, PICK_UP, RIGHT, RUNNING, TERMINATED, TOGGLE, TRUNCATED,
 )
 from pipeline.tasks.minigrid.options import DROP_X, ENDED, EXPLORE, GO_TO, OPEN_X, PICK_UP_X
 from pipeline.tasks.task import Task
 
+# The verb of an option of one step, whose slot is its action.
+STEP = -1
 # (verb, slot) of each option, and its name.
 OPTIONS = np.array([
-    (EXPLORE, -1), *((GO_TO, slot) for slot in range(HELD)), *((PICK_UP_X, slot) for slot in range(FIRST_DOOR)),
-    (DROP_X, HELD), *((OPEN_X, slot) for slot in range(FIRST_DOOR, HELD)),
+    (EXPLORE, -1), *((PICK_UP_X, slot) for slot in range(FIRST_DOOR)), (DROP_X, HELD),
+    *((OPEN_X, slot) for slot in range(FIRST_DOOR, HELD)), (STEP, LEFT), (STEP, RIGHT), (STEP, FORWARD),
 ])
 NAMES = (
-    "explore", "go to key 1", "go to key 2", "go to door 1", "go to door 2", "take key 1", "take key 2", "drop",
-    "open door 1", "open door 2",
+    "explore", "take key 1", "take key 2", "drop", "open door 1", "open door 2", "turn left", "turn right", "walk",
 )
 
 
@@ -73,31 +75,43 @@ class OptionsBatch(DoorKeyBatch):
 
     def step(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N,) indices into `OPTIONS`; the rewards are undiscounted."""
-        verbs, slots = OPTIONS[chosen].T
-        _run(self.state, verbs, slots, self.task.max_steps, self.task.colored, self._rewards, self.durations)
+        _run(self.state, OPTIONS[chosen], self.task.max_steps, self.task.colored, self._rewards, self.durations)
         ended = self.state.ended
         return self._rewards.copy(), ended & TERMINATED > 0, ended & TRUNCATED > 0
+
+
+@njit(cache=True, nogil=True)
+def next_action(state, n, verb, slot, scratch):
+    """The next action of one of `OPTIONS` in environment n, ENDED once it has ended."""
+    if verb == STEP:
+        return slot
+    # What is held has to be dropped first, or the agent would turn from a free cell to the key and back for ever.
+    if verb == OPEN_X or verb == PICK_UP_X and state.held[n, 0] == EMPTY:
+        action = options.option_action(state, n, GO_TO, slot, scratch)
+        if action != ENDED:
+            return action
+    return options.option_action(state, n, verb, slot, scratch)
 
 
 def _make_run(sources: str):
     """Compiles the loop. Numba's cache on disk sees changes of this file alone; `sources` stands for the others."""
 
     @njit(cache=True, nogil=True)
-    def run(state, verbs, slots, max_steps, colored, rewards, durations):
+    def run(state, chosen, max_steps, colored, rewards, durations):
         sources  # noqa: B018 – part of the function, so that it is part of the cache's key
         scratch = options.make_scratch(state)
-        for n in range(verbs.shape[0]):
-            verb, slot = verbs[n], slots[n]
+        for n in range(chosen.shape[0]):
+            verb, slot = chosen[n, 0], chosen[n, 1]
             rewards[n], durations[n], situation = 0.0, 0, state.situation[n]
             while state.ended[n] == RUNNING and state.situation[n] == situation:
-                action = options.option_action(state, n, verb, slot, scratch.search)
+                action = next_action(state, n, verb, slot, scratch.search)
                 if action == ENDED:
                     if durations[n] > 0:
                         break
                     action = DONE
                 rewards[n] += engine.step_one(state, n, action, max_steps, colored)
                 durations[n] += 1
-                if action == DONE or action == PICK_UP or action == TOGGLE:
+                if verb == STEP or action == DONE or action == PICK_UP or action == TOGGLE:
                     break
 
     return run

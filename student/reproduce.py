@@ -90,7 +90,7 @@ class Run:
         annealing = anneal.WITHOUT_TEACHER
         if self.series.schedule:
             annealing = anneal.schedule(self.series.schedule, self.scale.iterations)
-        return Settings(self.seed, self.scale.iterations, ppo.PRESETS[self.scale.preset], annealing)
+        return Settings(self.seed, self.scale.iterations, ppo.preset(self.scale.preset, self.series.method), annealing)
 
     @property
     def path(self) -> Path:

@@ -5,12 +5,12 @@ import pytest
 
 from cache.errors import AskonceError
 from pipeline import tasks
-from pipeline.tasks.minigrid.engine import DX, DY, EMPTY, KEY, RUNNING
-from pipeline.tasks.minigrid.options import ENDED, make_scratch, option_action
+from pipeline.tasks.minigrid.engine import DOOR, DX, DY, EMPTY, KEY, RUNNING
+from pipeline.tasks.minigrid.options import ENDED, make_scratch
 from student.distill import Teacher, go_without
 from student.anneal import WITHOUT_TEACHER
 from student.evaluate import as_learnt, evaluate, student, trained
-from student.hierarchical import NAMES, OPTIONS, over_options
+from student.hierarchical import NAMES, OPTIONS, next_action, over_options
 from student.rollout import collect
 from student.train import Settings, train
 from tests.student.example import Episode, Script, ScriptBatch
@@ -36,7 +36,7 @@ def started(name: str, batch):
 def next_actions(batch, name: str) -> np.ndarray:
     scratch = make_scratch(batch.state).search
     return np.array([
-        option_action(batch.state, n, *OPTIONS[NAMES.index(name)], scratch) for n in range(batch.size)
+        next_action(batch.state, n, *OPTIONS[NAMES.index(name)], scratch) for n in range(batch.size)
     ])
 
 
@@ -65,25 +65,47 @@ def test_exploring_ends_when_the_text_changes_or_the_room_is_known_and_not_befor
     assert (started("explore", batch).durations[going] == 1).all()
 
 
-def test_walking_ends_before_the_key_taking_is_one_attempt_and_dropping_ends_with_it():
-    batch = started("go to key 1", start_again("explore", fresh(), 5))
-    there = (batch.state.ended == RUNNING) & (next_actions(batch, "go to key 1") == ENDED)
-    assert there.sum() > WORLDS / 2 and (ahead(batch)[there] == KEY).all()
-    taken = started("take key 1", batch)
-    assert (taken.durations[there] == 1).all() and (taken.state.held[there, 0] == KEY).all()
-    there &= taken.state.ended == RUNNING
-    dropped = started("drop", taken)
-    there &= dropped.state.ended == RUNNING
-    assert there.any() and (dropped.state.held[there, 0] == EMPTY).all()
+def test_a_key_is_gone_to_and_taken_and_what_is_held_is_dropped_before_another_is_taken():
+    batch = start_again("explore", fresh(), 5)
+    agent = batch.state.agent.copy()
+    started("take key 1", batch)
+    there = (batch.state.ended == RUNNING) & (batch.state.held[:, 0] == KEY)
+    assert there.sum() > WORLDS / 2 and (batch.durations[there] > 1).any()
+    assert (agent != batch.state.agent)[there].any()
+    first = batch.state.held[:, 1].copy()
+    # What is held has no number. Dropping it gives it one again, which changes the text and ends the option.
+    started("take key 1", batch)
+    there &= (batch.state.ended == RUNNING) & (batch.state.held[:, 0] == EMPTY)
+    assert there.any()
+    started("take key 2", batch)
+    there &= (batch.state.ended == RUNNING) & (batch.state.held[:, 0] == KEY)
+    assert there.any() and (first != batch.state.held[:, 1])[there].any()
+    started("drop", batch)
+    there &= batch.state.ended == RUNNING
+    assert there.any() and (batch.state.held[there, 0] == EMPTY).all()
 
 
-def test_what_cannot_be_done_is_one_idle_step():
+def test_a_door_is_gone_to_and_one_attempt_is_made_to_open_it():
+    batch = start_again("explore", fresh(), 5)
+    there = batch.state.ended == RUNNING
+    started("open door 1", batch)
+    there &= batch.state.ended == RUNNING
+    # Without its key it stays shut.
+    assert there.sum() > WORLDS / 2 and (ahead(batch)[there] == DOOR).all()
+    assert (started("open door 1", batch).durations[there] == 1).all()
+
+
+def test_what_cannot_be_done_is_one_idle_step_and_turning_one_of_its_own():
     batch = fresh()
     unseen = batch.state.cells[:, 0, 0] < 0
     poses = batch.state.agent.copy()
-    for name in ("go to key 1", "take key 2", "drop", "go to door 2"):
+    for name in ("take key 1", "take key 2", "drop", "open door 2"):
         started(name, batch)
         assert (batch.durations[unseen] == 1).all() and np.array_equal(batch.state.agent[unseen], poses[unseen])
+    for name in ("turn left", "turn right"):
+        assert (started(name, batch).durations[batch.state.ended == RUNNING] == 1).all()
+    going = (batch.state.ended == RUNNING) & unseen
+    assert np.array_equal(batch.state.agent[going], poses[going])
 
 
 def test_a_reward_is_discounted_by_every_step_on_the_way():
