@@ -11,12 +11,14 @@ import threading
 import time
 
 from PIL import Image
+import pyarrow.parquet as pq
 import pytest
 
 from cache import query, store
 import cli
 from pipeline.recorded import read
 from pipeline.simulated.serve import Response, SimulatedServer, completion as completion_object, failure, running
+from student import reproduce as reproducing
 from tests.cache.example import completion
 from tests.command import SECRET, Result, command, files_with_secret, finish, start
 from tests.pipeline.servers import Server, closed_port
@@ -263,6 +265,29 @@ def test_letters_make_a_teacher_of_their_own(run, tmp_path):
     assert run(*arguments, "--estimator", "logprobs").figures["asked"] == 0
     one = run(*arguments, "--estimator", "hard").figures
     assert one["completions"] == one["texts"]
+
+
+def test_figure_4_compares_sampling_letters_and_the_hard_teacher(run, tmp_path):
+    cache, to = tmp_path / "cache", tmp_path / "reproduced"
+    said = []
+    for estimator in "sampling", "logprobs":
+        run("build-cache", *TASK, "--cache", cache, "--samples", 2, "--episodes", 5, "--estimator", estimator, "--json")
+        held = run("cache", "stats", "--cache", cache, "--json").figures["teachers"]
+        said += [name for entry in held if (name := f"{entry['model']}@{entry['prompt']}") not in said]
+    # What is finished is not run again, and here needs no other process.
+    scale = replace(reproducing.QUICK, seeds=1, iterations=2)
+    series = reproducing.series_of(cache, ["DivergedDoorKey"], False, [4], *said)["figure-4"]
+    for one in reproducing.runs_of(series, scale, cache, to):
+        reproducing.finish(one)
+    figures = run(
+        "reproduce", "--figure", 4, "--cache", cache, "--to", to, "--model", said[0], "--logprobs", said[1],
+        "--quick", "--seeds", 1, "--iterations", 2, "--json",
+    ).figures
+    assert figures["teachers"] == {"DivergedDoorKey": sorted(said)} and len(figures["files"]) == 6
+    drawn = {point["name"] for point in pq.read_table(to / "quick-figure-4.parquet").to_pylist()}
+    assert drawn == {f"soft teacher, {said[0]}", f"hard teacher, {said[0]}", f"soft teacher, {said[1]}"}
+    weights = [path.read_bytes() for path in (to / "runs").rglob("checkpoint-*")]
+    assert len(set(weights)) == 3
 
 
 def test_a_server_without_log_probabilities_is_named_before_much_is_asked(run, tmp_path):
