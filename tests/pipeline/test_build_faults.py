@@ -21,25 +21,11 @@ from pipeline.build import builder
 from pipeline.questions import Wanted
 from pipeline.teacher import Teacher, Terms, prompt_digest
 from tests.command import SECRET, files_with_secret
-from tests.pipeline.asking import faulty_server as faults
 from tests.pipeline.asking.faulty_server import CUT, FAULTS, HUNG, RESET, TRICKLE
 
 TASK = tasks.find("SimpleDoorKey")
 CONCURRENCY = 16
 HURRY = Patience(attempts=2, first_wait=0.01, longest_wait=0.02, timeout=5, in_all=1.5)
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory):
-    with faults.faulty_server(tmp_path_factory.mktemp("faulty") / "requests.jsonl") as server:
-        yield server
-
-
-@pytest.fixture
-def server(process, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    process.set()
-    return process
 
 
 def texts(count: int) -> list[str]:
@@ -125,7 +111,7 @@ def _builder(url: str, cache: Path, asked: list[str], counted) -> None:
 
 def test_twenty_kills_lose_nothing_that_was_counted_and_nothing_stored_is_asked_again(server, tmp_path):
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["pipeline.build", "openai", "tests.pipeline.asking.faulty_server"])
+    processes.set_forkserver_preload([__name__])
     draw = random.Random(0)
     asked, kills = texts(3000), 0
     server.set(delay=0.01)

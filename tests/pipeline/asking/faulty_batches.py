@@ -1,17 +1,12 @@
-"""The simulated LLM's batches with faults, in a process of its own on loopback; it ends when its parent does.
+"""The simulated LLM's batches with faults, in a process of its own (`faulty_process.started("faulty_batches", log)`).
 
-`faulty_batches()` starts it, `FaultyServer.set` says what goes wrong (see `Faulty`). Every call is logged,
-and every line of every batch that the server has accepted, before it is answered.
+Every call is noted, and every line of every batch that the server has accepted, before it is answered.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 import json
 import os
 from pathlib import Path
 import signal
-import subprocess
-import sys
 import threading
 import time
 from typing import Any
@@ -19,7 +14,8 @@ from typing import Any
 from pipeline.simulated.response import Response
 from pipeline.simulated.serve import Handler, SimulatedServer
 from pipeline.simulated.serve_batch import Batches, processed, unprocessed
-from tests.pipeline.asking.faulty_server import FAULTS, ROOT, FaultyServer, end_with_the_parent
+from tests.pipeline.asking.faulty_process import serve
+from tests.pipeline.asking.faulty_server import FAULTS
 
 # The header in which a client gives its process id.
 CLIENT = "X-Client"
@@ -154,20 +150,5 @@ def about(line: dict[str, Any]) -> dict[str, Any]:
     return {"id": line["custom_id"], "text": body["messages"][-1]["content"], "first": first, "n": body["n"]}
 
 
-@contextmanager
-def faulty_batches(log: Path) -> Iterator[FaultyServer]:
-    log.touch()
-    command = [sys.executable, "-m", "tests.pipeline.asking.faulty_batches", str(log)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
-        try:
-            yield FaultyServer(process.stdout.readline().strip(), log)
-        finally:
-            process.stdin.close()
-
-
 if __name__ == "__main__":
-    server = Faulty(Path(sys.argv[1]))
-    threading.Thread(target=end_with_the_parent, daemon=True).start()
-    print(server.base_url, flush=True)
-    server.serve_forever()
+    serve(Faulty)

@@ -1,28 +1,20 @@
-"""The simulated LLM with faults, in a process of its own on loopback; it ends when its parent does.
+"""The simulated LLM with faults, in a process of its own (`faulty_process.started("faulty_server", log)`).
 
-`faulty_server()` starts it. What goes wrong, and when, is set over HTTP (`FaultyServer.set`). Every request
-is logged to a file as one JSON line before it is answered, and once more when its answer has been sent whole.
+Every request is noted as one JSON line before it is answered, and once more when its answer has been sent whole.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from email.utils import formatdate
 import json
-import os
 from pathlib import Path
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from typing import Any
-import urllib.request
 
 from pipeline.simulated.serve import FIRST_SAMPLE, Handler, Response, SimulatedServer, completion, failure
+from tests.pipeline.asking.faulty_process import serve
 
-ROOT = Path(__file__).parents[3]
 BUSY = {"error": {"message": "slow down", "type": "rate_limit_error", "param": None, "code": "rate_limit"}}
 HTML = {"Content-Type": "text/html"}
 
@@ -167,51 +159,5 @@ class FaultyHandler(Handler):
         self.connection.close()
 
 
-@dataclass(frozen=True)
-class FaultyServer:
-    """A running one. `url` is its base URL."""
-
-    url: str
-    log: Path
-
-    def set(self, **settings: Any) -> None:
-        """From now on; see `Faulty`. What is not named is as in a server without faults. Empties the log."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        opener.open(self.url.replace("/v1", "/set"), json.dumps(settings).encode()).read()
-        os.truncate(self.log, 0)
-
-    def requests(self) -> list[dict[str, Any]]:
-        """As they came: number, text (the last message's), n, first, fault, time."""
-        return [entry for entry in self.entries() if "number" in entry]
-
-    def answered(self) -> list[dict[str, Any]]:
-        """Those of them whose answer was sent whole."""
-        whole = {entry["answered"] for entry in self.entries() if "answered" in entry}
-        return [entry for entry in self.requests() if entry["number"] in whole]
-
-    def entries(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-
-@contextmanager
-def faulty_server(log: Path) -> Iterator[FaultyServer]:
-    log.touch()
-    command = [sys.executable, "-m", "tests.pipeline.asking.faulty_server", str(log)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
-        try:
-            yield FaultyServer(process.stdout.readline().strip(), log)
-        finally:
-            process.stdin.close()
-
-
-def end_with_the_parent() -> None:
-    sys.stdin.read()
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    server = Faulty(Path(sys.argv[1]))
-    threading.Thread(target=end_with_the_parent, daemon=True).start()
-    print(server.base_url, flush=True)
-    server.serve_forever()
+    serve(Faulty)

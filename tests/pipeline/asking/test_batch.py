@@ -26,21 +26,21 @@ from pipeline.asking.endpoint import Endpoint
 from pipeline.asking.prices import Price
 from pipeline.asking.retry import Patience
 from pipeline.teacher import Job, Tally, Teacher, Terms, connect, request
-from tests.pipeline.asking import faulty_batches as faults
+from tests.command import SECRET
+from tests.pipeline.asking import faulty_process
 from tests.pipeline.asking.faulty_batches import CLIENT, CUT, KILLED, KILLED_BEFORE, LOST
 from tests.pipeline.doorkey_prompt import PROMPT
 
-SECRET = "sk-a-key-that-nobody-may-read"
 HURRY = Patience(attempts=3, first_wait=0.01, longest_wait=0.05, timeout=5, in_all=20)
 SMALL = Limits(requests=4)
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.pipeline.test_batch"])
+CONTEXT.set_forkserver_preload([__name__])
 
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory):
-    with faults.faulty_batches(tmp_path_factory.mktemp("batches") / "log.jsonl") as server:
+    with faulty_process.started("faulty_batches", tmp_path_factory.mktemp("batches") / "log.jsonl") as server:
         yield server
 
 

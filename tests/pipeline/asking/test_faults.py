@@ -17,26 +17,13 @@ from pipeline.asking.budget import Budget, Stopped
 from pipeline.asking.prices import Price
 from pipeline.asking.retry import Patience
 from pipeline.teacher import Answer, Job, Tally, Teacher, Terms, ask_all, connect, request
-from tests.pipeline.asking import faulty_server as faults
+from tests.command import SECRET
+from tests.pipeline.asking.faulty_process import ROOT
 from tests.pipeline.asking.faulty_server import CUT, ECHO, HUNG, RESET, TRICKLE
 from tests.pipeline.doorkey_prompt import PROMPT
 
-SECRET = "sk-a-key-that-nobody-may-read"
 HURRY = Patience(attempts=3, first_wait=0.01, longest_wait=0.02, timeout=5, in_all=20)
 POISON = "Agent sees a poisoned key, holds nothing."
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory):
-    with faults.faulty_server(tmp_path_factory.mktemp("faulty") / "requests.jsonl") as server:
-        yield server
-
-
-@pytest.fixture
-def server(process, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    process.set()
-    return process
 
 
 def job(text: str, n: int = 1, **settings) -> Job:
@@ -336,11 +323,11 @@ def test_an_error_in_the_jobs_is_raised_after_what_is_in_flight(server):
 
 def test_the_server_ends_with_its_parent(tmp_path):
     script = (
-        "import os, pathlib, sys\nfrom tests.pipeline.asking.faulty_server import faulty_server\n"
-        "with faulty_server(pathlib.Path(sys.argv[1])) as server:\n"
+        "import os, pathlib, sys\nfrom tests.pipeline.asking.faulty_process import started\n"
+        "with started('faulty_server', pathlib.Path(sys.argv[1])) as server:\n"
         "    print(server.url, flush=True)\n    os._exit(1)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "log")], cwd=faults.ROOT,
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "log")], cwd=ROOT,
                            stdout=subprocess.PIPE, text=True)
     host, port = ended.stdout.strip().removeprefix("http://").removesuffix("/v1").split(":")
     until = time.monotonic() + 10
