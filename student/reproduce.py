@@ -21,7 +21,6 @@ from pathlib import Path
 import queue
 import time
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -30,16 +29,16 @@ from cache.errors import AskonceError, Unfinished
 from cache.teachers import choose_teacher
 from pipeline import answered, tasks
 from pipeline.interrupt import interruption
-from student import anneal, checkpoint, distill, evaluate, ppo
+from student import anneal, checkpoint, curve, distill, evaluate, ppo
 from student.hierarchical import over_options
 from student.train import Progress, Settings, train
 
 METHODS = "llm4teach", "hierarchical", "ppo", "teacher"
 # Where the paper compares the forms of a teacher (section 4.1.3).
 DIVERGED = "DivergedDoorKey"
-CURVE = {"return": "rollout/return_mean", "success": "rollout/success_rate", "env_steps": "rollout/env_steps"}
 # Modules of student/ that only show what runs did or are told to do; all others have a part in what they do.
-SHOWING = {"animation", "export", "figures", "paper", "profile", "reproduce", "runs", "screen", "watch"}
+SHOWING = {"animation", "curve", "export", "figures", "paper", "profile", "report", "reproduce", "runs", "screen", "unlearned",
+           "watch"}
 PLAYING = "pipeline/collect.py", "pipeline/growing_plans.py", "pipeline/tasks/minigrid/*.py"
 # How often a worker says how far it is, in seconds.
 SAY_EVERY = 0.3
@@ -299,14 +298,7 @@ def _lookup(run: Run):
 
 def _keep_curve(run: Run) -> None:
     """The run's TensorBoard scalars as a small table, a row an iteration."""
-    # Imported late: it takes a second.
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(run.path), size_guidance={"scalars": 0}).Reload()
-    columns = {name: events.Scalars(tag) for name, tag in CURVE.items()}
-    table = {"iteration": np.array([event.step for event in columns["return"]], np.int32)} | {
-        name: np.array([event.value for event in column], np.float32) for name, column in columns.items()
-    }
+    table = curve.read(run.path)
     with durable.unfinished(run.path) as temporary:
         pq.write_table(pa.table(table), temporary)
         durable.rename(temporary, run.curve)

@@ -1,0 +1,21 @@
+"""A run's learning curve, from the TensorBoard scalars that training wrote."""
+
+from pathlib import Path
+
+import numpy as np
+
+TAGS = {"return": "rollout/return_mean", "success": "rollout/success_rate", "env_steps": "rollout/env_steps"}
+
+
+def read(run: Path) -> dict[str, np.ndarray] | None:
+    """The iterations, int32, and float32 columns named as in `TAGS`; None where no curve was kept."""
+    # Imported late: it takes a second.
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    if not set(TAGS.values()) <= set(events.Tags()["scalars"]):
+        return None
+    columns = {name: events.Scalars(tag) for name, tag in TAGS.items()}
+    return {"iteration": np.array([event.step for event in columns["return"]], np.int32)} | {
+        name: np.array([event.value for event in column], np.float32) for name, column in columns.items()
+    }
