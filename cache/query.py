@@ -338,6 +338,23 @@ def show(directory: str | Path, what: str) -> list[Completion]:
     return read(query, completions=directory)
 
 
+def contents(directory: str | Path, ids: Iterable[str]) -> dict[tuple[str, str], str]:
+    """(task, completion's id) → what it says, for those of `ids` that are held."""
+    wanted = pa.table({"id": pa.array(set(ids), pa.string())})
+
+    def query(connection: duckdb.DuckDBPyConnection) -> list[tuple]:
+        connection.register("wanted", wanted)
+        return connection.execute(
+            """
+            SELECT task, id, content FROM (
+                SELECT task, content, substr(split_part(key, ':', 2), 1, 12) || '-' || sample AS id FROM completions
+            ) WHERE id IN (SELECT id FROM wanted)
+            """
+        ).fetchall()
+
+    return {(task, name): content for task, name, content in read(query, completions=directory)} if len(wanted) else {}
+
+
 def nearest(directory: str | Path, text: str) -> list[Completion]:
     """Of each task, model and prompt the completion whose text is most like `text`, by edit distance."""
     alike = """

@@ -29,9 +29,9 @@ def picture(world: np.ndarray, observation: np.ndarray, side: int) -> np.ndarray
 
     `world` is (W, H, 3) and `observation` (W, H, 4), as the engine and the environments write them.
     """
-    width, height = _room(world)
+    width, height = room(world)
     tile = max(side // max(width, height), 4)
-    x, y = _agent(observation)
+    x, y = agent_of(observation)
     grid, _ = Grid.decode(world[:width, :height])
     image = grid.render(tile, (x, y), int(observation[x, y, 3]))
     unseen = (observation[:width, :height, 0] == UNSEEN).T.repeat(tile, 0).repeat(tile, 1)
@@ -41,13 +41,13 @@ def picture(world: np.ndarray, observation: np.ndarray, side: int) -> np.ndarray
 
 def symbols(world: np.ndarray, observation: np.ndarray) -> list[list[tuple[str, str]]]:
     """The rows of the map, each cell a symbol and its colour's name; the world only says how large it is."""
-    width, height = _room(world)
+    width, height = room(world)
     return [[_symbol(*observation[x, y].tolist()) for x in range(width)] for y in range(height)]
 
 
 def held(observation: np.ndarray) -> str:
     """What the agent holds, in words: "a blue key" or "nothing"."""
-    kind, color, *_ = observation[_agent(observation)].tolist()
+    kind, color, *_ = observation[agent_of(observation)].tolist()
     return "nothing" if kind == EMPTY else f"a {IDX_TO_COLOR[color]} {IDX_TO_OBJECT[kind]}"
 
 
@@ -60,12 +60,12 @@ def _symbol(kind: int, color: int, condition: int, direction: int) -> tuple[str,
     return SYMBOLS[name], name if name in COLORLESS else IDX_TO_COLOR[color]
 
 
-def _agent(observation: np.ndarray) -> tuple[int, int]:
+def agent_of(observation: np.ndarray) -> tuple[int, int]:
     x, y = np.argwhere(observation[..., 3] != NO_AGENT)[0]
     return int(x), int(y)
 
 
-def _room(world: np.ndarray) -> tuple[int, int]:
+def room(world: np.ndarray) -> tuple[int, int]:
     """Columns and rows up to the last that is not empty."""
     width, height = np.argwhere(world[..., 0] != EMPTY).max(axis=0) + 1
     return int(width), int(height)

@@ -1,0 +1,68 @@
+"""Learning curves as SVG: numbers alone, drawn by the page's colours. What a line is of is said by the legend beside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+import numpy as np
+
+WIDTH, HEIGHT = 460, 250
+LEFT, RIGHT, TOP, BOTTOM = 40, 12, 10, 34
+POINTS = 150
+# About so many numbers along the axis.
+TICKS = 5
+
+
+@dataclass(frozen=True)
+class Line:
+    """`color` numbers the page's colours; `x` rises, `y` lies between 0 and 1."""
+
+    color: int
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclass(frozen=True)
+class Level:
+    """A line across."""
+
+    color: int
+    y: float
+
+
+def chart(words: str, x_axis: str, percent: bool, lines: Sequence[Line], levels: Sequence[Level] = ()) -> Markup:
+    """`words` and `x_axis` are the project's own and not escaped."""
+    longest = max(float(line.x[-1]) for line in lines)
+    across = lambda x: LEFT + (WIDTH - LEFT - RIGHT) * x / longest
+    down = lambda y: TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(max(y, 0.0), 1.0))
+    parts = []
+    for y in (0, 0.25, 0.5, 0.75, 1):
+        label = f"{y:.0%}" if percent else f"{y:g}"
+        parts.append(f'<path class="grid" d="M{LEFT} {down(y):.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{down(y) + 4:.1f}" text-anchor="end">{label}</text>')
+    for x in ticks(longest):
+        parts.append(f'<text class="tick" x="{across(x):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_short(x)}</text>')
+    parts.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{x_axis}</text>')
+    for level in levels:
+        parts.append(f'<path class="level c{level.color}" d="M{LEFT} {down(level.y):.1f}H{WIDTH - RIGHT}"/>')
+    for line in lines:
+        at = np.linspace(line.x[0], line.x[-1], POINTS)
+        points = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in zip(at, np.interp(at, line.x, line.y)))
+        parts.append(f'<polyline class="curve c{line.color}" points="{points}"/>')
+    return Markup(f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">{"".join(parts)}</svg>')
+
+
+def ticks(longest: float) -> list[float]:
+    """Round numbers from 0 on, at most `longest`."""
+    rough = longest / TICKS
+    power = 10 ** np.floor(np.log10(rough))
+    step = next(float(power * by) for by in (1, 2, 5, 10) if power * by >= rough)
+    return [step * number for number in range(int(longest / step) + 1)]
+
+
+def _short(number: float) -> str:
+    """12000 → 12k"""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:g}{letter}"
+    return f"{number:g}"

@@ -1,0 +1,262 @@
+"""A report as one HTML file that asks for nothing and runs nothing but its own script.
+
+Whatever a cache, an audit or a task says is escaped where it is written, marks that steer text are shown as codes,
+and a content security policy lets the browser run this script and load nothing, whatever was written.
+"""
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+import unicodedata
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from cache import durable
+from student.anneal import ITERATIONS
+from student.figures import NAMES, SMOOTHED_OVER, smooth
+from student.report.audits import FAULTY, VERDICTS, Decision, Interval, Played, Unlearning
+from student.report.chart import Level, Line, chart
+from student.report.gather import Evaluated, Held, Report, identity
+from student.report.picture import as_named, picture
+
+# More would make a page that is slow to open; the table beside the cache holds them all.
+MOST_DECISIONS = 1000
+MOST_LETTERS = 6000
+# What steers how text is shown: controls, marks of direction, halves of pairs, separators of lines.
+STEERING = "Cc", "Cf", "Cs", "Zl", "Zp"
+# Joiners, which are letters' own.
+JOINERS = "\u200c\u200d"
+
+
+def write(report: Report, to: Path) -> int:
+    """Writes the page in one piece and returns its bytes."""
+    page = render(report).encode()
+    durable.write(to, page)
+    return len(page)
+
+
+def render(report: Report) -> str:
+    environment = Environment(
+        loader=PackageLoader("student.report", "."), autoescape=True, undefined=StrictUndefined, finalize=_shown,
+        trim_blocks=True, lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": lambda share, digits=1: "–" if share is None else f"{share:.{digits}%}",
+        "number": lambda figure, digits=0: "–" if figure is None else _signed(f"{figure:,.{digits}f}"),
+        "change": lambda figure, digits=2: "–" if figure is None else _signed(f"{figure:+,.{digits}f}"),
+        "usd": lambda cost: "unknown" if cost is None else f"{cost:,.2f} USD",
+    }
+    style, script = (resources.files("student.report").joinpath(name).read_text() for name in ("style.css", "script.js"))
+    shown = sorted(report.decisions, key=_rank)[:MOST_DECISIONS]
+    return environment.get_template("template.html").render(
+        report=report, style=Markup(style), script=Markup(script),
+        style_digest=_digest(style), script_digest=_digest(script),
+        totals=totals(report.held), audits=list(_audits(report.decisions)), tasks=list(_of_tasks(report.evaluated)),
+        verdicts=VERDICTS, faulty=FAULTY, left_out=len(report.decisions) - len(shown),
+        decisions=[_shown_decision(found, report) for found in shown],
+    )
+
+
+# ---- What is written ---------------------------------------------------------------------------------------------
+
+def _shown(value: object) -> object:
+    """Every value that the template writes."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def visible(words: str) -> str:
+    """Marks that would steer how text is shown, as codes."""
+    return "".join(
+        letter if letter in "\n\t" + JOINERS or unicodedata.category(letter) not in STEERING else ascii(letter)[1:-1]
+        for letter in words.replace("\r\n", "\n")
+    )
+
+
+def _signed(number: str) -> str:
+    return number.replace("-", "−")
+
+
+def _digest(code: str) -> str:
+    return f"sha256-{b64encode(sha256(code.encode()).digest()).decode()}"
+
+
+# ---- The cache ---------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums; None where nothing is known of what is summed, `unpriced` where it is not known of all teachers."""
+
+    tasks: int
+    teachers: int
+    texts: int
+    completions: int
+    unparsable: float | None
+    tokens: int
+    cost: float | None
+    unpriced: bool
+
+
+def totals(held: Sequence[Held]) -> Totals:
+    read = [one for one in held if one.unparsable is not None]
+    priced = [one.cost for one in held if one.cost is not None]
+    return Totals(
+        tasks=len({one.entry.task for one in held}), teachers=len({one.entry.name for one in held}),
+        texts=sum(one.entry.texts for one in held), completions=sum(one.entry.completions for one in held),
+        unparsable=sum(one.unparsable for one in read) / sum(one.entry.completions for one in read) if read else None,
+        tokens=sum(one.entry.prompt_tokens + one.entry.completion_tokens for one in held),
+        cost=sum(priced) if priced else None, unpriced=0 < len(priced) < len(held),
+    )
+
+
+# ---- Who plays how well --------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Row:
+    """A policy, with the colour in which it is drawn."""
+
+    color: int
+    name: str
+    about: str
+    found: Evaluated
+
+
+@dataclass(frozen=True)
+class OfTask:
+    name: str
+    rows: list[Row]
+    charts: list[Markup]
+
+
+def _of_tasks(evaluated: Sequence[Evaluated]) -> Iterator[OfTask]:
+    """Those with anything to show."""
+    for name in dict.fromkeys(found.task for found in evaluated):
+        rows = [_row(color, found) for color, found in enumerate(one for one in evaluated if one.task == name)]
+        if any(row.found.student or row.found.figures for row in rows):
+            yield OfTask(name, rows, list(_charts(rows)))
+
+
+def _row(color: int, found: Evaluated) -> Row:
+    if found.student is None:
+        return Row(color, found.teacher or "", "the LLM alone", found)
+    run = found.student.run
+    method = NAMES.get(run.method or "llm4teach", run.method)
+    taught = f" from {run.teacher}" if run.teacher else ""
+    return Row(color, str(run.run), f"{method}{taught}, {run.iterations:,} iterations, {run.env_steps:,} steps", found)
+
+
+def _charts(rows: Sequence[Row]) -> Iterator[Markup]:
+    drawn = [row for row in rows if row.found.student and row.found.student.curve is not None]
+    if not drawn:
+        return
+    # A teacher nobody here has learnt from would only be in the way.
+    taught = {row.found.teacher for row in drawn}
+    alone = [row for row in rows if not row.found.student and row.found.figures and row.found.teacher in taught]
+    for column, figure, words, percent in (
+        ("success", "success_rate", "Success rate", True), ("return", "return_mean", "Mean return", False),
+    ):
+        lines = [_curve(row, column) for row in drawn]
+        levels = [Level(row.color, getattr(row.found.figures, figure)) for row in alone]
+        yield chart(f"{words} by environment steps; the table says where it ended", "environment steps", percent, lines, levels)
+
+
+def _curve(row: Row, column: str) -> Line:
+    run, curve = row.found.student.run, row.found.student.curve
+    window = max(SMOOTHED_OVER * run.iterations_wanted // ITERATIONS, 1)
+    return Line(row.color, curve["env_steps"], smooth(curve[column], window))
+
+
+# ---- The audit ---------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Share:
+    """A verdict's share of a teacher's decisions, of what it says, and of what it says at all visits."""
+
+    verdict: str
+    count: int
+    decisions: float
+    probability: float
+    visits: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    task: str
+    teacher: str
+    shares: list[Share]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One of the two pictures of a decision."""
+
+    title: str
+    decision: str
+    played: Played
+    picture: Markup
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A decision with all that is said of it."""
+
+    found: Decision
+    scenes: list[Scene]
+    words: str
+    cut: int
+    unlearnt: list[Unlearning]
+
+    @property
+    def statuses(self) -> list[str]:
+        return sorted({one.status for one in self.unlearnt if one.status})
+
+
+def _audits(decisions: Sequence[Decision]) -> Iterator[Audit]:
+    for task, teacher in dict.fromkeys((found.task, found.teacher) for found in decisions):
+        rows = [found for found in decisions if (found.task, found.teacher) == (task, teacher)]
+        yield Audit(task, teacher, list(_shares(rows)))
+
+
+def _shares(rows: Sequence[Decision]) -> Iterator[Share]:
+    """What cannot be read is weighed by its share of a text's completions, the rest by what is left."""
+    unread: dict[str, float] = {}
+    for found in rows:
+        unread[found.text] = unread.get(found.text, 0.0) + (found.probability if found.decision is None else 0.0)
+    said = lambda found: found.probability * (1 if found.decision is None else 1 - unread[found.text])
+    for verdict in VERDICTS:
+        those = [found for found in rows if found.verdict == verdict]
+        if those:
+            yield Share(
+                verdict, len(those), len(those) / len(rows), sum(map(said, those)) / len(unread),
+                sum(said(found) * found.visits for found in those),
+            )
+
+
+def _rank(found: Decision) -> tuple:
+    """What costs most over all visits first, then what is worst."""
+    cost = found.cost.mean if found.cost else 0.0
+    return (
+        -found.met * max(cost, 0.0), VERDICTS.index(found.verdict), -found.met,
+        found.task, found.teacher, found.text, found.decision or "", found.rule or "",
+    )
+
+
+def _shown_decision(found: Decision, report: Report) -> Shown:
+    words = report.contents.get((found.task, found.completion), "")
+    scenes = list(_scenes(found, found.task in report.recolored)) if found.example and found.verdict != "sound" else []
+    return Shown(
+        found, scenes, words[:MOST_LETTERS], max(len(words) - MOST_LETTERS, 0),
+        report.unlearnt.get(identity(found), []),
+    )
+
+
+def _scenes(found: Decision, recolored: bool) -> Iterator[Scene]:
+    example, world, knowledge = found.example, found.example.world, found.example.knowledge
+    if recolored:
+        world, knowledge = as_named(world, knowledge)
+    yield Scene("what the LLM decided", found.decision or "", example.path, picture(world, knowledge, example.path))
+    if example.best.poses:
+        yield Scene("the best decision", found.best or "", example.best, picture(world, knowledge, example.best))
