@@ -90,6 +90,9 @@ def gather(
         what = task.name if task else "any task"
         raise AskonceError(f"{cache} holds no answers for {what}: ask for them by `cli build-cache` first")
     students = [_student(run, cache, names) for run in dict.fromkeys(given)]
+    decisions, unlearnt = audits.read(cache)
+    decisions = [found for found in decisions if found.task in names]
+    named = _of_runs(unlearnt, [student.run.run for student in students])
     worlds = {name: task or _built_in(name) for name in names}
     notes = [
         Note(f"{name} is no built-in task, so it was not played: name it by --task package.module:NAME.")
@@ -101,9 +104,6 @@ def gather(
         held += _held(cache, world, teachers, prices)
         learnt = [student for student in students if student.run.task == name]
         evaluated += _evaluated(cache, name, world, teachers, learnt, episodes, seed)
-    decisions, unlearnt = audits.read(cache)
-    decisions = [found for found in decisions if found.task in names]
-    named = _of_runs(unlearnt, [student.run.run for student in students])
     notes += _missing_audits(cache, entries, students, decisions, named)
     contents = query.contents(cache, (found.completion for found in decisions))
     by_decision: dict[tuple, list[Unlearning]] = {}

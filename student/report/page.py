@@ -70,9 +70,13 @@ def _shown(value: object) -> object:
 
 def visible(words: str) -> str:
     """Marks that would steer how text is shown, as codes."""
+    return "\n".join(line if line.isprintable() else _coded(line) for line in words.replace("\r\n", "\n").split("\n"))
+
+
+def _coded(line: str) -> str:
     return "".join(
-        letter if letter in "\n\t" + JOINERS or unicodedata.category(letter) not in STEERING else ascii(letter)[1:-1]
-        for letter in words.replace("\r\n", "\n")
+        letter if letter in "\t" + JOINERS or unicodedata.category(letter) not in STEERING else ascii(letter)[1:-1]
+        for letter in line
     )
 
 

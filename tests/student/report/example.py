@@ -1,5 +1,6 @@
 """Tables as an audit leaves them, of real states of the engine; their verdicts are rough, their paths really played."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -37,17 +38,23 @@ def competent(task: Task) -> dict[str, dict[Decision, float]]:
     return found
 
 
-def write_audit(cache: Path, teacher: TeacherName, words: dict[str, str] = {}) -> Path:
-    """`words` replaces texts and the like where they occur in a string column, to see what a page makes of them."""
+def write_audit(cache: Path, teacher: TeacherName) -> Path:
     task = tasks.find(teacher.task)
-    rows = [row for row in _rows(cache, task, teacher)]
-    for row in rows:
-        row.update({name: words[name] for name in words if row[name] is not None})
-    folder = cache / audits.FOLDER
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{teacher.task}--{teacher.name}.parquet"
-    pq.write_table(pa.Table.from_pylist(rows, audits.DECISIONS), path)
+    path = place(cache, teacher)
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(_rows(cache, task, teacher)), audits.DECISIONS), path)
     return path
+
+
+def rewrite(path: Path, words: dict[str, str]) -> None:
+    """Puts `words` in place of what a table's columns of strings say."""
+    table = pq.read_table(path)
+    rows = [row | {name: said for name, said in words.items() if row[name] is not None} for row in table.to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+
+
+def place(cache: Path, teacher: TeacherName) -> Path:
+    return cache / audits.FOLDER / f"{teacher.task}--{teacher.name}.parquet"
 
 
 def write_student(cache: Path, teacher: TeacherName, run: Path, statuses: tuple[str, ...]) -> Path:
@@ -121,6 +128,7 @@ def _judged(task: Task, text: str, decision: Decision, best: dict[str, dict[Deci
     } | rule
 
 
+@lru_cache
 def _state(task: Task, text: str):
     """A state that describes to `text`, from options drawn at random; None where none was met."""
     batch, rng = task.batch(300), np.random.default_rng(0)

@@ -1,0 +1,24 @@
+"""Axes and lines of charts."""
+
+import re
+
+from hypothesis import given, strategies as st
+import numpy as np
+
+from student.report.chart import HEIGHT, WIDTH, Level, Line, chart, ticks
+
+
+@given(st.floats(1, 1e9))
+def test_an_axis_has_a_few_round_numbers(longest):
+    found = ticks(longest)
+    assert found[0] == 0 and found[-1] <= longest and 3 <= len(found) <= 6
+    assert {f"{number:e}"[0] for number in np.diff(found)} <= set("125")
+
+
+def test_lines_stay_within_the_picture_and_rise_where_they_do():
+    curve = Line(3, np.array([10.0, 2000.0, 4000.0]), np.array([0.0, 0.5, 1.5]))
+    svg = chart("words", "steps", True, [curve], [Level(1, 0.25)])
+    points = np.array([list(map(float, point.split(","))) for point in re.search(r'points="([^"]*)"', svg)[1].split()])
+    assert (np.diff(points[:, 0]) > 0).all() and (np.diff(points[:, 1]) <= 0).all()
+    assert (points > 0).all() and (points < [WIDTH, HEIGHT]).all()
+    assert "curve c3" in svg and "level c1" in svg
