@@ -472,6 +472,18 @@ def test_a_student_is_exported_with_a_program_that_runs_it(trained, run, tmp_pat
     assert (tmp_path / "student").exists()
 
 
+def test_a_report_is_one_file_and_says_what_is_lacking(built, trained, run, tmp_path):
+    cache, to = built[0], tmp_path / "report.html"
+    found = run("report", "--cache", cache, "--to", to, "--episodes", 0, "--json").figures
+    assert (found["to"], found["bytes"], found["verdicts"]) == (str(to), to.stat().st_size, {})
+    (note,) = found["notes"]
+    assert note["command"].startswith(f"cli audit --task SimpleDoorKey --cache {cache} --model simulated@")
+    other = run("report", "--cache", cache, "--run", trained[0], "--to", to)
+    assert other.code == 2 and "is a run of DivergedDoorKey" in other.err and other.err.count("\n") == 1
+    nowhere = run("report", "--cache", cache, "--to", tmp_path / "none" / "report.html")
+    assert nowhere.code == 1 and "make it first" in nowhere.err and nowhere.err.count("\n") == 1
+
+
 # ---- Several models ------------------------------------------------------------------------------
 
 @pytest.fixture

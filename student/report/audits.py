@@ -6,7 +6,7 @@
 What a file is of is said by its rows, not by its name.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -114,11 +114,6 @@ class Decision:
         return f"{self.model}@{self.prompt}"
 
     @property
-    def met(self) -> float:
-        """The share of all visits at which it is the decision."""
-        return self.visits * self.probability
-
-    @property
     def faulty(self) -> bool:
         return self.verdict in FAULTY
 
@@ -137,6 +132,21 @@ class Unlearning:
     follows: float | None
     follows_best: float | None
     status: str | None
+
+
+def said(decisions: Sequence[Decision]) -> list[float]:
+    """How likely each is among all that its teacher says of its text: decisions share what unparsable answers leave."""
+    unread: dict[tuple, float] = {}
+    for found in decisions:
+        if found.decision is None:
+            unread[_asked(found)] = unread.get(_asked(found), 0.0) + found.probability
+    return [
+        found.probability * (1 if found.decision is None else 1 - unread.get(_asked(found), 0.0)) for found in decisions
+    ]
+
+
+def _asked(found: Decision) -> tuple:
+    return found.task, found.model, found.prompt, found.text
 
 
 def read(cache: Path) -> tuple[list[Decision], list[Unlearning]]:

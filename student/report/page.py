@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
+from itertools import compress
 from pathlib import Path
 import unicodedata
 
@@ -18,7 +19,7 @@ from markupsafe import Markup
 from cache import durable
 from student.anneal import ITERATIONS
 from student.figures import NAMES, SMOOTHED_OVER, smooth
-from student.report.audits import FAULTY, VERDICTS, Decision, Interval, Played, Unlearning
+from student.report.audits import FAULTY, VERDICTS, Decision, Played, Unlearning, said
 from student.report.chart import Level, Line, chart
 from student.report.gather import Evaluated, Held, Report, identity
 from student.report.picture import as_named, picture
@@ -51,13 +52,14 @@ def render(report: Report) -> str:
         "usd": lambda cost: "unknown" if cost is None else f"{cost:,.2f} USD",
     }
     style, script = (resources.files("student.report").joinpath(name).read_text() for name in ("style.css", "script.js"))
-    shown = sorted(report.decisions, key=_rank)[:MOST_DECISIONS]
+    met = [found.visits * likely for found, likely in zip(report.decisions, said(report.decisions))]
+    shown = sorted(zip(report.decisions, met), key=_rank)[:MOST_DECISIONS]
     return environment.get_template("template.html").render(
         report=report, style=Markup(style), script=Markup(script),
         style_digest=_digest(style), script_digest=_digest(script),
         totals=totals(report.held), audits=list(_audits(report.decisions)), tasks=list(_of_tasks(report.evaluated)),
         verdicts=VERDICTS, faulty=FAULTY, left_out=len(report.decisions) - len(shown),
-        decisions=[_shown_decision(found, report) for found in shown],
+        decisions=[_shown_decision(found, met, report) for found, met in shown],
     )
 
 
@@ -180,7 +182,6 @@ class Share:
     """A verdict's share of a teacher's decisions, of what it says, and of what it says at all visits."""
 
     verdict: str
-    count: int
     decisions: float
     probability: float
     visits: float
@@ -208,6 +209,7 @@ class Shown:
     """A decision with all that is said of it."""
 
     found: Decision
+    lost: float | None  # of return, over all visits
     scenes: list[Scene]
     words: str
     cut: int
@@ -225,34 +227,35 @@ def _audits(decisions: Sequence[Decision]) -> Iterator[Audit]:
 
 
 def _shares(rows: Sequence[Decision]) -> Iterator[Share]:
-    """What cannot be read is weighed by its share of a text's completions, the rest by what is left."""
-    unread: dict[str, float] = {}
-    for found in rows:
-        unread[found.text] = unread.get(found.text, 0.0) + (found.probability if found.decision is None else 0.0)
-    said = lambda found: found.probability * (1 if found.decision is None else 1 - unread[found.text])
+    likely = said(rows)
+    met = [found.visits * share for found, share in zip(rows, likely)]
     for verdict in VERDICTS:
-        those = [found for found in rows if found.verdict == verdict]
-        if those:
+        those = [found.verdict == verdict for found in rows]
+        if any(those):
             yield Share(
-                verdict, len(those), len(those) / len(rows), sum(map(said, those)) / len(unread),
-                sum(said(found) * found.visits for found in those),
+                verdict, sum(those) / len(rows), sum(compress(likely, those)) / sum(likely),
+                sum(compress(met, those)) / (sum(met) or 1),
             )
 
 
-def _rank(found: Decision) -> tuple:
+def _rank(one: tuple[Decision, float]) -> tuple:
     """What costs most over all visits first, then what is worst."""
-    cost = found.cost.mean if found.cost else 0.0
+    found, met = one
     return (
-        -found.met * max(cost, 0.0), VERDICTS.index(found.verdict), -found.met,
+        -max(_lost(found, met) or 0.0, 0.0), VERDICTS.index(found.verdict), -met,
         found.task, found.teacher, found.text, found.decision or "", found.rule or "",
     )
 
 
-def _shown_decision(found: Decision, report: Report) -> Shown:
+def _lost(found: Decision, met: float) -> float | None:
+    return None if found.cost is None else found.cost.mean * met
+
+
+def _shown_decision(found: Decision, met: float, report: Report) -> Shown:
     words = report.contents.get((found.task, found.completion), "")
     scenes = list(_scenes(found, found.task in report.recolored)) if found.example and found.verdict != "sound" else []
     return Shown(
-        found, scenes, words[:MOST_LETTERS], max(len(words) - MOST_LETTERS, 0),
+        found, _lost(found, met), scenes, words[:MOST_LETTERS], max(len(words) - MOST_LETTERS, 0),
         report.unlearnt.get(identity(found), []),
     )
 
@@ -263,4 +266,6 @@ def _scenes(found: Decision, recolored: bool) -> Iterator[Scene]:
         world, knowledge = as_named(world, knowledge)
     yield Scene("what the LLM decided", found.decision or "", example.path, picture(world, knowledge, example.path))
     if example.best.poses:
-        yield Scene("the best decision", found.best or "", example.best, picture(world, knowledge, example.best))
+        # Executed with care, the same decision may end well.
+        best = "the same, around what kills and was seen" if found.best == found.decision else "the best decision"
+        yield Scene(best, found.best or "", example.best, picture(world, knowledge, example.best))

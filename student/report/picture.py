@@ -115,6 +115,9 @@ def _path(played: Played) -> Iterator[str]:
     """The continuation below the decision's own part, and an arrow's head that points where the agent looks at last."""
     points = [_point(pose) for pose in played.poses]
     decided, rest = _line(points[:played.decided + 1]), _line(points[played.decided:])
+    if rest or decided:
+        # Else it would be lost on lava.
+        yield f'<path class="under" d="{decided}{rest}"/>'
     if rest:
         yield f'<path class="way then" d="{rest}"/>'
     if decided:

@@ -69,5 +69,5 @@
     button.setAttribute("aria-expanded", !legend.hidden);
   });
   filter();
-  sort(heads.find(head => head.dataset.sort === "met"), false);
+  sort(heads.find(head => head.dataset.sort === "lost"), false);
 })();

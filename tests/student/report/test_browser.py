@@ -136,7 +136,7 @@ def test_sorts_by_what_is_clicked_and_back(open_page):
     tab = open_page()
     values = lambda name: tab.locator(ROWS).evaluate_all("(rows, name) => rows.map(row => row.dataset[name])", name)
     head = lambda label: tab.locator(".heads").get_by_role("button", name=re.compile(f"^{label}"))
-    for name, label in (("probability", "Probability"), ("visits", "Visits"), ("met", "Cost × visits")):
+    for name, label in (("probability", "Probability"), ("visits", "Visits"), ("lost", "Cost × visits")):
         head(label).click()
         down = [float(value or "-inf") for value in values(name)]
         assert down == sorted(down, reverse=True)

@@ -68,8 +68,8 @@ def test_says_all_that_is_known_of_the_cache_its_audit_and_its_students(made, fo
 
 
 def test_the_costliest_over_all_visits_come_first(found):
-    rows = [row for row in read(page.render(found)).all("li") if "data-met" in row]
-    lost = [float(row["data-met"] or 0) for row in rows]
+    rows = [row for row in read(page.render(found)).all("li") if "data-lost" in row]
+    lost = [float(row["data-lost"] or 0) for row in rows]
     assert lost == sorted(lost, reverse=True) and lost[0] > 0
 
 
