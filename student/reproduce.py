@@ -37,7 +37,7 @@ METHODS = "llm4teach", "hierarchical", "ppo", "teacher"
 # Where the paper compares the forms of a teacher (section 4.1.3).
 DIVERGED = "DivergedDoorKey"
 # Modules of student/ that only show what runs did or are told to do; all others have a part in what they do.
-SHOWING = {"animation", "curve", "export", "figures", "paper", "profile", "report", "reproduce", "runs", "screen", "unlearned",
+SHOWING = {"animation", "curve", "export", "figures", "paper", "profile", "reproduce", "runs", "screen", "unlearned",
            "watch"}
 PLAYING = "pipeline/collect.py", "pipeline/growing_plans.py", "pipeline/tasks/minigrid/*.py"
 # How often a worker says how far it is, in seconds.
