@@ -5,13 +5,14 @@ docs/adding-a-task.md for a worked example.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from pipeline.tasks.interned import Interned
 from pipeline.tasks.task import Advice, Decision, Distributions, Prompt, Watched
 
 # Situation → decisions with their probabilities.
@@ -19,7 +20,7 @@ Plans = dict[int, list[tuple[Decision, float]]]
 
 
 @dataclass(frozen=True)
-class GymTask:
+class GymTask(Interned):
     """The functions that make a Gymnasium environment a task (see `pipeline.tasks.task.Task`).
 
     name         how the cache and the reports call it
@@ -42,8 +43,6 @@ class GymTask:
     look: Callable[[Any], np.ndarray] = lambda observation: np.ravel(observation).astype(np.float32)
     idle: int = 0
     action_names: tuple[str, ...] = ()
-    texts: list[str] = field(default_factory=list, compare=False, repr=False)
-    numbers: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def _example(self) -> tuple[gymnasium.Space, int, bool]:
@@ -73,21 +72,8 @@ class GymTask:
         """Even seeds are for training, odd ones for evaluation."""
         return np.random.default_rng([seed, held_out]).integers(2**30, size=count) * 2 + held_out
 
-    def number(self, text: str) -> int:
-        """Texts are interned: the same text has the same number for as long as the process lives."""
-        if text not in self.numbers:
-            self.numbers[text] = len(self.texts)
-            self.texts.append(text)
-        return self.numbers[text]
-
-    def text(self, situation: int) -> str:
-        return self.texts[situation]
-
     def describe(self, sees: Sequence[str], holds: str | None) -> str:
         raise ValueError(f"{self.name} has no text for what is seen and held")
-
-    def canonical(self, words: str) -> str:
-        return words
 
     def decisions(self, text: str) -> tuple[Decision, ...]:
         return tuple(self.choices(text))

@@ -6,7 +6,7 @@ from another (size, view, kinds of things, mission) is read off the environment.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 import re
 
@@ -16,6 +16,7 @@ from minigrid.minigrid_env import MiniGridEnv
 import numpy as np
 
 from cache.errors import AskonceError
+from pipeline.tasks.interned import Interned
 from pipeline.tasks.minigrid import describe
 from pipeline.tasks.minigrid.engine import ACTIONS, DONE, DROP, EMPTY, PICK_UP, TOGGLE
 from pipeline.tasks.minigrid.options import ENDED
@@ -69,12 +70,10 @@ def _family(env_id: str) -> str:
 
 
 @dataclass(frozen=True)
-class RegisteredTask:
-    """One registered environment (see `pipeline.tasks.task.Task`); texts are interned as they are met."""
+class RegisteredTask(Interned):
+    """One registered environment (see `pipeline.tasks.task.Task`)."""
 
     name: str
-    texts: list[str] = field(default_factory=list, compare=False, repr=False)
-    numbers: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     action_space = gymnasium.spaces.Discrete(ACTIONS)
 
@@ -128,21 +127,8 @@ class RegisteredTask:
                 drawn.append(candidate)
         return np.array(drawn, dtype=np.int64)
 
-    def number(self, text: str) -> int:
-        """Texts are interned: the same text has the same number for as long as the process lives."""
-        if text not in self.numbers:
-            self.numbers[text] = len(self.texts)
-            self.texts.append(text)
-        return self.numbers[text]
-
-    def text(self, situation: int) -> str:
-        return self.texts[situation]
-
     def describe(self, sees: Sequence[str], holds: str | None) -> str:
         return describe.describe(sees, holds)
-
-    def canonical(self, words: str) -> str:
-        return words
 
     def decisions(self, text: str) -> tuple[Decision, ...]:
         sees, holds = describe.named_in(text)
