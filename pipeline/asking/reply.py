@@ -10,6 +10,8 @@ from typing import Any
 
 # The finish reason of a reply that refuses in a field of its own.
 REFUSAL = "refusal"
+# No request takes so many tokens, and sums of fewer fit 64 bits.
+ABSURD = 2**40
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def spent(answer: Any) -> tuple[int, int]:
     usage = answer.get("usage") if isinstance(answer, dict) else None
     usage = usage if isinstance(usage, dict) else {}
     counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    prompt, completion = (count if isinstance(count, int) and count > 0 else 0 for count in counts)
+    prompt, completion = (count if type(count) is int and 0 < count < ABSURD else 0 for count in counts)
     return prompt, completion
 
 

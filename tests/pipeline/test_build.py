@@ -78,6 +78,17 @@ def test_the_usage_is_kept_as_the_server_sent_it_once_for_each_request(tmp_path)
     assert [row.prompt_tokens for row in rows] == [0, 0, 90, 0]
 
 
+@pytest.mark.parametrize("usage", [
+    {"prompt_tokens": True, "completion_tokens": -4}, {"prompt_tokens": 10**20, "completion_tokens": 1e400}, [1], "much",
+])
+def test_a_usage_that_is_none_costs_no_answer(tmp_path, usage):
+    choice = {"message": {"content": "Decision: explore"}, "finish_reason": "stop"}
+    with running(Server(lambda request, number: Response(200, {"choices": [choice], "usage": usage}))) as url:
+        teach(SIMPLE, tmp_path, Teacher(base_url=url), TEXTS[:1], samples=1)
+    row, = query.show(tmp_path, TEXTS[0])
+    assert (json.loads(row.usage), row.prompt_tokens, row.completion_tokens) == (usage, 0, 0)
+
+
 def test_other_settings_are_another_question(tmp_path):
     for teacher in (Teacher(), Teacher(temperature=0.5), Teacher(seed=1)):
         assert teach(SIMPLE, tmp_path, teacher, TEXTS, samples=1).asked == len(TEXTS)
