@@ -20,7 +20,6 @@ from cache.errors import AskonceError
 FOLDER = "audit"
 # From what cannot be read to what is right.
 VERDICTS = "unparsable", "inconsistent", "incorrect", "inefficient", "undecided", "sound"
-FAULTY = "unparsable", "inconsistent", "incorrect", "inefficient"
 
 _POSES = pa.list_(pa.struct([("x", pa.int16()), ("y", pa.int16()), ("direction", pa.int8()), ("action", pa.int8())]))
 _TEXT = "task", "model", "prompt", "text", "decision"
@@ -112,10 +111,6 @@ class Decision:
     @property
     def teacher(self) -> str:
         return f"{self.model}@{self.prompt}"
-
-    @property
-    def faulty(self) -> bool:
-        return self.verdict in FAULTY
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """All that a report says, as plain data. The same cache and runs give the same."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,17 +188,21 @@ def _missing_audits(
     cache: Path, entries: Sequence[TeacherEntry], students: Sequence[Student], decisions: Sequence[Decision],
     unlearnt: Sequence[Unlearning],
 ) -> list[Note]:
-    audited = {(found.task, found.teacher) for found in decisions}
+    audited = Counter[tuple[str, str]]()
+    for found in decisions:
+        audited[found.task, found.teacher] += found.completions
     notes = []
     for entry in entries:
-        if (entry.task, entry.name) not in audited:
+        known = audited[entry.task, entry.name]
+        if known < entry.completions:
+            what = "has not been audited" if not known else "was audited when there were fewer completions"
             notes.append(Note(
-                f"What {entry.name} decides in {entry.task} has not been audited.",
+                f"What {entry.name} decides in {entry.task} {what}.",
                 _command("audit", "--task", entry.task, "--cache", cache, "--model", entry.name),
             ))
     seen = {Path(found.run).resolve() for found in unlearnt}
     for run in (student.run for student in students):
-        if (run.task, run.teacher) in audited and run.run.resolve() not in seen:
+        if audited[run.task, run.teacher] and run.run.resolve() not in seen:
             notes.append(Note(
                 f"What {run.run} has unlearned of {run.teacher} has not been audited.",
                 _command("audit", "--task", run.task, "--cache", cache, "--model", run.teacher, "--run", run.run),

@@ -5,7 +5,8 @@ and a content security policy lets the browser run this script and load nothing,
 """
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
@@ -19,7 +20,7 @@ from markupsafe import Markup
 from cache import durable
 from student.anneal import ITERATIONS
 from student.figures import NAMES, SMOOTHED_OVER, smooth
-from student.report.audits import FAULTY, VERDICTS, Decision, Played, Unlearning, said
+from student.report.audits import VERDICTS, Decision, Played, Unlearning, said
 from student.report.chart import Level, Line, chart
 from student.report.gather import Evaluated, Held, Report, identity
 from student.report.picture import as_named, picture
@@ -27,6 +28,8 @@ from student.report.picture import as_named, picture
 # More would make a page that is slow to open; the table beside the cache holds them all.
 MOST_DECISIONS = 1000
 MOST_LETTERS = 6000
+# What a student has made of a decision; the last where both actions are always the same.
+STATUSES = "unlearned", "kept", "undecided", "no difference"
 # What steers how text is shown: controls, marks of direction, halves of pairs, separators of lines.
 STEERING = "Cc", "Cf", "Cs", "Zl", "Zp"
 # Joiners, which are letters' own.
@@ -58,7 +61,8 @@ def render(report: Report) -> str:
         report=report, style=Markup(style), script=Markup(script),
         style_digest=_digest(style), script_digest=_digest(script),
         totals=totals(report.held), audits=list(_audits(report.decisions)), tasks=list(_of_tasks(report.evaluated)),
-        verdicts=VERDICTS, faulty=FAULTY, left_out=len(report.decisions) - len(shown),
+        verdicts=VERDICTS, statuses=STATUSES, students=list(_students(report.unlearnt)),
+        left_out=len(report.decisions) - len(shown),
         decisions=[_shown_decision(found, met, report) for found, met in shown],
     )
 
@@ -195,6 +199,15 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Student:
+    """How many faulty decisions of a teacher have which status with a run."""
+
+    run: str
+    teacher: str
+    counts: Counter[str]
+
+
+@dataclass(frozen=True)
 class Scene:
     """One of the two pictures of a decision."""
 
@@ -236,6 +249,13 @@ def _shares(rows: Sequence[Decision]) -> Iterator[Share]:
                 verdict, sum(those) / len(rows), sum(compress(likely, those)) / sum(likely),
                 sum(compress(met, those)) / (sum(met) or 1),
             )
+
+
+def _students(unlearnt: Mapping[tuple, list[Unlearning]]) -> Iterator[Student]:
+    found = [one for each in unlearnt.values() for one in each]
+    for run, teacher in sorted({(one.run, f"{one.model}@{one.prompt}") for one in found}):
+        those = [one for one in found if (one.run, f"{one.model}@{one.prompt}") == (run, teacher)]
+        yield Student(run, teacher, Counter(one.status or STATUSES[-1] for one in those))
 
 
 def _rank(one: tuple[Decision, float]) -> tuple:

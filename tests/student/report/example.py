@@ -60,7 +60,7 @@ def place(cache: Path, teacher: TeacherName) -> Path:
 def write_student(cache: Path, teacher: TeacherName, run: Path, statuses: tuple[str, ...]) -> Path:
     """Faulty decisions get one status after another."""
     decisions, _ = audits.read(cache)
-    faulty = [found for found in decisions if found.faulty and (found.task, found.teacher) == (teacher.task, teacher.name)]
+    faulty = [found for found in decisions if found.verdict not in ("sound", "undecided") and (found.task, found.teacher) == (teacher.task, teacher.name)]
     rows = [
         {"run": str(run), "task": found.task, "model": found.model, "prompt": found.prompt, "text": found.text,
          "decision": found.decision, "states": 20, "status": statuses[number % len(statuses)],

@@ -64,7 +64,7 @@ def test_says_all_that_is_known_of_the_cache_its_audit_and_its_students(made, fo
     contents = query.contents(made.cache, [one.completion for one in decisions])
     assert len(contents) == len(decisions) and all(said in shown.words for said in contents.values())
     assert {row["data-status"] for row in rows} == {"", "unlearned", "kept"}
-    assert found.notes == []
+    assert found.notes == [] and "What students made of the mistakes" in shown.words
 
 
 def test_the_costliest_over_all_visits_come_first(found):
@@ -109,6 +109,13 @@ def test_without_an_audit_it_says_by_which_command_one_comes(copied):
     shown = read(html(copied, copied.run))
     assert f"cli audit --task {TASK} --cache {copied.cache} --model {copied.teacher.name}" in shown.words
     assert shown.all("svg", **{"class": "chart"}) and not shown.all("form")
+
+
+def test_an_audit_that_lacks_completions_is_named_with_its_command(copied):
+    same = {"task": TASK, "model": copied.teacher.model, "prompt": copied.teacher.prompt}
+    store.append(copied.cache, [completion(**same, text="Agent sees nothing, holds nothing.")])
+    (note,) = report(copied, episodes=0).notes
+    assert "fewer completions" in note.words and note.command.endswith(f"--model {copied.teacher.name}")
 
 
 def test_a_student_that_was_not_audited_is_named_with_its_command(copied):
