@@ -17,7 +17,8 @@ def report(
     run: Annotated[list[Path], typer.Option("--run", help="A student's run; may be given several times.")] = (),
     task: Annotated[str | None, typer.Option(help="This task alone; one of your own must be named.")] = None,
     prices: Prices = None,
-    episodes: Annotated[int, typer.Option(min=0, help="Held-out episodes for every teacher and student; 0 for none.")] = 1000,
+    episodes: Annotated[int, typer.Option(
+        min=0, help="Held-out episodes for every teacher and student; 0 for none.")] = 1000,
     seed: Seed = 0, json: Json = False,
 ) -> None:
     """Write one HTML file that shows what a cache holds, what its audit found, and what students made of it."""

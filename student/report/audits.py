@@ -21,7 +21,9 @@ FOLDER = "audit"
 # From what cannot be read to what is right.
 VERDICTS = "unparsable", "inconsistent", "incorrect", "inefficient", "undecided", "sound"
 
-_POSES = pa.list_(pa.struct([("x", pa.int16()), ("y", pa.int16()), ("direction", pa.int8()), ("action", pa.int8())]))
+_POSES = pa.list_(pa.struct(
+    [("x", pa.int16()), ("y", pa.int16()), ("direction", pa.int8()), ("action", pa.int8())]
+))
 _TEXT = "task", "model", "prompt", "text", "decision"
 _EVIDENCE = tuple(
     f"{figure}_{end}" for figure in ("success", "steps") for end in ("difference", "low", "high")
@@ -38,7 +40,7 @@ DECISIONS = pa.schema(
 )
 STUDENTS = pa.schema(
     [(name, pa.string()) for name in ("run", *_TEXT, "status")] + [("states", pa.int64())]
-    + [(name, pa.float64()) for name in ("follows", "follows_best", "difference", "difference_low", "difference_high")]
+    + [(name, pa.float64()) for name in ("follows", "follows_best")]
 )
 
 
@@ -130,13 +132,14 @@ class Unlearning:
 
 
 def said(decisions: Sequence[Decision]) -> list[float]:
-    """How likely each is among all that its teacher says of its text: decisions share what unparsable answers leave."""
+    """How likely each is among all that its teacher says of its text: decisions share what unparsable ones leave."""
     unread: dict[tuple, float] = {}
     for found in decisions:
         if found.decision is None:
             unread[_asked(found)] = unread.get(_asked(found), 0.0) + found.probability
     return [
-        found.probability * (1 if found.decision is None else 1 - unread.get(_asked(found), 0.0)) for found in decisions
+        found.probability * (1 if found.decision is None else 1 - unread.get(_asked(found), 0.0))
+        for found in decisions
     ]
 
 
@@ -196,10 +199,13 @@ def _example(row: dict) -> Example | None:
     shape = row["width"], row["height"]
     world, knowledge = (np.frombuffer(row[name], np.uint8) for name in ("world", "knowledge"))
     return Example(
-        world.reshape(*shape, 3), knowledge.reshape(*shape, 4),
-        *(Played(tuple(Pose(**pose) for pose in row[name] or ()), row[f"{name}_decision"] or 0, row[f"{name}_end"] or "")
-          for name in ("path", "best_path")),
+        world.reshape(*shape, 3), knowledge.reshape(*shape, 4), _played(row, "path"), _played(row, "best_path")
     )
+
+
+def _played(row: dict, name: str) -> Played:
+    poses = tuple(Pose(**pose) for pose in row[name] or ())
+    return Played(poses, row[f"{name}_decision"] or 0, row[f"{name}_end"] or "")
 
 
 def _damaged(path: Path, error: Exception) -> AskonceError:

@@ -1,4 +1,4 @@
-"""Learning curves as SVG: numbers alone, drawn by the page's colours. What a line is of is said by the legend beside."""
+"""Learning curves as SVG: numbers alone, in the page's colours; what a line is of is said beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,17 +39,23 @@ def chart(words: str, x_axis: str, percent: bool, lines: Sequence[Line], levels:
     for y in (0, 0.25, 0.5, 0.75, 1):
         label = f"{y:.0%}" if percent else f"{y:g}"
         parts.append(f'<path class="grid" d="M{LEFT} {down(y):.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{down(y) + 4:.1f}" text-anchor="end">{label}</text>')
+        parts.append(_text(LEFT - 6, down(y) + 4, "end", label))
     for x in ticks(longest):
-        parts.append(f'<text class="tick" x="{across(x):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_short(x)}</text>')
-    parts.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{x_axis}</text>')
+        parts.append(_text(across(x), HEIGHT - BOTTOM + 16, "middle", _short(x)))
+    parts.append(_text(WIDTH - RIGHT, HEIGHT - 3, "end", x_axis))
     for level in levels:
         parts.append(f'<path class="level c{level.color}" d="M{LEFT} {down(level.y):.1f}H{WIDTH - RIGHT}"/>')
     for line in lines:
         at = np.linspace(line.x[0], line.x[-1], POINTS)
         points = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in zip(at, np.interp(at, line.x, line.y)))
         parts.append(f'<polyline class="curve c{line.color}" points="{points}"/>')
-    return Markup(f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">{"".join(parts)}</svg>')
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">{"".join(parts)}</svg>'
+    )
+
+
+def _text(x: float, y: float, anchor: str, words: str) -> str:
+    return f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{words}</text>'
 
 
 def ticks(longest: float) -> list[float]:

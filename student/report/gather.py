@@ -154,7 +154,8 @@ def _held(
         found = dict(answered.entries(cache, task, entry.model, entry.prompt))
         distributions = {text: said.distribution for text, said in found.items()}
         visits = merge(at_random, distinct_texts(task, collect.teacher(task, distributions, part, 0)))
-        yield Held(entry, sum(len(said.unreadable) for said in found.values()), visits.coverage(distributions), cost)
+        unparsable = sum(len(said.unreadable) for said in found.values())
+        yield Held(entry, unparsable, visits.coverage(distributions), cost)
 
 
 def _evaluated(

@@ -54,7 +54,8 @@ def render(report: Report) -> str:
         "change": lambda figure, digits=2: "–" if figure is None else _signed(f"{figure:+,.{digits}f}"),
         "usd": lambda cost: "unknown" if cost is None else f"{cost:,.2f} USD",
     }
-    style, script = (resources.files("student.report").joinpath(name).read_text() for name in ("style.css", "script.js"))
+    files = resources.files("student.report")
+    style, script = ((files / name).read_text() for name in ("style.css", "script.js"))
     met = [found.visits * likely for found, likely in zip(report.decisions, said(report.decisions))]
     shown = sorted(zip(report.decisions, met), key=_rank)[:MOST_DECISIONS]
     return environment.get_template("template.html").render(
@@ -76,7 +77,8 @@ def _shown(value: object) -> object:
 
 def visible(words: str) -> str:
     """Marks that would steer how text is shown, as codes."""
-    return "\n".join(line if line.isprintable() else _coded(line) for line in words.replace("\r\n", "\n").split("\n"))
+    lines = words.replace("\r\n", "\n").split("\n")
+    return "\n".join(line if line.isprintable() else _coded(line) for line in lines)
 
 
 def _coded(line: str) -> str:
@@ -112,11 +114,12 @@ class Totals:
 
 def totals(held: Sequence[Held]) -> Totals:
     read = [one for one in held if one.unparsable is not None]
+    completions = sum(one.entry.completions for one in read)
     priced = [one.cost for one in held if one.cost is not None]
     return Totals(
         tasks=len({one.entry.task for one in held}), teachers=len({one.entry.name for one in held}),
         texts=sum(one.entry.texts for one in held), completions=sum(one.entry.completions for one in held),
-        unparsable=sum(one.unparsable for one in read) / sum(one.entry.completions for one in read) if read else None,
+        unparsable=sum(one.unparsable for one in read) / completions if read else None,
         tokens=sum(one.entry.prompt_tokens + one.entry.completion_tokens for one in held),
         cost=sum(priced) if priced else None, unpriced=0 < len(priced) < len(held),
     )
@@ -155,7 +158,8 @@ def _row(color: int, found: Evaluated) -> Row:
     run = found.student.run
     method = NAMES.get(run.method or "llm4teach", run.method)
     taught = f" from {run.teacher}" if run.teacher else ""
-    return Row(color, str(run.run), f"{method}{taught}, {run.iterations:,} iterations, {run.env_steps:,} steps", found)
+    length = f"{run.iterations:,} iterations, {run.env_steps:,} steps"
+    return Row(color, str(run.run), f"{method}{taught}, {length}", found)
 
 
 def _charts(rows: Sequence[Row]) -> Iterator[Markup]:
@@ -170,7 +174,7 @@ def _charts(rows: Sequence[Row]) -> Iterator[Markup]:
     ):
         lines = [_curve(row, column) for row in drawn]
         levels = [Level(row.color, getattr(row.found.figures, figure)) for row in alone]
-        yield chart(f"{words} by environment steps; the table says where it ended", "environment steps", percent, lines, levels)
+        yield chart(f"{words} by environment steps; the table has figures", "environment steps", percent, lines, levels)
 
 
 def _curve(row: Row, column: str) -> Line:
@@ -273,7 +277,8 @@ def _lost(found: Decision, met: float) -> float | None:
 
 def _shown_decision(found: Decision, met: float, report: Report) -> Shown:
     words = report.contents.get((found.task, found.completion), "")
-    scenes = list(_scenes(found, found.task in report.recolored)) if found.example and found.verdict != "sound" else []
+    pictured = found.example and found.verdict != "sound"
+    scenes = list(_scenes(found, found.task in report.recolored)) if pictured else []
     return Shown(
         found, _lost(found, met), scenes, words[:MOST_LETTERS], max(len(words) - MOST_LETTERS, 0),
         report.unlearnt.get(identity(found), []),
@@ -287,5 +292,5 @@ def _scenes(found: Decision, recolored: bool) -> Iterator[Scene]:
     yield Scene("what the LLM decided", found.decision or "", example.path, picture(world, knowledge, example.path))
     if example.best.poses:
         # Executed with care, the same decision may end well.
-        best = "the same, around what kills and was seen" if found.best == found.decision else "the best decision"
+        best = "the same, carried out with care" if found.best == found.decision else "the best decision"
         yield Scene(best, found.best or "", example.best, picture(world, knowledge, example.best))

@@ -51,13 +51,14 @@ def picture(world: np.ndarray, knowledge: np.ndarray, played: Played) -> Markup:
 def as_named(world: np.ndarray, knowledge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both with the colours by which a text names them: canonical ones, in the order of mention."""
     x, y = agent_of(knowledge)
-    things = [(kind, color) for kind, color, _, direction in knowledge.reshape(-1, 4).tolist() if direction == NO_AGENT]
-    mentioned = [color for wanted in (KEY, DOOR) for kind, color in things if kind == wanted]
+    things = [cell for cell in knowledge.reshape(-1, 4).tolist() if cell[3] == NO_AGENT]
+    mentioned = [color for wanted in (KEY, DOOR) for kind, color, *_ in things if kind == wanted]
     if knowledge[x, y, 0] != EMPTY:
         mentioned.append(int(knowledge[x, y, 1]))
     others = [color for kind, color, _ in world.reshape(-1, 3).tolist() if kind in (KEY, DOOR)]
     number = {name: number for number, name in IDX_TO_COLOR.items()}
-    names = [number[name] for name in CANONICAL_COLORS] + sorted(set(IDX_TO_COLOR) - {number[n] for n in CANONICAL_COLORS})
+    canonical = [number[name] for name in CANONICAL_COLORS]
+    names = canonical + sorted(set(IDX_TO_COLOR) - set(canonical))
     order = list(dict.fromkeys([*mentioned, *others, *IDX_TO_COLOR]))
     renamed = np.arange(256, dtype=np.uint8)
     renamed[order] = names
@@ -112,7 +113,7 @@ def _use(name: str, x: int, y: int, style: str | None) -> str:
 
 
 def _path(played: Played) -> Iterator[str]:
-    """The continuation below the decision's own part, and an arrow's head that points where the agent looks at last."""
+    """The continuation below the decision's own part; the arrow's head points where the agent looks at last."""
     points = [_point(pose) for pose in played.poses]
     decided, rest = _line(points[:played.decided + 1]), _line(points[played.decided:])
     if rest or decided:

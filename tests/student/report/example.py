@@ -1,4 +1,4 @@
-"""Tables as an audit leaves them, of real states of the engine; their verdicts are rough, their paths really played."""
+"""Tables as an audit leaves them, of real states of the engine: rough verdicts, paths that were really played."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from cache import query
 from cache.query import TeacherName
 from pipeline import tasks
+from pipeline.collect import draw
 from pipeline.distribution import option_distributions, read_decision
 from pipeline.tasks.task import Decision, Task
 from student.report import audits
@@ -60,11 +61,12 @@ def place(cache: Path, teacher: TeacherName) -> Path:
 def write_student(cache: Path, teacher: TeacherName, run: Path, statuses: tuple[str, ...]) -> Path:
     """Faulty decisions get one status after another."""
     decisions, _ = audits.read(cache)
-    faulty = [found for found in decisions if found.verdict not in ("sound", "undecided") and (found.task, found.teacher) == (teacher.task, teacher.name)]
+    whose = teacher.task, teacher.name
+    faulty = [found for found in decisions if found.verdict != "sound" and (found.task, found.teacher) == whose]
     rows = [
         {"run": str(run), "task": found.task, "model": found.model, "prompt": found.prompt, "text": found.text,
          "decision": found.decision, "states": 20, "status": statuses[number % len(statuses)],
-         "follows": 0.125, "follows_best": 0.75, "difference": -0.625, "difference_low": -0.7, "difference_high": -0.5}
+         "follows": 0.125, "follows_best": 0.75}
         for number, found in enumerate(faulty)
     ]
     path = cache / audits.FOLDER / f"{teacher.task}--{teacher.name}--student-{run.name}.parquet"
@@ -86,7 +88,7 @@ def _rows(cache: Path, task: Task, teacher: TeacherName):
         if missed:
             parsed, answer = missed[0]
             yield here | {
-                "decision": None, "verdict": "unparsable", "rule": parsed.reason, "reason": f"No decision: {parsed.reason}.",
+                "decision": None, "verdict": "unparsable", "rule": parsed.reason, "reason": parsed.reason,
                 "probability": len(missed) / len(read), "completions": len(missed), "states": 0,
                 "completion": ids[text, answer.content],
             }
@@ -106,8 +108,7 @@ def _judged(task: Task, text: str, decision: Decision, best: dict[str, dict[Deci
         decision, plans.verb[0, 0], plans.slot[0, 0]) if verb < 0 or (" " in words and slot < 0)]
     rule = {"rule": "names nothing", "reason": f"“{strange[0]}” names nothing that the text does."} if strange else {}
     if state is None:
-        return rule | {"verdict": "inconsistent" if strange else "undecided", "reason": rule.get("reason", "Never met."),
-                       "states": 0}
+        return {"reason": "Never met."} | rule | {"verdict": "inconsistent" if strange else "undecided", "states": 0}
     path, decided, end = _play(task, state, decision, best)
     best_path, best_decided, best_end = _play(task, state, wanted, best)
     longer = len(path) - len(best_path)
@@ -143,8 +144,7 @@ def _state(task: Task, text: str):
                 name: getattr(batch.state, name)[at:at + 1].copy() for name in batch.state._fields
             })
         advice = batch.advise(everything)
-        drawn = (rng.random((300, 1)) * advice.probabilities.sum(1, keepdims=True) > advice.probabilities.cumsum(1)).sum(1)
-        choice = np.where(rng.random(300) < 0.9, choice, drawn).clip(max=advice.actions.shape[1] - 1)
+        choice = np.where(rng.random(300) < 0.9, choice, draw(advice.probabilities, rng))
         batch.step(advice.actions[np.arange(300), choice])
     return None
 
@@ -166,7 +166,7 @@ def _play(task: Task, state, decision: Decision, best: dict[str, dict[Decision, 
 
     for words in decision:
         plans = task.plans({text: {(words,): 1.0} for text in task.situations})
-        while not batch.state.ended[0] and batch.advise(plans).probabilities[0].any() and len(poses) < 100 and go(plans):
+        while not batch.state.ended[0] and len(poses) < 100 and go(plans):
             pass
     decided, plans = len(poses), task.plans(best)
     while not batch.state.ended[0]:

@@ -18,7 +18,10 @@ from tests.student.report import example
 from tests.student.report.conftest import EPISODES, TASK
 from tests.student.report.reader import read
 
-HOSTILE = """</script><img src="x" onerror='window.hacked = 1'>{{ 7 * 7 }} "' onload=alert(1) &lt; ]]> \u202eabc\x1b[2J"""
+HOSTILE = (
+    """</script><img src="x" onerror='window.hacked = 1'>{{ 7 * 7 }} "' onload=alert(1) &lt; ]]> """
+    "\u202eabc\x1b[2J"
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +85,10 @@ def test_asks_for_nothing_and_runs_nothing_but_its_own_script(found):
     (policy,) = [found["content"] for found in shown.all("meta") if "http-equiv" in found]
     assert policy.startswith("default-src 'none'") and "unsafe" not in policy
     assert len(shown.all("script")) == len(shown.all("style")) == 1 and shown.all("script") == [{}]
-    links = [value for _, found in shown.elements for name, value in found.items() if name in ("src", "href", "action")]
+    given = [pair for _, found in shown.elements for pair in found.items()]
+    links = [value for name, value in given if name in ("src", "href", "action")]
     assert links and all(link.startswith("#") for link in links)
-    assert not [name for _, found in shown.elements for name in found if name.startswith("on") or name == "style"]
+    assert not [name for name, _ in given if name.startswith("on") or name == "style"]
 
 
 def test_what_others_wrote_is_shown_and_never_obeyed(copied):

@@ -28,21 +28,24 @@ def states():
         actions = rng.choice(engine.ACTIONS, 40, p=deal)
         for n in np.flatnonzero(running):
             if len(poses[n]) == 30:
-                kept[n] = [array[n].copy() for array in (batch.state.world, batch.state.observation)], task.text(int(batch.situations[n]))
+                state, text = batch.state, task.text(int(batch.situations[n]))
+                kept[n] = state.world[n].copy(), state.observation[n].copy(), text
             poses[n].append(Pose(*batch.state.agent[n].tolist(), int(actions[n])))
         return actions
 
     for _ in play(batch, task.seeds(40, 3), act):
         pass
-    for n, ((world, knowledge), text) in kept.items():
-        found.append((world, knowledge, text, Played(tuple([*poses[n][30:], Pose(*batch.state.agent[n].tolist(), -1)]), 5, "too long")))
+    for n, state in kept.items():
+        path = *poses[n][30:], Pose(*batch.state.agent[n].tolist(), -1)
+        found.append((*state, Played(path, 5, "too long")))
     return found
 
 
 def cells(outline: str) -> set[tuple[int, int]]:
     return {
         (int(x) // CELL + more, int(y) // CELL)
-        for x, y, length in re.findall(r"M(\d+) (\d+)h(\d+)v20h-\d+z", outline) for more in range(int(length) // CELL)
+        for x, y, length in re.findall(r"M(\d+) (\d+)h(\d+)v20h-\d+z", outline)
+        for more in range(int(length) // CELL)
     }
 
 
@@ -73,8 +76,8 @@ def test_a_path_is_one_line_from_where_the_agent_is_to_where_it_ends(states):
                 assert axis or (abs(dx), abs(dy)) == (ASIDE, ASIDE)
                 x, y = x + dx, y + dy
             at = x, y
-        end = played.poses[-1]
-        assert at is None or max(abs(at[0] - CELL * end.x - CELL / 2), abs(at[1] - CELL * end.y - CELL / 2)) == ASIDE
+        end, middle = played.poses[-1], CELL / 2
+        assert at is None or max(abs(at[0] - CELL * end.x - middle), abs(at[1] - CELL * end.y - middle)) == ASIDE
 
 
 def test_colours_are_those_that_the_text_names(states):
