@@ -36,5 +36,5 @@ RunDir = Annotated[Path, typer.Option("--run", help="The run's directory.")]
 TaskOfRun = Annotated[str | None, typer.Option(
     "--task", help="The run's task where it is your own, as package.module:NAME.")]
 Preset = Annotated[Literal["default", "paper"], typer.Option(
-    help="The defaults, or the paper's hyperparameters, whose learning rate stays as it is.")]
+    help="The defaults, or the paper's own hyperparameters and schedule of λ.")]
 TeacherForm = Annotated[Literal["soft", "hard"], typer.Option(help="The whole distribution, or its best decision.")]

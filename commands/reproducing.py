@@ -19,7 +19,7 @@ def reproduce(
     cache: CacheDir, to: Annotated[Path, typer.Option(help="Where runs, tables and figures go.")],
     table: Annotated[list[int], typer.Option(help="3: success, return and length beside the paper's.")] = (),
     figure: Annotated[list[int], typer.Option(
-        help="3: learning curves of all methods; 4: soft and hard teachers; 7: the four schedules.")] = (),
+        help="3: learning curves of all methods; 4: soft and hard teachers; 7: the schedules.")] = (),
     everything: Annotated[bool, typer.Option("--all", help="The table and all figures.")] = False,
     wanted: Annotated[str, typer.Option("--tasks", help="Names, separated by commas; default all that are needed.")] = "",
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each; default 5, quick 3.")] = None,
@@ -47,7 +47,7 @@ def reproduce(
     given = {"seeds": seeds, "iterations": iterations, "preset": preset}
     scale = replace(scale, **{name: value for name, value in given.items() if value is not None})
     numbers = (3, *((4,) if reproducing.DIVERGED in names else ()), 7) if everything else tuple(figure)
-    made = reproducing.series_of(cache, names, bool(table) or everything, numbers, model, logprobs)
+    made = reproducing.series_of(cache, names, bool(table) or everything, numbers, model, logprobs, preset)
     runs = {name: list(reproducing.runs_of(series, scale, cache, to)) for name, series in made.items()}
     with going_on("run the same command again to go on"), _progress() as show:
         reproducing.carry_out([run for of_one in runs.values() for run in of_one], processes, show)

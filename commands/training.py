@@ -37,7 +37,8 @@ def train(
     divergence: Annotated[Literal["kl", "wasserstein"], typer.Option(
         help="How far the student is from its teacher: Eq. 2's cross-entropy, or the Wasserstein distance.")] = "kl",
     anneal: Annotated[str | None, typer.Option(
-        help="λ's schedule: constant, linear-1000, linear-2000 or stepwise (the default), as of 3000 iterations.")] = None,
+        help="λ's schedule, as of 3000 iterations: stepwise-300 (the default), or the paper's constant, linear-1000, "
+             "linear-2000 or stepwise (with --preset paper the default).")] = None,
     lambda_0: Annotated[float | None, typer.Option("--lambda-0", help="λ at first (Eq. 3).")] = None,
     lambda_c: Annotated[float | None, typer.Option("--lambda-c", help="What λ falls to …")] = None,
     i1: Annotated[int | None, typer.Option("--i1", help="… by this iteration …")] = None,
@@ -58,7 +59,7 @@ def train(
 
     world = tasks.find(task)
     given = {"lambda_0": lambda_0, "lambda_c": lambda_c, "i1": i1, "i2": i2, "decay": decay}
-    schedule = annealing.schedule(anneal or "stepwise", iterations, **given)
+    schedule = annealing.schedule(anneal or annealing.DEFAULTS[preset], iterations, **given)
     settings = Settings(seed, iterations, replace(ppo.preset(preset, method), divergence=divergence), schedule)
     how = {"resume": resume, "profile": profile, "evaluate_every": eval_every, "stop_at_success": stop_at_success}
     if method != "llm4teach":

@@ -29,7 +29,7 @@ AXES = {"env_steps": "environment steps (thousands)", "iteration": "iteration"}
 NAMES = {
     "llm4teach": "LLM4Teach", "hierarchical": "hierarchical RL", "ppo": "baseline RL (PPO)", "teacher": "LLM alone",
 }
-COLORS = "#0b6e99", "#c2571a", "#6a7f3a", "#7b4b94"
+COLORS = "#0b6e99", "#c2571a", "#6a7f3a", "#7b4b94", "#b8457b"
 INK = "#30343b"
 
 

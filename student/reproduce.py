@@ -135,13 +135,14 @@ def digest_of(sources: Mapping[str, str]) -> str:
 
 def series_of(
     cache: Path, names: Sequence[str], table: bool, figures: Sequence[int], model: str | None = None,
-    logprobs: str | None = None,
+    logprobs: str | None = None, preset: str = "default",
 ) -> dict[str, list[Series]]:
     """"table-3", "figure-4", … → what it is made of. `logprobs` names a teacher made of log-probabilities."""
+    usual = anneal.DEFAULTS[preset]
     known = {name: _answers(cache, name, model) for name in names}
     taught = lambda name, form, schedule, about: Series(name, "llm4teach", form, schedule, *about)
     methods = [
-        taught(name, "soft", "stepwise", known[name]) if method == "llm4teach"
+        taught(name, "soft", usual, known[name]) if method == "llm4teach"
         else Series(name, method, "soft", None, *known[name]) if method == "teacher"
         else Series(name, method)
         for name in names for method in METHODS
@@ -152,11 +153,11 @@ def series_of(
     if 4 in figures:
         if DIVERGED not in names:
             raise AskonceError(f"figure 4 is about {DIVERGED}: add it to --tasks, or leave out --figure 4", 2)
-        made["figure-4"] = [taught(DIVERGED, form, "stepwise", known[DIVERGED]) for form in ("soft", "hard")]
+        made["figure-4"] = [taught(DIVERGED, form, usual, known[DIVERGED]) for form in ("soft", "hard")]
         if logprobs:
-            made["figure-4"].append(taught(DIVERGED, "soft", "stepwise", _answers(cache, DIVERGED, logprobs)))
+            made["figure-4"].append(taught(DIVERGED, "soft", usual, _answers(cache, DIVERGED, logprobs)))
     if 7 in figures:
-        made["figure-7"] = [taught(name, "soft", preset, known[name]) for name in names for preset in anneal.PRESETS]
+        made["figure-7"] = [taught(name, "soft", one, known[name]) for name in names for one in anneal.PRESETS]
     return made
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 import pytest
 
 from cache.errors import AskonceError
-from student.anneal import ITERATIONS, PRESETS, Annealing, schedule
+from student.anneal import DEFAULTS, ITERATIONS, Annealing, schedule
 
 
 def test_the_papers_schedule_at_its_corners():
@@ -37,11 +37,17 @@ def test_without_decay_and_without_a_teacher():
 
 
 def test_the_four_schedules_are_those_of_appendix_a7():
-    constant, short, long, stepwise = (schedule(preset, ITERATIONS).weight for preset in PRESETS)
+    papers = "constant", "linear-1000", "linear-2000", "stepwise"
+    constant, short, long, stepwise = (schedule(preset, ITERATIONS).weight for preset in papers)
     assert {constant(i) for i in range(2000)} == {0.1} and constant(2000) == 0
     assert (short(0), short(500), short(1000)) == (10, 5, 0)
     assert (long(0), long(500), long(1000), long(2000)) == (10, 7.5, 5, 0)
     assert (stepwise(0), stepwise(500), stepwise(1000), stepwise(2000)) == (10, pytest.approx(5.05), 0.1, 0)
+
+
+def test_with_the_papers_preset_the_teacher_leaves_when_the_papers_does():
+    assert schedule(DEFAULTS["paper"], ITERATIONS) == Annealing()
+    assert schedule(DEFAULTS["default"], ITERATIONS) == Annealing(10, 0.1, 300, 600)
 
 
 def test_what_is_given_takes_the_place_of_the_presets_own_which_fits_the_runs_length():

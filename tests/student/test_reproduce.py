@@ -14,6 +14,7 @@ from cache import store
 from cache.errors import AskonceError, Unfinished
 from pipeline.recorded import read
 from student import figures
+from student.anneal import PRESETS
 from student.paper import TABLE_3, TASKS
 from student.reproduce import METHODS, Run, Scale, carry_out, digest_of, finish, runs_of, series_of
 
@@ -80,7 +81,7 @@ def test_a_runs_place_follows_from_all_it_depends_on(cache, tmp_path):
     others = [
         replace(one, seed=1), replace(one, scale=replace(SMALL, iterations=4)),
         replace(one, scale=replace(SMALL, preset="paper")), replace(one, series=replace(one.series, answers="other")),
-        replace(one, series=replace(one.series, schedule="stepwise")),
+        replace(one, series=replace(one.series, schedule="linear-1000")),
         replace(one, series=replace(one.series, form="hard")),
     ]
     assert len({run.path for run in [one, *others]}) == 7
@@ -126,7 +127,7 @@ def test_table_and_figures_are_what_the_runs_did(cache, tmp_path):
     shown = (tmp_path / "quick-table-3.md").read_text()
     assert "QUICK" in shown and "recorded@" in shown and "−" in shown
     drawn = pq.read_table(tmp_path / "quick-figure-7.parquet").to_pylist()
-    assert {point["name"] for point in drawn} == {"constant", "linear-1000", "linear-2000", "stepwise"}
+    assert {point["name"] for point in drawn} == set(PRESETS)
     assert all(point["low"] <= point["mean"] <= point["high"] or point["mean"] == 0 for point in drawn)
     one = pq.read_table(runs["figure-7"][0].curve).to_pydict()
     assert one["iteration"] == [1, 2, 3] and one["env_steps"] == sorted(one["env_steps"])

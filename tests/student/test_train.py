@@ -445,7 +445,7 @@ def test_no_socket_is_opened_in_training_and_evaluation(tmp_path, cache):
     assert process.returncode == 0, errors
     trained, resumed, of_student, of_teacher = map(json.loads, output.splitlines())
     assert trained["iterations"] == 3 and trained["llm_calls"] == 0
-    # The paper's schedule in proportion: the teacher is open for two of three iterations.
+    # The schedule is in proportion to the iterations: the teacher is open in the first of them alone.
     assert 0 < trained["cache_hits"] < trained["env_steps"] - trained["cache_misses"]
     assert set(trained["missing"]) == {"Agent sees a door, holds nothing."}
     assert sum(trained["missing"].values()) == trained["cache_misses"] > 0
