@@ -126,9 +126,9 @@ def digest_of(sources: Mapping[str, str]) -> str:
     trees = {name: ast.parse(source) for name, source in sources.items()}
     for tree in trees.values():
         for node in ast.walk(tree):
-            match node:
-                case ast.Module() | ast.ClassDef() | ast.FunctionDef() if ast.get_docstring(node, clean=False) is not None:
-                    del node.body[0]
+            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            if documented and ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
     carried_out = [(name, ast.dump(tree)) for name, tree in sorted(trees.items())]
     return hashlib.sha256(json.dumps(carried_out).encode()).hexdigest()[:16]
 
