@@ -113,6 +113,88 @@ class Watched:
     holds: Callable[[], str] | None = None
 
 
+@dataclass(frozen=True)
+class Scene:
+    """What a text says, for the rules by which a decision is judged without playing it (`pipeline.audit.rules`).
+
+    sees, holds  the names in the text, in its order; `holds` is None for nothing
+    appears      nouns of what exploring may bring into sight
+    takes, opens nouns of what can be picked up, and of what can be opened
+    which        (words, names) → the index of the one name that an option's object means, else -1
+    unlocks      (thing, what is held or None) → whether opening it would succeed, as far as names tell
+    """
+
+    sees: tuple[str, ...]
+    holds: str | None
+    appears: frozenset[str]
+    takes: frozenset[str]
+    opens: frozenset[str]
+    which: Callable[[str, Sequence[str]], int]
+    unlocks: Callable[[str, str | None], bool]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How P states went on: `success` (P,) bool, `killed` (P,) bool, `steps` (P,) int64 from the state to the end.
+
+    `killed` is an end in failure before the time was up.
+    """
+
+    success: np.ndarray
+    killed: np.ndarray
+    steps: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One state played out, for a picture.
+
+    poses    (N, 4) int16: x, y, direction, and the action taken there, -1 at the last
+    decided  how many of the actions belong to the decision; the continuation takes the others
+    end      success, lava or too long
+    """
+
+    poses: np.ndarray
+    decided: int
+    end: str
+
+
+class Playout(Protocol):
+    """States of a task, copied out of its batches, from which decisions are played out.
+
+    A decision is carried out option by option until the last has ended; then one fixed competent policy goes on
+    that sees no more than the agent does. Both have the task's whole time, however late the state was visited.
+    The same call gives the same result. A careful execution goes around what kills and has been seen.
+
+    time       the most steps of an episode
+    dangerous  whether anything kills, so that a careful execution may differ
+    """
+
+    time: int
+    dangerous: bool
+
+    def copy(self, batch: "Batch", index: np.ndarray) -> Any:
+        """The states of these environments: arrays by name (a NamedTuple), the environment's axis first."""
+
+    def play(self, states: Any, decision: Decision, careful: bool = False) -> Outcomes:
+        """`decision` and what follows, from each of the states; () is the competent policy alone.
+
+        All states have the same text.
+        """
+
+    def trace(self, states: Any, decision: Decision, careful: bool = False) -> Trace:
+        """The same from the first of the states, with the way it took."""
+
+    def next_actions(self, states: Any, decision: Decision, careful: bool = False) -> np.ndarray:
+        """(P,) the first action of the decision in each state."""
+
+    def picture(self, states: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The first state's world (W, H, 3) uint8 and what the agent knows of it, (W, H, 4) uint8."""
+
+    def load(self, states: Any) -> "Batch":
+        """A batch of environments in these states."""
+
+
 class Task(Protocol):
     """A world, its options, its text template and its part of the prompt.
 
@@ -124,7 +206,8 @@ class Task(Protocol):
 
     A task may offer more: `action_names`, one word or two for each action; `watched()`, a `Watched` that
     shows people the world as well as its texts; `view_module()`, a torch module from `Batch.observations` to
-    `Batch.view`, for exported students to take observations (see `pipeline/tasks/minigrid/torch_view.py`).
+    `Batch.view`, for exported students to take observations (see `pipeline/tasks/minigrid/torch_view.py`);
+    for the audit, `scene(text)`, a `Scene`, and `playout()`, a `Playout`.
     """
 
     name: str

@@ -8,13 +8,15 @@ import zlib
 import gymnasium
 import numpy as np
 
-from pipeline.tasks.minigrid import describe, draw, engine, options
+from pipeline.tasks.minigrid import describe, draw, engine, options, scene
+from pipeline.tasks.minigrid.describe import Facts
 from pipeline.tasks.minigrid.envs import (
     GRID, ColoredDoorKeyEnv, DivergedDoorKeyEnv, DoorKeyEnv, LavaDoorKeyEnv,
 )
 from pipeline.tasks.minigrid.layouts import COLORED, DIVERGED, SIMPLE, WITH_LAVA, draw_layouts
+from pipeline.tasks.minigrid.play import DoorKeyPlayout
 from pipeline.tasks.minigrid.view import MOST_ONES, egocentric_ones, one_hot, plane_table, view_size
-from pipeline.tasks.task import Advice, Decision, Distributions, Option, Prompt, Watched
+from pipeline.tasks.task import Advice, Decision, Distributions, Option, Prompt, Scene, Watched
 
 OPTIONS = (
     Option(
@@ -144,17 +146,25 @@ class DoorKeyTask:
             for k, (decision, probability) in enumerate(found.items()):
                 plans.probability[row, k] = probability
                 for i, words in enumerate(decision):
-                    plans.verb[row, k, i], plans.slot[row, k, i] = _compile(words, known)
+                    plans.verb[row, k, i], plans.slot[row, k, i] = self.compile(words, known)
         return plans
 
+    def compile(self, words: str, known: Facts) -> tuple[int, int]:
+        """An option's verb and slot, as in `options.Plans`."""
+        for name, verb in VERBS.items():
+            if words == name:
+                return (verb, -1)
+            if words.startswith(name + " ") and name != "explore":
+                return (verb, describe.slot_of(words.removeprefix(name + " "), known))
+        return (options.NO_SUCH_OPTION, -1)
 
-def _compile(words: str, known: describe.Facts) -> tuple[int, int]:
-    for name, verb in VERBS.items():
-        if words == name:
-            return (verb, -1)
-        if words.startswith(name + " ") and name != "explore":
-            return (verb, describe.slot_of(words.removeprefix(name + " "), known))
-    return (options.NO_SUCH_OPTION, -1)
+    def scene(self, text: str) -> Scene:
+        """KeyError for what is no text of this task."""
+        known = self.facts(self.situations[text])
+        return scene.doorkey(known.sees, known.holds)
+
+    def playout(self) -> DoorKeyPlayout:
+        return DoorKeyPlayout(self)
 
 
 class DoorKeyBatch:

@@ -9,8 +9,9 @@ pick up X tries to pick up what is ahead, after dropping whatever else is held; 
 drop X    drops X on the nearest free cell; ended when X is not held
 open X    acts on what is ahead, in one step
 
-They are compiled for SimpleDoorKey and blind to lava, as in the paper. An option that names nothing
-the text names cannot be carried out: the agent then does nothing for a step (`DONE`).
+They are compiled for SimpleDoorKey and blind to lava, as in the paper; `careful` ones go around lava that has
+been seen, for the audit to tell by the difference what lava did. An option that names nothing the text names
+cannot be carried out: the agent then does nothing for a step (`DONE`).
 """
 
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from numba import njit
 import numpy as np
 
 from pipeline.tasks.minigrid.engine import (
-    DONE, DOOR, DROP, DX, DY, EMPTY, FORWARD, HELD, KEY, LEFT, OPEN, PICK_UP, RIGHT, SITUATIONS, SLOTS,
+    DONE, DOOR, DROP, DX, DY, EMPTY, FORWARD, HELD, KEY, LAVA, LEFT, OPEN, PICK_UP, RIGHT, SITUATIONS, SLOTS,
     TOGGLE, UNSEEN, WALL,
 )
 from pipeline.tasks.minigrid.envs import NO_AGENT, VIEW
@@ -28,8 +29,9 @@ EXPLORE, GO_TO, PICK_UP_X, DROP_X, OPEN_X, NO_SUCH_OPTION = range(6)
 NO_MORE = -1  # pads the decisions of a plan and the options of a decision
 ENDED = -1  # what an option answers in place of an action once it has ended
 
-# What a shortest path leads to: a pose that faces the target, faces a free cell, or shows something unseen.
-_TARGET, _FREE_CELL, _UNSEEN_CELL = range(3)
+# What a shortest path leads to: a pose that faces the target, faces a free cell (one in no door's way), or shows
+# something unseen.
+_TARGET, _FREE_CELL, FREE_CELL_ASIDE, _UNSEEN_CELL = range(4)
 
 
 class Plans(NamedTuple):
@@ -116,47 +118,53 @@ def advise_one(state, n, plans, actions, probabilities, scratch):
 
 
 @njit(cache=True, nogil=True)
-def option_action(state, n, verb, slot, scratch):
+def option_action(state, n, verb, slot, scratch, careful=False):
     """The next action of one option in environment n, ENDED once it has ended."""
     if verb == EXPLORE:
-        return _explore(state, n, scratch)
+        return _explore(state, n, scratch, careful)
     if verb == NO_SUCH_OPTION or slot < 0 or state.cells[n, slot, 0] < 0:
         return DONE
     holds_it = slot == HELD
     if verb == GO_TO:
         if holds_it:
             return ENDED
-        return _path(state, n, _TARGET, state.cells[n, slot, 0], state.cells[n, slot, 1], DONE, scratch)
+        return shortest_path(state, n, _TARGET, state.cells[n, slot, 0], state.cells[n, slot, 1], DONE, scratch, careful)
     if verb == PICK_UP_X:
         if holds_it:
             return ENDED
         if state.held[n, 0] != EMPTY:
-            return _drop(state, n, scratch)
+            return _drop(state, n, scratch, careful)
         return PICK_UP
     if verb == DROP_X:
-        return _drop(state, n, scratch) if holds_it else ENDED
+        return _drop(state, n, scratch, careful) if holds_it else ENDED
     return TOGGLE
 
 
 @njit(cache=True, nogil=True)
-def _drop(state, n, scratch):
-    action = _path(state, n, _FREE_CELL, 0, 0, DONE, scratch)
+def _drop(state, n, scratch, careful):
+    action = shortest_path(state, n, _FREE_CELL, 0, 0, DONE, scratch, careful)
     return DROP if action == ENDED else action
 
 
 @njit(cache=True, nogil=True)
-def _explore(state, n, scratch):
+def _explore(state, n, scratch, careful):
     """A sweep, and a shortest path to any pose that shows something new for what the sweep leaves.
 
     Keys that lie about can stand in a sweep's way and turn it in circles, so with one in sight the
-    shortest paths do all the work: each step brings the agent nearer to something new.
+    shortest paths do all the work: each step brings the agent nearer to something new. So can lava that
+    is gone around.
     """
     right_wall, bottom_wall = _walls(state.observation, n)
-    if state.cells[n, 0, 0] < 0:
+    if state.cells[n, 0, 0] < 0 and not (careful and _lava_in_sight(state.observation, n)):
         action = _sweep(state, n, right_wall, bottom_wall)
         if action != ENDED:
             return action
-    return _path(state, n, _UNSEEN_CELL, right_wall, bottom_wall, ENDED, scratch)
+    return shortest_path(state, n, _UNSEEN_CELL, right_wall, bottom_wall, ENDED, scratch, careful)
+
+
+@njit(cache=True, nogil=True)
+def _lava_in_sight(observation, n):
+    return bool((observation[n, :, :, 0] == LAVA).any())
 
 
 @njit(cache=True, nogil=True)
@@ -221,7 +229,7 @@ def _unseen_beyond(observation, n, x, y, side, right_wall, bottom_wall):
 
 
 @njit(cache=True, nogil=True)
-def _path(state, n, goal, gx, gy, otherwise, scratch):
+def shortest_path(state, n, goal, gx, gy, otherwise, scratch, careful):
     """The first action of a shortest path over poses (x, y, direction) through what is known to be free.
 
     Breadth first, so exactly as short as A*; of equally short ones it prefers walking on, then left.
@@ -245,12 +253,16 @@ def _path(state, n, goal, gx, gy, otherwise, scratch):
         if (
             (goal == _TARGET and fx == gx and fy == gy)
             or (goal == _FREE_CELL and free)
+            or (goal == FREE_CELL_ASIDE and free and not beside_a_door(observation, n, fx, fy))
             or (goal == _UNSEEN_CELL and _shows_unseen(observation, n, x, y, direction, gx, gy))
         ):
             return ENDED if pose == start else first[pose]
         for action in (FORWARD, LEFT, RIGHT):
             if action == FORWARD:
-                if not free and (observation[n, fx, fy, 0] == UNSEEN or not _can_enter(observation, n, fx, fy)):
+                kind = observation[n, fx, fy, 0]
+                if not free and (kind == UNSEEN or not _can_enter(observation, n, fx, fy)):
+                    continue
+                if careful and kind == LAVA:
                     continue
                 following = (fx * height + fy) * 4 + direction
             else:
@@ -260,6 +272,15 @@ def _path(state, n, goal, gx, gy, otherwise, scratch):
                 queue[tail] = following
                 tail += 1
     return otherwise
+
+
+@njit(cache=True, nogil=True)
+def beside_a_door(observation, n, x, y):
+    """Whether cell (x, y), inside the walls, is next to a door that has been seen."""
+    for direction in range(4):
+        if observation[n, x + DX[direction], y + DY[direction], 0] == DOOR:
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True)

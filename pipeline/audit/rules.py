@@ -1,0 +1,181 @@
+"""What can be told from a text and a decision alone: which rule a decision breaks, if any.
+
+A decision is gone through option by option, over what the agent would then know, hold and have right in front
+of it. The first option that breaks a rule makes the decision inconsistent; it says what the options cannot do
+there, however luckily the agent may stand. Without a `Scene` only the rules on the options themselves apply.
+
+Picking up and opening take what is right in front of the agent. A text does not say what that is, so they are
+within reach only after `go to` it, or after dropping it there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.tasks.task import Decision, Option, Scene
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A rule by its name in `RULES`, and in a sentence how the decision breaks it."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """What would be true before an option is carried out.
+
+    explored  whether something may have come into sight since the text was written
+    """
+
+    sees: tuple[str, ...]
+    holds: str | None
+    ahead: str | None = None
+    explored: bool = False
+
+
+@dataclass(frozen=True)
+class Said:
+    """One option: its words, its verb (None: no option has it), its object's words, and the thing they name."""
+
+    words: str
+    verb: Option | None
+    object: str
+    thing: str | None
+
+
+# How an option breaks a rule, in words; None where it does not.
+Rule = Callable[[Said, Known, Scene], str | None]
+
+
+def broken(decision: Decision, options: Sequence[Option], scene: Scene | None) -> Broken | None:
+    """The first rule that the decision breaks."""
+    known = Known(scene.sees, scene.holds) if scene else None
+    for words in decision:
+        said = _read(words, options, known, scene)
+        for name, rule in (RULES if scene else RULES_OF_OPTIONS).items():
+            if reason := rule(said, known, scene):
+                return Broken(name, reason)
+        if scene:
+            known = _after(said, known)
+    return None
+
+
+def _read(words: str, options: Sequence[Option], known: Known | None, scene: Scene | None) -> Said:
+    verb = next((option for option in options if words == option.name or words.startswith(f"{option.name} ")
+                 and option.takes_object), None)
+    named = words.removeprefix(verb.name).strip() if verb else ""
+    return Said(words, verb, named, _thing(named, known, scene) if named and scene else None)
+
+
+def _thing(words: str, known: Known, scene: Scene) -> str | None:
+    names = [*known.sees, *filter(None, [known.holds])]
+    at = scene.which(words, names)
+    if at >= 0:
+        return names[at]
+    # What is not in the text may have been found by exploring since.
+    may_be_there = known.explored and _noun(words) in scene.appears and not _candidates(words, names)
+    return words if may_be_there else None
+
+
+def _after(said: Said, known: Known) -> Known:
+    thing = said.thing
+    others = tuple(name for name in known.sees if name != thing)
+    match said.verb.name:
+        case "explore":
+            return replace(known, ahead=None, explored=True)
+        case "go to":
+            return replace(known, sees=(*others, thing), ahead=thing)
+        case "pick up":
+            return replace(known, sees=others, holds=thing, ahead=None)
+        case "drop":
+            return replace(known, sees=(*others, thing), holds=None, ahead=thing)
+        case "open":
+            return replace(known, explored=True)
+    return known
+
+
+# ---- The rules ---------------------------------------------------------------------------------------------------
+
+def _no_such_option(said: Said, known: Known | None, scene: Scene | None) -> str | None:
+    return f'"{said.words}" is none of the options' if said.verb is None else None
+
+
+def _no_object(said: Said, known: Known | None, scene: Scene | None) -> str | None:
+    return f'"{said.words}" does not say what' if said.verb.takes_object and not said.object else None
+
+
+def _ambiguous(said: Said, known: Known, scene: Scene) -> str | None:
+    if said.thing is None and (candidates := _candidates(said.object, [*known.sees, *filter(None, [known.holds])])):
+        return f'"{said.words}" may mean {" or ".join(candidates)}'
+    return None
+
+
+def _not_in_the_text(said: Said, known: Known, scene: Scene) -> str | None:
+    if said.object and said.thing is None:
+        return f'"{said.words}" names {_with_article(said.object)} that the text does not'
+    return None
+
+
+def _wrong_kind(said: Said, known: Known, scene: Scene) -> str | None:
+    fitting = {"pick up": scene.takes, "drop": scene.takes, "open": scene.opens}.get(said.verb.name)
+    if fitting is not None and _noun(said.thing) not in fitting:
+        return f'"{said.words}": {_with_article(said.thing)} is nothing to {said.verb.name}'
+    return None
+
+
+def _already_held(said: Said, known: Known, scene: Scene) -> str | None:
+    if said.verb.name in ("go to", "pick up") and said.thing == known.holds:
+        return f'"{said.words}", but the agent already holds it'
+    return None
+
+
+def _hands_full(said: Said, known: Known, scene: Scene) -> str | None:
+    if said.verb.name == "pick up" and known.holds:
+        return f'"{said.words}", but the agent still holds {_with_article(known.holds)}'
+    return None
+
+
+def _not_held(said: Said, known: Known, scene: Scene) -> str | None:
+    if said.verb.name == "drop" and said.thing != known.holds:
+        return f'"{said.words}", but the agent does not hold it'
+    return None
+
+
+def _no_key(said: Said, known: Known, scene: Scene) -> str | None:
+    if said.verb.name == "open" and not scene.unlocks(said.thing, known.holds):
+        held = _with_article(known.holds) if known.holds else "nothing"
+        return f'"{said.words}", but the agent holds {held}, which does not unlock it'
+    return None
+
+
+def _out_of_reach(said: Said, known: Known, scene: Scene) -> str | None:
+    if said.verb.name in ("pick up", "open") and said.thing != known.ahead:
+        return f'"{said.words}" from afar: the agent has not gone to it'
+    return None
+
+
+RULES_OF_OPTIONS: dict[str, Rule] = {"no such option": _no_such_option, "no object": _no_object}
+# In the order in which they are looked at.
+RULES: dict[str, Rule] = RULES_OF_OPTIONS | {
+    "ambiguous": _ambiguous, "not in the text": _not_in_the_text, "wrong kind": _wrong_kind,
+    "already held": _already_held, "hands full": _hands_full, "not held": _not_held, "no key": _no_key,
+    "out of reach": _out_of_reach,
+}
+
+
+def _candidates(words: str, names: Sequence[str]) -> list[str]:
+    """The names that share the noun and all other words."""
+    first, noun = set(words.split()[:-1]), words.split()[-1:]
+    return [name for name in names if [_noun(name)] == noun and first <= set(name.split())]
+
+
+def _noun(words: str) -> str:
+    return words.split()[-1].rstrip("0123456789")
+
+
+def _with_article(name: str) -> str:
+    if name[-1].isdigit():
+        return name
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"

@@ -1,0 +1,35 @@
+"""What the texts of MiniGrid worlds say, for the rules of the audit (see `pipeline.tasks.task.Scene`)."""
+
+from collections.abc import Sequence
+
+from pipeline.tasks.minigrid.describe import which
+from pipeline.tasks.task import Scene
+
+DOORKEY = {"appears": frozenset({"key", "door"}), "takes": frozenset({"key"}), "opens": frozenset({"door"})}
+REGISTERED = {
+    "appears": frozenset({"key", "door", "ball", "box", "goal"}), "takes": frozenset({"key", "ball", "box"}),
+    "opens": frozenset({"door", "box"}),
+}
+
+
+def doorkey(sees: Sequence[str], holds: str | None) -> Scene:
+    """Of a DoorKey world, where every door is locked."""
+    return Scene(tuple(sees), holds, which=which, unlocks=_fits, **DOORKEY)
+
+
+def registered(sees: Sequence[str], holds: str | None) -> Scene:
+    """Of one of MiniGrid's own environments, which say of a door that it is locked."""
+    return Scene(tuple(sees), holds, which=which, unlocks=_opens, **REGISTERED)
+
+
+def _opens(thing: str, held: str | None) -> bool:
+    return not {"locked", "blocked"} & set(thing.split()) or _fits(thing, held)
+
+
+def _fits(door: str, held: str | None) -> bool:
+    """Whether what is held is a key of the door's colour, or names do not tell."""
+    if held is None or held.split()[-1] != "key":
+        return False
+    # The word before the noun; a locked door's first one is no colour.
+    colors = held.split()[-2:-1], [word for word in door.split()[-2:-1] if word not in ("locked", "blocked")]
+    return not all(colors) or colors[0] == colors[1]
