@@ -93,8 +93,12 @@ class Completion:
 
     @property
     def completion_id(self) -> str:
-        """The first 12 hex digits of the key and the sample, such as "3f0c9a7be214-0"."""
-        return f"{self.key.partition(':')[2][:12]}-{self.sample}"
+        return completion_id(self.key, self.sample)
+
+
+def completion_id(key: str, sample: int) -> str:
+    """The first 12 hex digits of the key and the sample, such as "3f0c9a7be214-0"."""
+    return f"{key.partition(':')[2][:12]}-{sample}"
 
 
 def to_table(completions: Iterable[Completion]) -> pa.Table:

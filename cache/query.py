@@ -13,7 +13,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import chain, groupby
 from pathlib import Path
@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from cache import durable, store
 from cache.coverage import Coverage, noted
-from cache.completion import IDENTITY, ORDER, SCHEMA, Completion
+from cache.completion import IDENTITY, ORDER, SCHEMA, Completion, completion_id
 from cache.store import Snapshot
 
 COLUMNS = SCHEMA.names
@@ -88,6 +88,12 @@ class Answer:
     logprobs: str | None = None
     # Of a completion with log-probabilities alone, to tell what its tokens stand for.
     request: str | None = None
+    key: str = field(default="", compare=False)
+
+    @property
+    def completion_id(self) -> str:
+        """What `show` takes."""
+        return completion_id(self.key, self.sample)
 
 
 ANSWER = ", ".join(field.name for field in fields(Answer)).replace(

@@ -20,7 +20,9 @@ QUARANTINE = "quarantine"
 INDEX = "index"
 # Of `pipeline.asking.submission`, which checks it: what has been asked in batches that are still under way.
 BATCHES = "batches"
-FOLDERS = ("segments", "journals", "footers", store.COVERAGE, QUARANTINE, INDEX, BATCHES)
+# Of `pipeline.audit.table`: tables derived from the cache, for people and queries.
+AUDIT = "audit"
+FOLDERS = ("segments", "journals", "footers", store.COVERAGE, QUARANTINE, INDEX, BATCHES, AUDIT)
 
 # Versions that are yet to come: their caches are not damaged, and not ours to repair.
 NEWER = 1000

@@ -5,6 +5,7 @@ carried on until the text changes or it has nothing more to do; and as the teach
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from gymnasium.spaces import Discrete
 import numpy as np
@@ -15,12 +16,22 @@ from pipeline.tasks.task import Batch, Decision, Distributions, Task
 # Text → the decisions that a rollout may follow, with probabilities.
 Source = Callable[[str], dict[Decision, float]]
 
+# What is kept of a step: from the batch and which of its environments are running.
+Note = Callable[[Batch, np.ndarray], Any]
+
 # Environments advanced together.
 BATCH = 64
 
 
-def random_actions(task: Task, episodes: int, seed: int) -> Iterator[np.ndarray]:
-    """Yields the situations of one step of all running episodes at a time, each an int64 array."""
+def situations(batch: Batch, running: np.ndarray) -> np.ndarray:
+    """Those that are running, int64."""
+    return batch.situations[running].copy()
+
+
+def random_actions(
+    task: Task, episodes: int, seed: int, note: Note = situations, together: int = BATCH
+) -> Iterator[Any]:
+    """Yields what `note` says of one step of all running episodes at a time, `together` of them."""
     rng = np.random.default_rng([seed, 0])
     space = task.action_space
 
@@ -29,21 +40,27 @@ def random_actions(task: Task, episodes: int, seed: int) -> Iterator[np.ndarray]
             return space.start + rng.integers(space.n, size=batch.size)
         return rng.uniform(space.low, space.high, (batch.size, *space.shape))
 
-    yield from _episodes(task, episodes, seed, act)
+    yield from _episodes(task, episodes, seed, act, note, together)
 
 
-def random_options(task: Task, episodes: int, seed: int) -> Iterator[np.ndarray]:
+def random_options(
+    task: Task, episodes: int, seed: int, note: Note = situations, together: int = BATCH
+) -> Iterator[Any]:
     """Like `random_actions`, each episode following one of the text's options at a time."""
     uniform = lambda text: {decision: 1.0 for decision in task.decisions(text)}
-    yield from _episodes(task, episodes, seed, _Follow(task, uniform, np.random.default_rng([seed, 1]), patience=0.9))
+    follow = _Follow(task, uniform, np.random.default_rng([seed, 1]), patience=0.9)
+    yield from _episodes(task, episodes, seed, follow, note, together)
 
 
-def teacher(task: Task, distributions: Distributions, episodes: int, seed: int) -> Iterator[np.ndarray]:
+def teacher(
+    task: Task, distributions: Distributions, episodes: int, seed: int, note: Note = situations, together: int = BATCH
+) -> Iterator[Any]:
     """Like `random_actions`, each step drawn from the teacher's decisions, from any option without them."""
     def source(text: str) -> dict[Decision, float]:
         return distributions.get(text) or {decision: 1.0 for decision in task.decisions(text)}
 
-    yield from _episodes(task, episodes, seed, _Follow(task, source, np.random.default_rng([seed, 2]), patience=0.0))
+    follow = _Follow(task, source, np.random.default_rng([seed, 2]), patience=0.0)
+    yield from _episodes(task, episodes, seed, follow, note, together)
 
 
 def play(batch: Batch, seeds: np.ndarray, act: Callable[[np.ndarray], np.ndarray]):
@@ -60,16 +77,16 @@ def play(batch: Batch, seeds: np.ndarray, act: Callable[[np.ndarray], np.ndarray
 
 
 def _episodes(
-    task: Task, episodes: int, seed: int, act: Callable[[Batch], np.ndarray]
-) -> Iterator[np.ndarray]:
+    task: Task, episodes: int, seed: int, act: Callable[[Batch], np.ndarray], note: Note, together: int
+) -> Iterator[Any]:
     seeds = task.seeds(episodes, seed)
-    for start in range(0, episodes, BATCH):
-        chunk = seeds[start:start + BATCH]
+    for start in range(0, episodes, together):
+        chunk = seeds[start:start + together]
         batch = task.batch(len(chunk))
-        met: list[np.ndarray] = []
+        met: list[Any] = []
 
         def note_and_act(running: np.ndarray) -> np.ndarray:
-            met.append(batch.situations[running].copy())
+            met.append(note(batch, running))
             return act(batch)
 
         for _ in play(batch, chunk, note_and_act):

@@ -62,10 +62,15 @@ def broken(decision: Decision, options: Sequence[Option], scene: Scene | None) -
     return None
 
 
-def _read(words: str, options: Sequence[Option], known: Known | None, scene: Scene | None) -> Said:
+def split(words: str, options: Sequence[Option]) -> tuple[Option | None, str]:
+    """"go to red key" → the option "go to", "red key"; None for a verb that no option has."""
     verb = next((option for option in options if words == option.name or words.startswith(f"{option.name} ")
                  and option.takes_object), None)
-    named = words.removeprefix(verb.name).strip() if verb else ""
+    return verb, words.removeprefix(verb.name).strip() if verb else ""
+
+
+def _read(words: str, options: Sequence[Option], known: Known | None, scene: Scene | None) -> Said:
+    verb, named = split(words, options)
     return Said(words, verb, named, _thing(named, known, scene) if named and scene else None)
 
 
@@ -127,7 +132,7 @@ def _wrong_kind(said: Said, known: Known, scene: Scene) -> str | None:
 
 def _already_held(said: Said, known: Known, scene: Scene) -> str | None:
     if said.verb.name in ("go to", "pick up") and said.thing == known.holds:
-        return f'"{said.words}", but the agent already holds it'
+        return f'"{said.words}", but it is in the agent\'s hands'
     return None
 
 

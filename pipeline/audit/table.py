@@ -1,0 +1,107 @@
+"""The audit's table beside the cache: one row per distinct text and decision of a teacher, as Parquet.
+
+    CACHE/audit/TASK--MODEL@PROMPT.parquet
+
+Replaced as a whole, and the same rows are the same bytes. Names are percent-encoded where a file's name needs it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cache import durable
+from cache.errors import AskonceError
+from cache.query import TeacherName
+from cache.verify import AUDIT
+
+_POSE = pa.struct([("x", pa.int16()), ("y", pa.int16()), ("direction", pa.int8()), ("action", pa.int8())])
+_NUMBERS = (
+    "success", "best_success", "success_difference", "success_low", "success_high",
+    "steps_difference", "steps_low", "steps_high", "cost", "cost_low", "cost_high",
+)
+SCHEMA = pa.schema([
+    *((name, pa.string()) for name in ("task", "model", "prompt", "text", "decision", "verdict", "rule", "reason")),
+    ("probability", pa.float64()), ("completions", pa.int64()), ("completion", pa.string()),
+    ("visits", pa.float64()), ("states", pa.int64()), *((name, pa.float64()) for name in _NUMBERS),
+    ("best", pa.string()), ("world", pa.binary()), ("knowledge", pa.binary()),
+    ("width", pa.int32()), ("height", pa.int32()),
+    ("path", pa.list_(_POSE)), ("path_decision", pa.int32()), ("path_end", pa.string()),
+    ("best_path", pa.list_(_POSE)), ("best_path_decision", pa.int32()), ("best_path_end", pa.string()),
+])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What was found of one decision in one text; docs/audit.md says what each column means."""
+
+    task: str
+    model: str
+    prompt: str
+    text: str
+    decision: str | None
+    verdict: str
+    rule: str | None = None
+    reason: str
+    probability: float
+    completions: int
+    completion: str
+    visits: float
+    states: int = 0
+    success: float | None = None
+    best_success: float | None = None
+    success_difference: float | None = None
+    success_low: float | None = None
+    success_high: float | None = None
+    steps_difference: float | None = None
+    steps_low: float | None = None
+    steps_high: float | None = None
+    cost: float | None = None
+    cost_low: float | None = None
+    cost_high: float | None = None
+    best: str | None = None
+    world: bytes | None = None
+    knowledge: bytes | None = None
+    width: int | None = None
+    height: int | None = None
+    path: list[dict[str, int]] | None = None
+    path_decision: int | None = None
+    path_end: str | None = None
+    best_path: list[dict[str, int]] | None = None
+    best_path_decision: int | None = None
+    best_path_end: str | None = None
+
+
+def write(directory: str | Path, teacher: TeacherName, rows: Sequence[Row]) -> Path:
+    """Replaces the teacher's table. AskonceError where the cache cannot be written."""
+    table = pa.table({name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, SCHEMA)
+    return write_table(place(directory, teacher), table)
+
+
+def write_table(path: Path, table: pa.Table) -> Path:
+    """Replaces a table of the audit at once, with everything synced."""
+    content = BytesIO()
+    pq.write_table(table, content, compression="zstd")
+    try:
+        durable.make_directory(path.parent)
+        durable.write(path, content.getvalue())
+    except OSError as error:
+        raise AskonceError(f"cannot write the audit to {path.parent}: {error.strerror}") from error
+    return path
+
+
+def place(directory: str | Path, teacher: TeacherName, suffix: str = "") -> Path:
+    """Where a teacher's table is."""
+    name = f"{quote(teacher.task, safe='')}--{quote(teacher.model, safe='')}@{quote(teacher.prompt, safe='')}"
+    return Path(directory) / AUDIT / f"{name}{suffix}.parquet"
+
+
+def record(row: Row) -> dict:
+    """The row's figures, for JSON: all but the pictures."""
+    return {name: value for name, value in asdict(row).items()
+            if not isinstance(value, bytes) and not name.endswith(("world", "knowledge"))
+            and name not in ("path", "best_path", "width", "height")}
