@@ -10,14 +10,14 @@ def alternatives(task: Task, text: str, scene: Scene, said: Iterable[Decision]) 
     """The consistent ones among what was said, what is done with one thing in two options, that after dropping
     another thing, and the text's single options; each once, in this order.
 
-    What was not said and is but the first half of another is left out: what follows it may be the other half."""
+    Of what was not said the first half of another is left out: what follows it may be the other half."""
     singles = task.decisions(text)
     thing = {single: split(single[0], task.prompt.options)[1] for single in singles}
     pairs = [one + other for one in singles for other in singles if one != other and thing[one] == thing[other] != ""]
     drops = [single for single in singles if scene.holds and thing[single] == scene.holds]
     after_drops = [drop + pair for drop in drops for pair in pairs if thing[pair[:1]] != scene.holds]
     others = [*pairs, *after_drops, *singles]
-    found = [*said, *(one for one in others if not any(_is_half(one, other) for other in [*said, *others]))]
+    found = [*said, *(one for one in others if not any(_is_half(one, other) for other in others))]
     return [decision for decision in dict.fromkeys(found) if broken(decision, task.prompt.options, scene) is None]
 
 

@@ -31,6 +31,10 @@ SOUND, INCORRECT, INEFFICIENT, INCONSISTENT = KINDS = ("sound", "incorrect", "in
 # The smaller, the more a text's error rates differ from the average.
 CONCENTRATION = 3.0
 
+# How often it goes back and forth where it does not get away from a thought, as LLMs do: far enough for the time to
+# run out, and short enough for an answer of 512 tokens.
+PACES = 20
+
 DOORKEY_OPTIONS = {"explore", "go to", "pick up", "drop", "open"}
 
 
@@ -149,9 +153,12 @@ def choices(facts: Facts, mission: Mission | None = None) -> dict[str, tuple[Dec
     """The decisions of each kind that it may take, in a DoorKey world where there is no mission.
 
     sound         gets on with the task by what the text says
-    incorrect     can be carried out, and fails: the wrong key, a door with the wrong key, stopping half-way
-    inefficient   can be carried out, but is not needed: exploring on, dropping the right key for a while
-    inconsistent  cannot be carried out: no key or full hands, a thing or an option that is not there
+    incorrect     can be carried out, and fails: back and forth between two things until the time is up
+    inefficient   can be carried out, but is not needed: exploring on, the wrong key, dropping the right one
+    inconsistent  cannot be carried out: no key or not the door's, full hands, a thing or an option that is not there
+
+    Kinds are the audit's (docs/audit.md), which plays every decision out and then goes on competently. A wrong key
+    makes no failure then, for it can be exchanged. Lava would make one, but no text tells of it.
     """
     keys = [thing for thing in facts.sees if _noun(thing) == "key"]
     doors = [thing for thing in facts.sees if _noun(thing) == "door"]
@@ -167,9 +174,9 @@ def choices(facts: Facts, mission: Mission | None = None) -> dict[str, tuple[Dec
 def _with_free_hands(keys: list[str], doors: list[str]) -> tuple[list[Decision], ...]:
     wanted = [key for key in keys if any(_fits(key, door) for door in doors)] if doors else keys[:1]
     sound = [_fetch(key) for key in wanted] or [("explore",)]
-    incorrect = [_fetch(key) for key in keys if doors and key not in wanted]
-    incorrect = incorrect or [_fetch(key)[:1] for key in wanted]
+    incorrect = _paces((), [*keys, *doors])
     inefficient = [("explore", *steps) for steps in sound if wanted]
+    inefficient += [_fetch(key) for key in keys if doors and key not in wanted]
     inconsistent = [_unlock(door) for door in doors] or [_unlock("door")]
     inconsistent += [(f"go to {key}", "use key") for key in keys] or [_fetch("key")]
     return sound, incorrect, inefficient, inconsistent
@@ -178,17 +185,22 @@ def _with_free_hands(keys: list[str], doors: list[str]) -> tuple[list[Decision],
 def _with_a_key(held: str, keys: list[str], doors: list[str]) -> tuple[list[Decision], ...]:
     fitting = [door for door in doors if _fits(held, door)]
     better = [key for key in keys if not fitting and any(_fits(key, door) for door in doors)]
-    exchange = [(f"drop {held}", *_fetch(key)) for key in keys]
-    sound = [_unlock(door) for door in fitting] or [(f"drop {held}", *_fetch(key)) for key in better]
+    drop = (f"drop {held}",)
+    exchange = [(*drop, *_fetch(key)) for key in keys]
+    sound = [_unlock(door) for door in fitting] or [(*drop, *_fetch(key)) for key in better]
     sound = sound or [("explore",)]
-    if fitting:
-        incorrect = exchange or [_unlock(door)[:1] for door in fitting]
-    else:
-        incorrect = [_unlock(door) for door in doors]
-    inefficient = [(f"drop {held}", *_fetch(held))]
+    incorrect = _paces((), [*keys, *doors]) or _paces(drop, [held, *keys, *doors])
+    inefficient = [(*drop, *_fetch(held))]
     inefficient += [("explore", *steps) for steps in sound if fitting or better]
+    inefficient += exchange if fitting else []
     inconsistent = [_fetch(key) for key in keys] + [(f"go to {door}", "use key") for door in doors]
+    inconsistent += [] if fitting else [_unlock(door) for door in doors]
     return sound, incorrect, inefficient, inconsistent or [_unlock("door"), _fetch("handle")]
+
+
+def _paces(before: Decision, things: list[str]) -> list[Decision]:
+    back_and_forth = tuple(f"go to {thing}" for thing in (things[0], things[-1])) if len(things) > 1 else ()
+    return [(*before, *back_and_forth * PACES)] if back_and_forth else []
 
 
 def _fetch(key: str) -> Decision:
@@ -264,12 +276,15 @@ def _rng(*parts: object) -> random.Random:
 
 # ---- Answering in words --------------------------------------------------------------------------
 
+# Options that it speaks of before it decides.
+LONGEST_PLAN = 4
+
 def _in_words(facts: Facts, decision: Decision, rng: random.Random) -> str:
     """The three stages of an answer in one of the styles that LLMs have."""
     seen = ", ".join(map(_with_article, facts.sees)) or "nothing of interest"
     held = _with_article(facts.holds) if facts.holds else "nothing"
     observation = f"The agent sees {seen} and holds {held}."
-    plan = " and then ".join(map(_with_the, decision))
+    plan = " and then ".join(map(_with_the, decision[:LONGEST_PLAN]))
     because = rng.choice(["to get closer to its goal", "as the next step of its task", "given what it knows"])
     reasoning = f"The agent should {plan} {because}."
     style = rng.choices(list(STYLES), list(STYLES.values()))[0]
