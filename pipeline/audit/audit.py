@@ -214,8 +214,8 @@ def _in_words(evidence: Evidence, ours: Outcomes, found: str | None) -> str:
     success, steps = evidence.success_difference, evidence.steps_difference
     match found:
         case "incorrect":
-            how = ", by an end in failure" if ours.killed.any() else ", as the time runs out"
-            return f"fails in {-success.mean:.1%} more of the states than the best decision{how}"
+            how = f"killed in {ours.killed.mean():.1%}" if ours.killed.any() else "the time runs out"
+            return f"fails in {-success.mean:.1%} more of the states than the best decision ({how})"
         case "inefficient":
             return f"takes {steps.mean:.1f} steps more than the best decision"
         case "sound":

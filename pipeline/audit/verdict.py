@@ -56,7 +56,7 @@ def compare(ours: Outcomes, best: Outcomes, episodes: np.ndarray, time: int) -> 
     return Evidence(
         len(episodes), float(ours.success.mean()), float(best.success.mean()),
         _difference_of_shares(difference, episodes),
-        _mean(longer, episodes[both]) if both.any() else None, _mean(cost, episodes),
+        mean(longer, episodes[both]) if both.any() else None, mean(cost, episodes),
     )
 
 
@@ -77,11 +77,10 @@ def verdict(evidence: Evidence) -> str | None:
     return "sound" if steps.high < STEPS else None
 
 
-def _mean(figures: np.ndarray, clusters: np.ndarray) -> Interval:
-    """Of a mean over states that come in clusters: normal, its variance that of the clusters' sums."""
-    mean = float(figures.mean())
-    half = Z * _variance(figures, clusters) ** 0.5
-    return Interval(mean, mean - half, mean + half)
+def mean(figures: np.ndarray, clusters: np.ndarray, z: float = Z) -> Interval:
+    """Of figures that come in clusters: normal, its variance that of the clusters' sums."""
+    middle, half = float(figures.mean()), z * _variance(figures, clusters) ** 0.5
+    return Interval(middle, middle - half, middle + half)
 
 
 def _variance(figures: np.ndarray, clusters: np.ndarray) -> float:

@@ -1,0 +1,52 @@
+"""Two teachers beside each other: what each gets wrong that the other does not, and what each is worth as a policy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.answered import open_answered
+from pipeline.audit.audit import FAULTY, Audit, Show, audit
+from pipeline.audit.summary import costliest
+from pipeline.audit.table import Row
+from pipeline.tasks.task import Lookup, Task
+from student.distill import harden
+from student.evaluate import Evaluation, evaluate, teacher
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: its mistakes that the other never makes, costliest first, each with how often it is met."""
+
+    name: str
+    evaluation: Evaluation
+    alone: tuple[tuple[Row, float], ...]
+
+
+def compared(
+    task: Task, first: Audit, cache: Path, form: str, other_cache: Path, other_model: str | None, other_form: str,
+    episodes: int = 1000, seed: int = 0, show: Show = lambda done, total: None,
+) -> tuple[Side, Side]:
+    """`first` is the audit of a teacher in `cache`; a form is soft or hard (section 4.1.3)."""
+    other = audit(task, other_cache, other_model, seed, show)
+    given = ((first, cache, form), (other, other_cache, other_form))
+    lookups = [_lookup(task, each, where, form) for each, where, form in given]
+    rows = [_as_decided(each.rows, lookup) if form == "hard" else each.rows for (each, _, form), lookup in zip(given, lookups)]
+    sides = []
+    for (each, where, form), lookup, mine, theirs in zip(given, lookups, rows, reversed(rows)):
+        wrong_too = {(row.text, row.decision) for row in theirs if row.verdict in FAULTY}
+        alone = [row for row in mine if row.verdict in FAULTY and (row.text, row.decision) not in wrong_too]
+        found = evaluate(task, teacher(task, lookup), episodes, seed)
+        sides.append(Side(f"{each.teacher.name} in {where}, {form}", found, tuple(costliest(alone))))
+    return sides[0], sides[1]
+
+
+def _lookup(task: Task, each: Audit, where: Path, form: str) -> Lookup:
+    lookup = open_answered(where, task, each.teacher.model, each.teacher.prompt)
+    return harden(lookup) if form == "hard" else lookup
+
+
+def _as_decided(rows: Sequence[Row], lookup: Lookup) -> Sequence[Row]:
+    """A hard teacher always says the one decision that `lookup` gives."""
+    decided = {text: lookup(text) or {} for text in {row.text for row in rows}}
+    names = {text: {", ".join(decision) for decision in found} for text, found in decided.items()}
+    return [replace(row, probability=1.0) for row in rows if row.decision in names[row.text]]
