@@ -90,7 +90,7 @@ def next_action(state, n, verb, slot, scratch):
         action = options.option_action(state, n, GO_TO, slot, scratch)
         if action != ENDED:
             return action
-    return options.option_action(state, n, verb, slot, scratch)
+    return options.option_action(state, n, verb, slot, scratch, False)
 
 
 def _make_run(sources: str):

@@ -18,53 +18,61 @@ It drops keys where they are in no door's way.
 """
 
 from numba import njit
+import numpy as np
 
 from pipeline.tasks.minigrid.engine import DONE, DROP, EMPTY, FIRST_DOOR, HELD, PICK_UP, TOGGLE
 from pipeline.tasks.minigrid.options import (
     DROP_X, ENDED, EXPLORE, FREE_CELL_ASIDE, GO_TO, beside_a_door, option_action, shortest_path,
 )
 
+# Two doors, a key or dropping one, exploring, and two keys or dropping one.
+MOST_WISHES = 6
+
 
 @njit(cache=True, nogil=True)
-def competent_action(state, n, scratch):
-    """The next action in environment n; `scratch` is `options.Scratch.search`."""
-    holds = state.held[n, 0] != EMPTY
-    if holds:
-        for door in range(FIRST_DOOR, HELD):
-            if _in_sight(state, n, door) and _color(state, n, door) == state.held[n, 1]:
-                action = option_action(state, n, GO_TO, door, scratch, True)
-                if action != DONE:
-                    return TOGGLE if action == ENDED else action
-    key = _wanted_key(state, n)
-    if key >= 0:
-        action = _drop_aside(state, n, scratch) if holds else _fetch(state, n, key, scratch)
-        if action != DONE:
+def competent_action(state, n, scratch, careful):
+    """The next action in environment n; `scratch` is `options.Scratch.search`.
+
+    `careful` is True; written out here, it would have all of the options compiled once more.
+    """
+    wishes = np.empty((MOST_WISHES, 2), np.int64)
+    for k in range(_write_wishes(state, n, wishes)):
+        verb, slot, action = wishes[k, 0], wishes[k, 1], DONE
+        if verb == DROP_X:
+            action = shortest_path(state, n, FREE_CELL_ASIDE, 0, 0, DONE, scratch, careful)
+            action = DROP if action == ENDED else action
+        if action == DONE:
+            action = option_action(state, n, verb, slot, scratch, careful)
+        if action == ENDED and verb == GO_TO:
+            return PICK_UP if slot < FIRST_DOOR else TOGGLE
+        if action != ENDED and action != DONE:
             return action
-    action = option_action(state, n, EXPLORE, -1, scratch, True)
-    if action != ENDED:
-        return action
-    if holds:
-        return _drop_aside(state, n, scratch)
-    for key in range(FIRST_DOOR):
-        if _in_sight(state, n, key):
-            action = _fetch(state, n, key, scratch)
-            if action != DONE:
-                return action
     return DONE
 
 
 @njit(cache=True, nogil=True)
-def _fetch(state, n, key, scratch):
-    action = option_action(state, n, GO_TO, key, scratch, True)
-    return PICK_UP if action == ENDED else action
-
-
-@njit(cache=True, nogil=True)
-def _drop_aside(state, n, scratch):
-    action = shortest_path(state, n, FREE_CELL_ASIDE, 0, 0, DONE, scratch, True)
-    if action == DONE:
-        return option_action(state, n, DROP_X, HELD, scratch, True)
-    return DROP if action == ENDED else action
+def _write_wishes(state, n, wishes):
+    """Writes (verb, slot) of what there is to do, the most wanted first, and returns how many there are."""
+    count, holds = 0, state.held[n, 0] != EMPTY
+    if holds:
+        for door in range(FIRST_DOOR, HELD):
+            if _in_sight(state, n, door) and _color(state, n, door) == state.held[n, 1]:
+                wishes[count, 0], wishes[count, 1] = GO_TO, door
+                count += 1
+    key = _wanted_key(state, n)
+    if key >= 0:
+        wishes[count, 0], wishes[count, 1] = (DROP_X, HELD) if holds else (GO_TO, key)
+        count += 1
+    wishes[count, 0], wishes[count, 1] = EXPLORE, -1
+    count += 1
+    if holds:
+        wishes[count, 0], wishes[count, 1] = DROP_X, HELD
+        return count + 1
+    for key in range(FIRST_DOOR):
+        if _in_sight(state, n, key):
+            wishes[count, 0], wishes[count, 1] = GO_TO, key
+            count += 1
+    return count
 
 
 @njit(cache=True, nogil=True)

@@ -111,14 +111,14 @@ def advise_one(state, n, plans, actions, probabilities, scratch):
             if verb == NO_MORE:
                 break
             if known[verb, slot] < ENDED:
-                known[verb, slot] = option_action(state, n, verb, slot, scratch.search)
+                known[verb, slot] = option_action(state, n, verb, slot, scratch.search, False)
             if known[verb, slot] != ENDED:
                 actions[k] = known[verb, slot]
                 break
 
 
 @njit(cache=True, nogil=True)
-def option_action(state, n, verb, slot, scratch, careful=False):
+def option_action(state, n, verb, slot, scratch, careful):
     """The next action of one option in environment n, ENDED once it has ended."""
     if verb == EXPLORE:
         return _explore(state, n, scratch, careful)

@@ -70,8 +70,11 @@ def _make_play(sources: str):
     """Compiles the loop. Numba's cache on disk sees changes of this file alone; `sources` stands for the others."""
 
     @njit(cache=True, nogil=True)
-    def play(state, steps, colored, careful, max_steps, success, killed, taken, poses, decided):
-        """Writes (P,) outcomes of states (P, …); `poses` (P or 0, max_steps + 1, 4) and `decided` (P,) the way."""
+    def play(state, steps, colored, careful, always, max_steps, success, killed, taken, poses, decided):
+        """Writes (P,) outcomes of states (P, …); `poses` (P or 0, max_steps + 1, 4) and `decided` (P,) the way.
+
+        `careful` is for the decision, `always` (True) for the continuation.
+        """
         sources  # noqa: B018 – part of the function, so that it is part of the cache's key
         search = options.make_scratch(state).search
         for n in range(state.steps.shape[0]):
@@ -93,7 +96,7 @@ def _make_play(sources: str):
                         continue
                     decided[n] += 1
                 else:
-                    action = continuation.competent_action(state, n, search)
+                    action = continuation.competent_action(state, n, search, always)
                 x, y, direction, kind = state.agent[n, 0], state.agent[n, 1], state.agent[n, 2], state.held[n, 0]
                 if poses.shape[0] > 0:
                     row = poses[n, state.steps[n]]
@@ -112,7 +115,7 @@ def _make_play(sources: str):
                 row[0], row[1], row[2], row[3] = state.agent[n, 0], state.agent[n, 1], state.agent[n, 2], -1
 
     @njit(cache=True, nogil=True)
-    def first_actions(state, steps, careful, actions):
+    def first_actions(state, steps, careful, always, actions):
         """Writes (P,) the first action of the decision, that of the continuation where it has none."""
         sources  # noqa: B018 – as above
         search = options.make_scratch(state).search
@@ -125,7 +128,7 @@ def _make_play(sources: str):
                 if actions[n] != ENDED:
                     break
             if actions[n] == ENDED:
-                actions[n] = continuation.competent_action(state, n, search)
+                actions[n] = continuation.competent_action(state, n, search, always)
 
     return play, first_actions
 
@@ -245,7 +248,7 @@ class DoorKeyPlayout:
 
     def next_actions(self, states: State, decision: Decision, careful: bool = False) -> np.ndarray:
         steps, actions = self._steps(states, decision), np.empty(len(states.steps), np.int64)
-        _first_actions(states, steps, careful, actions)
+        _first_actions(states, steps, careful, True, actions)
         return actions
 
     def picture(self, states: State) -> tuple[np.ndarray, np.ndarray]:
@@ -264,6 +267,6 @@ class DoorKeyPlayout:
     def _run(self, states, part, steps, careful, outcomes, poses) -> np.ndarray:
         copies = State(*(array[part].copy() for array in states))
         decided = np.zeros(len(copies.steps), np.int64)
-        _play(copies, steps, self.task.colored, careful, self.time, outcomes.success[part], outcomes.killed[part],
+        _play(copies, steps, self.task.colored, careful, True, self.time, outcomes.success[part], outcomes.killed[part],
               outcomes.steps[part], poses, decided)
         return decided
