@@ -16,9 +16,10 @@ def alternatives(task: Task, text: str, scene: Scene, said: Iterable[Decision]) 
     pairs = [one + other for one in singles for other in singles if one != other and thing[one] == thing[other] != ""]
     drops = [single for single in singles if scene.holds and thing[single] == scene.holds]
     after_drops = [drop + pair for drop in drops for pair in pairs if thing[pair[:1]] != scene.holds]
-    others = [*pairs, *after_drops, *singles]
-    found = [*said, *(one for one in others if not any(_is_half(one, other) for other in others))]
-    return [decision for decision in dict.fromkeys(found) if broken(decision, task.prompt.options, scene) is None]
+    is_consistent = lambda decision: broken(decision, task.prompt.options, scene) is None
+    others = [*filter(is_consistent, [*pairs, *after_drops, *singles])]
+    whole = (one for one in others if not any(_is_half(one, other) for other in others))
+    return list(dict.fromkeys([*filter(is_consistent, said), *whole]))
 
 
 def _is_half(decision: Decision, other: Decision) -> bool:

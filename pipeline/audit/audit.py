@@ -123,7 +123,7 @@ def _judged(
     for reason, (share, completions, completion) in said.unparsable.items():
         yield Row(**about, decision=None, verdict="unparsable", rule=reason, reason=reason, probability=share,
                   completions=completions, completion=completion)
-    judge = _Judge(task, playout, text, scene, said, met) if playout and met.states is not None else None
+    judge = Judge(task, playout, text, scene, said, met) if playout and met.states is not None else None
     for decision, (probability, completions, completion) in said.decisions.items():
         about |= dict(decision=", ".join(decision), probability=probability, completions=completions,
                       completion=completion)
@@ -138,7 +138,7 @@ def _why_not_played(playout: Playout | None) -> str:
     return "no rollout met this text" if playout else "breaks no rule; this task cannot play decisions out"
 
 
-class _Judge:
+class Judge:
     """Plays the decisions of one text; what was played from a state is not played again."""
 
     def __init__(self, task: Task, playout: Playout, text: str, scene: Scene, said: Said, met: Visited):
@@ -155,7 +155,8 @@ class _Judge:
         for look in LOOKS:
             last = min(self.choice + look, len(self.met.episodes))
             evidence, ours, best = self._compared(decision, last)
-            found = verdict(evidence)
+            # The best one against itself differs nowhere, however few the states.
+            found = "sound" if decision == self.best and not self.playout.dangerous else verdict(evidence)
             if fault or found or last == len(self.met.episodes):
                 break
         return self._columns(decision, evidence, ours, best, found)
@@ -219,7 +220,7 @@ def _in_words(evidence: Evidence, ours: Outcomes, found: str | None) -> str:
         case "inefficient":
             return f"takes {steps.mean:.1f} steps more than the best decision"
         case "sound":
-            return "as good as the best decision that was found"
+            return "as good as any decision that was found"
     doubts = [f"success {_interval(success, '+.1%')}"] if success.low < -SUCCESS else []
     doubts += [f"steps {_interval(steps, '+.1f')}"] if steps else ["no state in which both succeed"]
     return f"{evidence.states:,} states do not decide: {', '.join(doubts)}"

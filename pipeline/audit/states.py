@@ -16,8 +16,8 @@ from pipeline.tasks.task import Batch, Distributions, Playout, Task
 
 # Of each of the three ways, in a round; the environments that are stepped together.
 EPISODES, TOGETHER = 1024, 256
-# Until each text has as many states as are wanted, from so many episodes; rare ones may never have.
-ROUNDS, DIFFERENT = 8, 1024
+# Until the states of each text are from so many episodes; those of rare ones may never be.
+ROUNDS, DIFFERENT = 8, 512
 # Of a task that cannot be played out, where a rollout takes long and only visits are counted.
 FEW_EPISODES = 50
 
@@ -88,12 +88,9 @@ class _Sample:
             self._choose()
 
     def suffices(self, texts: Iterable[str]) -> bool:
-        """Whether each text has as many states as are wanted, from episodes that are different enough."""
+        """Whether the states of each text are from episodes that are different enough."""
         found = self.visited()
-        return all(
-            text in found and len(found[text].episodes) == self.wanted
-            and len(np.unique(found[text].episodes)) >= min(DIFFERENT, self.wanted) for text in texts
-        )
+        return all(text in found and len(np.unique(found[text].episodes)) >= DIFFERENT for text in texts)
 
     def visited(self) -> dict[str, Visited]:
         total, found = self.counts.sum(), {}

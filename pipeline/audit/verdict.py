@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.tasks.task import Outcomes
 
 # In success rate, and in steps.
-SUCCESS, STEPS = 0.01, 0.5
+SUCCESS, STEPS = 0.02, 0.5
 # So many states in all at each look.
 LOOKS = (512, 1024, 2048, 4096)
 Z = NormalDist().inv_cdf(1 - 0.05 / len(LOOKS) / 2)

@@ -188,11 +188,12 @@ def _with_a_key(held: str, keys: list[str], doors: list[str]) -> tuple[list[Deci
     drop = (f"drop {held}",)
     exchange = [(*drop, *_fetch(key)) for key in keys]
     sound = [_unlock(door) for door in fitting] or [(*drop, *_fetch(key)) for key in better]
-    sound = sound or [("explore",)]
+    # A key that fits none of the doors is only in the way.
+    sound = sound or [(*drop, "explore") if doors else ("explore",)]
     incorrect = _paces((), [*keys, *doors]) or _paces(drop, [held, *keys, *doors])
     inefficient = [(*drop, *_fetch(held))]
     inefficient += [("explore", *steps) for steps in sound if fitting or better]
-    inefficient += exchange if fitting else []
+    inefficient += exchange if fitting else [("explore",)] if doors and not better else []
     inconsistent = [_fetch(key) for key in keys] + [(f"go to {door}", "use key") for door in doors]
     inconsistent += [] if fitting else [_unlock(door) for door in doors]
     return sound, incorrect, inefficient, inconsistent or [_unlock("door"), _fetch("handle")]

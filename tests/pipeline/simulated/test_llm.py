@@ -42,7 +42,7 @@ SOUND_DECISIONS = {
     "Agent sees a red key, a blue key, a blue door, holds nothing.": {"go to blue key, pick up blue key"},
     "Agent sees a red key, a blue door, holds nothing.": {"explore"},
     "Agent sees a red key, a red door, holds a blue key.": {"drop blue key, go to red key, pick up red key"},
-    "Agent sees a red door, holds a blue key.": {"explore"},
+    "Agent sees a red door, holds a blue key.": {"drop blue key, explore"},
     "Agent sees a red key, holds a blue key.": {"explore"},
     "Agent sees a red key, a blue door, holds a blue key.": {"go to blue door, open blue door"},
     "Agent sees door1, door2, holds a key.": {"go to door1, open door1", "go to door2, open door2"},
@@ -116,8 +116,8 @@ def test_some_texts_are_mostly_wrong_and_some_never():
 
 def test_a_rate_of_zero_is_never_and_a_rate_of_one_always():
     text = many_texts(1)[0]
-    wrong_key = set(choices(facts_of(text))["incorrect"])
-    assert {said(text, sample, Errors(1, 0, 0)) for sample in range(20)} <= wrong_key
+    wrong = set(choices(facts_of(text))["incorrect"])
+    assert {said(text, sample, Errors(1, 0, 0)) for sample in range(20)} <= wrong
     assert {said(text, sample, NO_ERRORS) for sample in range(20)} <= set(choices(facts_of(text))[SOUND])
 
 
