@@ -189,7 +189,7 @@ def _with_a_key(held: str, keys: list[str], doors: list[str]) -> tuple[list[Deci
     exchange = [(*drop, *_fetch(key)) for key in keys]
     sound = [_unlock(door) for door in fitting] or [(*drop, *_fetch(key)) for key in better]
     # A key that fits none of the doors is only in the way.
-    sound = sound or [(*drop, "explore") if doors else ("explore",)]
+    sound = sound or [drop if doors else ("explore",)]
     incorrect = _paces((), [*keys, *doors]) or _paces(drop, [held, *keys, *doors])
     inefficient = [(*drop, *_fetch(held))]
     inefficient += [("explore", *steps) for steps in sound if fitting or better]

@@ -42,7 +42,7 @@ SOUND_DECISIONS = {
     "Agent sees a red key, a blue key, a blue door, holds nothing.": {"go to blue key, pick up blue key"},
     "Agent sees a red key, a blue door, holds nothing.": {"explore"},
     "Agent sees a red key, a red door, holds a blue key.": {"drop blue key, go to red key, pick up red key"},
-    "Agent sees a red door, holds a blue key.": {"drop blue key, explore"},
+    "Agent sees a red door, holds a blue key.": {"drop blue key"},
     "Agent sees a red key, holds a blue key.": {"explore"},
     "Agent sees a red key, a blue door, holds a blue key.": {"go to blue door, open blue door"},
     "Agent sees door1, door2, holds a key.": {"go to door1, open door1", "go to door2, open door2"},
