@@ -87,7 +87,7 @@ def next_action(state, n, verb, slot, scratch):
         return slot
     # What is held has to be dropped first, or the agent would turn from a free cell to the key and back for ever.
     if verb == OPEN_X or verb == PICK_UP_X and state.held[n, 0] == EMPTY:
-        action = options.option_action(state, n, GO_TO, slot, scratch)
+        action = options.option_action(state, n, GO_TO, slot, scratch, False)
         if action != ENDED:
             return action
     return options.option_action(state, n, verb, slot, scratch, False)

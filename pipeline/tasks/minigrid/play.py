@@ -9,6 +9,8 @@ is looked for when its option's turn comes. An option has ended
 - when a step changed nothing, for the same reason: what cannot be carried out costs a step,
 - explore: when the text has changed, for then an LLM is asked anew.
 
+A decision all of whose options have ended where it starts is one step of standing still, as it is for a teacher.
+
 Every copy starts with the clock at 0. How late an agent comes into a state is no doing of a decision that is made
 there; with the clock as it stood, any step wasted would be a failure in states close enough to the end.
 """
@@ -95,6 +97,9 @@ def _make_play(sources: str):
                         at += 1
                         continue
                     decided[n] += 1
+                elif at > 0 and decided[n] == 0:
+                    action = DONE
+                    decided[n] = 1
                 else:
                     action = continuation.competent_action(state, n, search, always)
                 x, y, direction, kind = state.agent[n, 0], state.agent[n, 1], state.agent[n, 2], state.held[n, 0]
@@ -127,7 +132,9 @@ def _make_play(sources: str):
                 actions[n] = options.option_action(state, n, steps.verb[at], slot, search, careful)
                 if actions[n] != ENDED:
                     break
-            if actions[n] == ENDED:
+            if actions[n] == ENDED and steps.verb.shape[0] > 0:
+                actions[n] = DONE
+            elif actions[n] == ENDED:
                 actions[n] = continuation.competent_action(state, n, search, always)
 
     return play, first_actions

@@ -17,7 +17,7 @@ import numpy as np
 
 from cache.errors import AskonceError
 from pipeline.tasks.interned import Interned
-from pipeline.tasks.minigrid import describe
+from pipeline.tasks.minigrid import describe, scene
 from pipeline.tasks.minigrid.engine import ACTIONS, DONE, DROP, EMPTY, PICK_UP, TOGGLE
 from pipeline.tasks.minigrid.options import ENDED
 from pipeline.tasks.minigrid.registered import sight
@@ -27,7 +27,7 @@ from pipeline.tasks.minigrid.registered.options import option_action, scratch_fo
 from pipeline.tasks.minigrid.registered.plans import Plans, Step
 from pipeline.tasks.minigrid.registered.prompt import prompt_of
 from pipeline.tasks.minigrid.registered.view import Window, egocentric_view, list_ones, most_ones, window
-from pipeline.tasks.task import Advice, Decision, Distributions, Prompt
+from pipeline.tasks.task import Advice, Decision, Distributions, Prompt, Scene
 
 # Where nothing moves but the agent, the five options are all that is needed, and no two episodes differ in
 # more of their mission than colours.
@@ -135,6 +135,10 @@ class RegisteredTask(Interned):
         choices = [("explore",)]
         choices += [(f"{verb} {name}",) for name in sees for verb in _VERBS_FOR[name.split()[-1]]]
         return (*choices, (f"drop {holds}",)) if holds else tuple(choices)
+
+    def scene(self, text: str) -> Scene:
+        """ValueError for what is no text."""
+        return scene.registered(*describe.named_in(text))
 
     def plans(self, distributions: Distributions, earlier: Plans | None = None) -> Plans:
         plans = Plans() if earlier is None else earlier
