@@ -557,6 +557,15 @@ def test_importing_twice_changes_nothing(run, tmp_path):
     assert run("cache", "stats", "--cache", tmp_path / "cache", "--json").figures["teachers"] == before
 
 
+def test_an_audit_is_a_table_for_people_one_for_queries_and_json(recorded, run):
+    arguments = ("audit", *TASK, "--cache", recorded)
+    found = run(*arguments, "--json").figures
+    assert found["classes"]["sound"]["decisions"] > 0 and Path(found["table"]).exists()
+    assert all(query.show(recorded, row["completion"]) for row in found["rows"])
+    shown = run(*arguments, "--limit", 1)
+    assert "inconsistent" in shown.out and "\x1b" not in shown.out
+
+
 # ---- Bad input -----------------------------------------------------------------------------------
 
 OFFLINE = ("train", *TASK, "--cache", "{recorded}", "--cache-only")
@@ -568,6 +577,8 @@ BAD = {
     "no cache to evaluate": (("evaluate", *TASK, "--cache", "{tmp}/none", "--teacher"), 1, "build-cache"),
     "a task not in the cache": (
         ("evaluate", "--task", "LavaDoorKey", "--cache", "{recorded}", "--teacher"), 1, "only for Diverged"),
+    "a task to audit that is not in the cache": (
+        ("audit", "--task", "LavaDoorKey", "--cache", "{recorded}"), 1, "only for Diverged"),
     "a model not in the cache": (
         ("evaluate", *TASK, "--cache", "{recorded}", "--teacher", "--model", "gpt"), 1, "recorded@"),
     "a foreign directory": (("build-cache", *TASK, "--cache", "{tmp}/foreign"), 1, "not a cache"),
