@@ -19,7 +19,7 @@ def audit(
     compare: Annotated[Path | None, typer.Option(help="Another cache, or the same: what does each teacher get wrong alone?")] = None,
     compare_model: Annotated[str | None, typer.Option(help="Its LLM's name, as --model.")] = None,
     teacher_form: TeacherForm = "soft",
-    compare_form: Annotated[Literal["soft", "hard"], typer.Option(help="The same for the other.")] = "soft",
+    compare_form: Annotated[Literal["soft", "hard", "audited"], typer.Option(help="The same for the other.")] = "soft",
     limit: Annotated[int, typer.Option(min=0, help="List so many of the costliest decisions.")] = 10,
     seed: Seed = 0, json: Json = False,
 ) -> None:

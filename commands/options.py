@@ -37,4 +37,5 @@ TaskOfRun = Annotated[str | None, typer.Option(
     "--task", help="The run's task where it is your own, as package.module:NAME.")]
 Preset = Annotated[Literal["default", "paper"], typer.Option(
     help="The defaults, or the paper's own hyperparameters and schedule of λ.")]
-TeacherForm = Annotated[Literal["soft", "hard"], typer.Option(help="The whole distribution, or its best decision.")]
+TeacherForm = Annotated[Literal["soft", "hard", "audited"], typer.Option(
+    help="The whole distribution, its most probable decision, or what `cli audit` left of it.")]

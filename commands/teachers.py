@@ -12,11 +12,11 @@ def lookup_of(world, cache: Path, model: str | None, teacher_form: str):
     """text → the chosen teacher's distribution, and its name as NAME@PROMPT."""
     from cache.teachers import choose_teacher
     from pipeline.answered import open_answered
-    from student.distill import harden
+    from student.forms import in_form
 
     chosen = choose_teacher(cache, world.name, model)
     answered = open_answered(cache, world, chosen.model, chosen.prompt)
-    return harden(answered) if teacher_form == "hard" else answered, chosen.name
+    return in_form(answered, teacher_form, cache, chosen), chosen.name
 
 
 def offline_teacher(world, cache: Path, model: str | None, teacher_form: str, refuse: bool):
@@ -38,6 +38,7 @@ def held_model(cache: Path, task: str, model: str | None) -> str:
 @contextmanager
 def asking_teacher(world, cache: Path, llm, wanted, terms, teacher_form: str, defer: bool):
     """A teacher that is asked about a missing text, once; `defer`: in the background."""
+    from cache.query import TeacherName
     from cache.teachers import teacher_names
     from pipeline import build
     from pipeline.answered import open_answered
@@ -45,6 +46,7 @@ def asking_teacher(world, cache: Path, llm, wanted, terms, teacher_form: str, de
     from pipeline.questions import Wanted
     from pipeline.teacher import prompt_digest
     from student import distill
+    from student.forms import in_form
 
     prompt = prompt_digest(llm, world.prompt)
     held = [one.name for one in teacher_names(cache) if one.task == world.name and one.model == llm.model]
@@ -55,7 +57,7 @@ def asking_teacher(world, cache: Path, llm, wanted, terms, teacher_form: str, de
             "--cache-only, or the --base-url, --temperature and --max-tokens that they were asked with", 2,
         )
     answered = open_answered(cache, world, llm.model, prompt)
-    lookup = distill.harden(answered) if teacher_form == "hard" else answered
+    lookup = in_form(answered, teacher_form, cache, TeacherName(world.name, llm.model, prompt))
 
     def learn(text: str, found) -> Any:
         # Read back as a later run reads it, to the last bit.

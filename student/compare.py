@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.answered import open_answered
-from pipeline.audit.audit import FAULTY, Audit, Show, audit
+from pipeline.audit.audit import Audit, Show, audit
 from pipeline.audit.summary import costliest
 from pipeline.audit.table import Row
+from pipeline.audit.verdict import FAULTY
 from pipeline.tasks.task import Lookup, Task
-from student.distill import harden
 from student.evaluate import Evaluation, evaluate, teacher
+from student.forms import in_form
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ def compared(
     task: Task, first: Audit, cache: Path, form: str, other_cache: Path, other_model: str | None, other_form: str,
     episodes: int = 1000, seed: int = 0, show: Show = lambda done, total: None,
 ) -> tuple[Side, Side]:
-    """`first` is the audit of a teacher in `cache`; a form is soft or hard (section 4.1.3)."""
+    """`first` is the audit of a teacher in `cache`; a form is one of `student.forms.FORMS`."""
     other = audit(task, other_cache, other_model, seed, show)
     given = ((first, cache, form), (other, other_cache, other_form))
     lookups = [_lookup(task, each, where, form) for each, where, form in given]
-    rows = [_as_decided(each.rows, lookup) if form == "hard" else each.rows for (each, _, form), lookup in zip(given, lookups)]
+    rows = [each.rows if form == "soft" else _as_decided(each.rows, lookup) for (each, _, form), lookup in zip(given, lookups)]
     sides = []
     for (each, where, form), lookup, mine, theirs in zip(given, lookups, rows, reversed(rows)):
         wrong_too = {(row.text, row.decision) for row in theirs if row.verdict in FAULTY}
@@ -42,11 +43,13 @@ def compared(
 
 def _lookup(task: Task, each: Audit, where: Path, form: str) -> Lookup:
     lookup = open_answered(where, task, each.teacher.model, each.teacher.prompt)
-    return harden(lookup) if form == "hard" else lookup
+    return in_form(lookup, form, where, each.teacher)
 
 
 def _as_decided(rows: Sequence[Row], lookup: Lookup) -> Sequence[Row]:
-    """A hard teacher always says the one decision that `lookup` gives."""
-    decided = {text: lookup(text) or {} for text in {row.text for row in rows}}
-    names = {text: {", ".join(decision) for decision in found} for text, found in decided.items()}
-    return [replace(row, probability=1.0) for row in rows if row.decision in names[row.text]]
+    """The rows of what `lookup` leaves of a teacher's decisions, as probable as it makes them."""
+    decided = {
+        text: {", ".join(decision): share for decision, share in (lookup(text) or {}).items()}
+        for text in {row.text for row in rows}
+    }
+    return [replace(row, probability=decided[row.text][row.decision]) for row in rows if row.decision in decided[row.text]]

@@ -7,11 +7,7 @@ import numpy as np
 import torch
 
 from cache.errors import AskonceError
-from cache.lookup import SCALE
 from pipeline.tasks.task import Advice, Batch, Decision, Distributions, Lookup, Task
-
-# An index rounds: probabilities that were equal come back as far apart as this, at most.
-EQUAL = 1.5 / SCALE
 
 
 def teacher_policy(advice: Advice, actions: int) -> np.ndarray:
@@ -42,18 +38,6 @@ def wasserstein(teacher: torch.Tensor, log_student: torch.Tensor) -> torch.Tenso
 
 # By the name that --divergence takes. KL(π_T ‖ π_θ) is the cross-entropy less what the student has no part in.
 DIVERGENCES = {"kl": cross_entropy, "wasserstein": wasserstein}
-
-
-def harden(lookup: Lookup) -> Lookup:
-    """The hard teacher of section 4.1.3: each text's most probable decision alone, the first of equals."""
-    def hardest(text: str) -> dict[Decision, float] | None:
-        found = lookup(text)
-        if not found:
-            return found
-        least = max(found.values()) - EQUAL
-        return {next(decision for decision in found if found[decision] >= least): 1.0}
-
-    return hardest
 
 
 def go_without(text: str) -> None:

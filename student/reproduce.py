@@ -29,7 +29,8 @@ from cache.errors import AskonceError, Unfinished
 from cache.teachers import choose_teacher
 from pipeline import answered, tasks
 from pipeline.interrupt import interruption
-from student import anneal, checkpoint, curve, distill, evaluate, ppo
+from student import anneal, curve, distill, evaluate, ppo
+from student.forms import in_form
 from student.hierarchical import over_options
 from student.train import Progress, Settings, train
 
@@ -294,7 +295,7 @@ def _lookup(run: Run):
     world = tasks.find(run.series.task)
     chosen = choose_teacher(run.cache, world.name, run.series.teacher)
     found = answered.open_answered(run.cache, world, chosen.model, chosen.prompt)
-    return distill.harden(found) if run.series.form == "hard" else found
+    return in_form(found, run.series.form, run.cache, chosen)
 
 
 def _keep_curve(run: Run) -> None:

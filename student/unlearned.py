@@ -16,10 +16,10 @@ import pyarrow as pa
 import torch
 
 from cache.errors import AskonceError
-from pipeline.audit.audit import FAULTY, Audit
+from pipeline.audit.audit import Audit
 from pipeline.audit.states import part
 from pipeline.audit.table import place, write_table
-from pipeline.audit.verdict import mean
+from pipeline.audit.verdict import FAULTY, mean
 from pipeline.tasks.task import Task
 from student.evaluate import trained
 from student.network import as_policy

@@ -24,9 +24,6 @@ from pipeline.audit.verdict import LOOKS, SUCCESS, Evidence, Interval, compare, 
 from pipeline.distribution import distribution_of, read_decision
 from pipeline.tasks.task import Decision, Outcomes, Playout, Scene, Task
 
-VERDICTS = ("unparsable", "inconsistent", "incorrect", "inefficient", "sound", "undecided")
-FAULTY = ("inconsistent", "incorrect", "inefficient")
-
 # States by which a text's best decision is chosen.
 CHOICE = 1024
 

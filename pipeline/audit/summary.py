@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.audit.audit import FAULTY, VERDICTS
 from pipeline.audit.table import Row
+from pipeline.audit.verdict import FAULTY, VERDICTS
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from cache import durable
 from cache.errors import AskonceError
 from cache.query import TeacherName
 from cache.verify import AUDIT
+from pipeline.audit.verdict import FAULTY
+from pipeline.tasks.task import Decision
 
 _POSE = pa.struct([("x", pa.int16()), ("y", pa.int16()), ("direction", pa.int8()), ("action", pa.int8())])
 _NUMBERS = (
@@ -98,6 +100,21 @@ def place(directory: str | Path, teacher: TeacherName, suffix: str = "") -> Path
     """Where a teacher's table is."""
     name = f"{quote(teacher.task, safe='')}--{quote(teacher.model, safe='')}@{quote(teacher.prompt, safe='')}"
     return Path(directory) / AUDIT / f"{name}{suffix}.parquet"
+
+
+def faults(directory: str | Path, teacher: TeacherName) -> dict[str, set[Decision]]:
+    """Text → the decisions that were found to be mistakes. AskonceError where the teacher has not been audited."""
+    path = place(directory, teacher)
+    if not path.exists():
+        raise AskonceError(
+            f"{directory} has no audit of {teacher.name} for {teacher.task}: make it by "
+            f"`cli audit --task {teacher.task} --cache {directory} --model {teacher.name}`"
+        )
+    found: dict[str, set[Decision]] = {}
+    for row in pq.read_table(path, columns=["text", "decision", "verdict"]).to_pylist():
+        if row["verdict"] in FAULTY:
+            found.setdefault(row["text"], set()).add(tuple(row["decision"].split(", ")))
+    return found
 
 
 def record(row: Row) -> dict:

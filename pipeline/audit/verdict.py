@@ -21,6 +21,10 @@ import numpy as np
 
 from pipeline.tasks.task import Outcomes
 
+# From what cannot be read to what is right; the rest is undecided.
+VERDICTS = ("unparsable", "inconsistent", "incorrect", "inefficient", "sound", "undecided")
+FAULTY = ("inconsistent", "incorrect", "inefficient")
+
 # In success rate, and in steps.
 SUCCESS, STEPS = 0.02, 0.5
 # So many states in all at each look.

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from cache import lookup
 from cache.errors import AskonceError
 from pipeline import tasks
 from pipeline.tasks.task import Advice
-from student.distill import Teacher, cross_entropy, go_without, harden, refuse, teacher_policy, wasserstein
+from student.distill import Teacher, cross_entropy, go_without, refuse, teacher_policy, wasserstein
 from tests.student.example import PERFECT
 
 ACTIONS = 7
@@ -110,24 +109,6 @@ def test_the_wasserstein_distance_is_the_mass_to_be_moved_and_leaves_out_states_
     logits = torch.randn(2, 3, requires_grad=True)
     wasserstein(teacher, logits.log_softmax(-1)).backward()
     assert logits.grad[0].any() and not logits.grad[1].any()
-
-
-def test_the_hard_teacher_is_the_most_probable_decision_alone():
-    soft = {
-        "a": {("explore",): 0.3, ("go to key",): 0.7},
-        "b": {("explore",): 0.5, ("open door",): 0.5},
-        "c": {},
-    }
-    hard = harden(soft.get)
-    assert [hard(text) for text in "abcd"] == [{("go to key",): 1.0}, {("explore",): 1.0}, {}, None]
-
-
-@pytest.mark.parametrize("samples", range(2, 24))
-def test_equals_are_equals_still_after_an_index_has_rounded_them(samples, tmp_path):
-    even = {f"option {k}": 1 / samples for k in range(samples)}
-    name = "v1-sha256:" + "0" * 64
-    index = lookup.build(tmp_path / "index", [lookup.entries({name: even})], "")
-    assert harden(index.get)(name) == {"option 0": 1.0}
 
 
 # ---- The teacher over a batch ------------------------------------------------------------------------------
