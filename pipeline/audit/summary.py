@@ -17,16 +17,20 @@ class Shares:
 
 
 def said(rows: Sequence[Row]) -> list[float]:
-    """How likely each row is among all that is said of its text: readable decisions share what unparsable ones leave."""
-    unread: dict[str, float] = {}
+    """How likely each row is among all that its teacher says of its text: readable decisions share what unparsable ones leave."""
+    unread: dict[tuple[str, ...], float] = {}
     for row in rows:
         if row.decision is None:
-            unread[row.text] = unread.get(row.text, 0.0) + row.probability
-    return [row.probability * (1 if row.decision is None else 1 - unread.get(row.text, 0.0)) for row in rows]
+            unread[_asked(row)] = unread.get(_asked(row), 0.0) + row.probability
+    return [row.probability * (1 if row.decision is None else 1 - unread.get(_asked(row), 0.0)) for row in rows]
+
+
+def _asked(row: Row) -> tuple[str, ...]:
+    return row.task, row.model, row.prompt, row.text
 
 
 def shares(rows: Sequence[Row]) -> dict[str, Shares]:
-    """By verdict."""
+    """Of one teacher's rows, by verdict."""
     likely = said(rows)
     met = sum(row.visits * share for row, share in zip(rows, likely))
     found = {}

@@ -21,8 +21,8 @@ import numpy as np
 
 from pipeline.tasks.task import Outcomes
 
-# From what cannot be read to what is right; the rest is undecided.
-VERDICTS = ("unparsable", "inconsistent", "incorrect", "inefficient", "sound", "undecided")
+# From what cannot be read to what is right.
+VERDICTS = ("unparsable", "inconsistent", "incorrect", "inefficient", "undecided", "sound")
 FAULTY = ("inconsistent", "incorrect", "inefficient")
 
 # In success rate, and in steps.

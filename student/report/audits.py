@@ -6,7 +6,7 @@
 What a file is of is said by its rows, not by its name.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,32 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache.errors import AskonceError
-
-FOLDER = "audit"
-# From what cannot be read to what is right.
-VERDICTS = "unparsable", "inconsistent", "incorrect", "inefficient", "undecided", "sound"
-
-_POSES = pa.list_(pa.struct(
-    [("x", pa.int16()), ("y", pa.int16()), ("direction", pa.int8()), ("action", pa.int8())]
-))
-_TEXT = "task", "model", "prompt", "text", "decision"
-_EVIDENCE = tuple(
-    f"{figure}_{end}" for figure in ("success", "steps") for end in ("difference", "low", "high")
-)
-DECISIONS = pa.schema(
-    [(name, pa.string()) for name in (*_TEXT, "verdict", "rule", "reason", "completion", "best")]
-    + [(name, pa.float64()) for name in ("probability", "visits", "success", "best_success", *_EVIDENCE)]
-    + [(name, pa.float64()) for name in ("cost", "cost_low", "cost_high")]
-    + [(name, pa.int64()) for name in ("completions", "states")]
-    + [(name, pa.binary()) for name in ("world", "knowledge")]
-    + [(name, pa.int32()) for name in ("width", "height", "path_decision", "best_path_decision")]
-    + [(name, _POSES) for name in ("path", "best_path")]
-    + [(name, pa.string()) for name in ("path_end", "best_path_end")]
-)
-STUDENTS = pa.schema(
-    [(name, pa.string()) for name in ("run", *_TEXT, "status")] + [("states", pa.int64())]
-    + [(name, pa.float64()) for name in ("follows", "follows_best")]
-)
+from cache.verify import AUDIT
+from pipeline.audit.table import SCHEMA
+from pipeline.audit.verdict import VERDICTS
+from student import unlearned
 
 
 class Pose(NamedTuple):
@@ -131,31 +109,15 @@ class Unlearning:
     status: str | None
 
 
-def said(decisions: Sequence[Decision]) -> list[float]:
-    """How likely each is among all that its teacher says of its text: decisions share what unparsable ones leave."""
-    unread: dict[tuple, float] = {}
-    for found in decisions:
-        if found.decision is None:
-            unread[_asked(found)] = unread.get(_asked(found), 0.0) + found.probability
-    return [
-        found.probability * (1 if found.decision is None else 1 - unread.get(_asked(found), 0.0))
-        for found in decisions
-    ]
-
-
-def _asked(found: Decision) -> tuple:
-    return found.task, found.model, found.prompt, found.text
-
-
 def read(cache: Path) -> tuple[list[Decision], list[Unlearning]]:
     """Everything that was audited. AskonceError where a table cannot be read."""
     decisions, unlearnt = [], []
-    for path in sorted((cache / FOLDER).glob("*.parquet")):
+    for path in sorted((cache / AUDIT).glob("*.parquet")):
         table = _table(path)
         if "status" in table.column_names:
-            unlearnt += [Unlearning(**row) for row in _rows(table, path, STUDENTS, Unlearning.__annotations__)]
+            unlearnt += [Unlearning(**row) for row in _rows(table, path, unlearned.SCHEMA, Unlearning.__annotations__)]
         else:
-            decisions += [_decision(row, path) for row in _rows(table, path, DECISIONS, DECISIONS.names)]
+            decisions += [_decision(row, path) for row in _rows(table, path, SCHEMA, SCHEMA.names)]
     return decisions, unlearnt
 
 

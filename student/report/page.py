@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
-from itertools import compress
 from pathlib import Path
 import unicodedata
 
@@ -18,9 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cache import durable
+from pipeline.audit.summary import Shares, said, shares
+from pipeline.audit.verdict import VERDICTS
 from student.anneal import ITERATIONS
 from student.figures import NAMES, SMOOTHED_OVER, smooth
-from student.report.audits import VERDICTS, Decision, Played, Unlearning, said
+from student.report.audits import Decision, Played, Unlearning
 from student.report.chart import Level, Line, chart
 from student.report.gather import Evaluated, Held, Report, identity
 from student.report.picture import as_named, picture
@@ -186,20 +187,10 @@ def _curve(row: Row, column: str) -> Line:
 # ---- The audit ---------------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
-class Share:
-    """A verdict's share of a teacher's decisions, of what it says, and of what it says at all visits."""
-
-    verdict: str
-    decisions: float
-    probability: float
-    visits: float
-
-
-@dataclass(frozen=True)
 class Audit:
     task: str
     teacher: str
-    shares: list[Share]
+    shares: dict[str, Shares]  # by verdict
 
 
 @dataclass(frozen=True)
@@ -240,19 +231,7 @@ class Shown:
 def _audits(decisions: Sequence[Decision]) -> Iterator[Audit]:
     for task, teacher in dict.fromkeys((found.task, found.teacher) for found in decisions):
         rows = [found for found in decisions if (found.task, found.teacher) == (task, teacher)]
-        yield Audit(task, teacher, list(_shares(rows)))
-
-
-def _shares(rows: Sequence[Decision]) -> Iterator[Share]:
-    likely = said(rows)
-    met = [found.visits * share for found, share in zip(rows, likely)]
-    for verdict in VERDICTS:
-        those = [found.verdict == verdict for found in rows]
-        if any(those):
-            yield Share(
-                verdict, sum(those) / len(rows), sum(compress(likely, those)) / sum(likely),
-                sum(compress(met, those)) / (sum(met) or 1),
-            )
+        yield Audit(task, teacher, {verdict: each for verdict, each in shares(rows).items() if each.decisions})
 
 
 def _students(unlearnt: Mapping[tuple, list[Unlearning]]) -> Iterator[Student]:

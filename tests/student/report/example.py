@@ -9,10 +9,13 @@ import pyarrow.parquet as pq
 
 from cache import query
 from cache.query import TeacherName
+from cache.verify import AUDIT
 from pipeline import tasks
+from pipeline.audit.table import SCHEMA
 from pipeline.collect import draw
 from pipeline.distribution import option_distributions, read_decision
 from pipeline.tasks.task import Decision, Task
+from student import unlearned
 from student.report import audits
 
 EXPLORE = ("explore",)
@@ -43,7 +46,7 @@ def write_audit(cache: Path, teacher: TeacherName) -> Path:
     task = tasks.find(teacher.task)
     path = place(cache, teacher)
     path.parent.mkdir(exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(list(_rows(cache, task, teacher)), audits.DECISIONS), path)
+    pq.write_table(pa.Table.from_pylist(list(_rows(cache, task, teacher)), SCHEMA), path)
     return path
 
 
@@ -55,7 +58,7 @@ def rewrite(path: Path, words: dict[str, str]) -> None:
 
 
 def place(cache: Path, teacher: TeacherName) -> Path:
-    return cache / audits.FOLDER / f"{teacher.task}--{teacher.name}.parquet"
+    return cache / AUDIT / f"{teacher.task}--{teacher.name}.parquet"
 
 
 def write_student(cache: Path, teacher: TeacherName, run: Path, statuses: tuple[str, ...]) -> Path:
@@ -69,8 +72,8 @@ def write_student(cache: Path, teacher: TeacherName, run: Path, statuses: tuple[
          "follows": 0.125, "follows_best": 0.75}
         for number, found in enumerate(faulty)
     ]
-    path = cache / audits.FOLDER / f"{teacher.task}--{teacher.name}--student-{run.name}.parquet"
-    pq.write_table(pa.Table.from_pylist(rows, audits.STUDENTS), path)
+    path = cache / AUDIT / f"{teacher.task}--{teacher.name}--student-{run.name}.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, unlearned.SCHEMA), path)
     return path
 
 

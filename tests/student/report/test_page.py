@@ -9,6 +9,7 @@ import pytest
 
 from cache import query, store
 from cache.errors import AskonceError
+from cache.verify import AUDIT
 from pipeline import tasks
 from pipeline.asking.prices import Price
 from student.report import audits, page
@@ -109,7 +110,7 @@ def test_what_others_wrote_is_shown_and_never_obeyed(copied):
 
 
 def test_without_an_audit_it_says_by_which_command_one_comes(copied):
-    shutil.rmtree(copied.cache / audits.FOLDER)
+    shutil.rmtree(copied.cache / AUDIT)
     shown = read(html(copied, copied.run))
     assert f"cli audit --task {TASK} --cache {copied.cache} --model {copied.teacher.name}" in shown.words
     assert shown.all("svg", **{"class": "chart"}) and not shown.all("form")
@@ -123,7 +124,7 @@ def test_an_audit_that_lacks_completions_is_named_with_its_command(copied):
 
 
 def test_a_student_that_was_not_audited_is_named_with_its_command(copied):
-    for path in (copied.cache / audits.FOLDER).glob("*--student-*"):
+    for path in (copied.cache / AUDIT).glob("*--student-*"):
         path.unlink()
     shown = read(html(copied, copied.run))
     assert f"--model {copied.teacher.name} --run {copied.run}" in shown.words
