@@ -21,8 +21,8 @@ DROP, DONE = 4, 6
 
 @pytest.fixture(autouse=True)
 def few_episodes(monkeypatch):
-    monkeypatch.setattr(states, "EPISODES", 256)
-    monkeypatch.setattr(states, "ROUNDS", 3)
+    monkeypatch.setattr(states, "EPISODES", 128)
+    monkeypatch.setattr(states, "ROUNDS", 1)
 
 
 def cache(folder, said: dict[str, list[str]]):
@@ -57,7 +57,7 @@ def test_a_student_keeps_or_unlearns_a_mistake_by_what_it_prefers(tmp_path):
         assert {habit.decision for habit in habits} == {"go to east", "use key"}
         east = next(habit for habit in habits if habit.decision == "go to east")
         assert east.status == status and east.difference_low <= east.difference <= east.difference_high
-        assert (east.follows > 0.9) == (status == "kept") and east.states > 500
+        assert (east.follows > 0.9) == (status == "kept") and east.states > 100
         table = pq.read_table(unlearned.place_of(where, found, run)).to_pylist()
         assert [(row["decision"], row["status"]) for row in table] == [(habit.decision, habit.status) for habit in habits]
     with pytest.raises(AskonceError, match="is a run of SimpleDoorKey"):

@@ -35,7 +35,7 @@ RECORDED = [
 @pytest.fixture(scope="module", autouse=True)
 def few_episodes():
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("EPISODES", 256), ("ROUNDS", 4), ("FEW_EPISODES", 1)):
+        for name, value in (("EPISODES", 256), ("ROUNDS", 3), ("FEW_EPISODES", 1)):
             patch.setattr(states, name, value)
         yield
 

@@ -51,7 +51,7 @@ def ask(task, cache) -> None:
 
 def test_planted_mistakes_of_every_kind_are_found_for_what_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr(states, "EPISODES", 512)
-    monkeypatch.setattr(states, "ROUNDS", 3)
+    monkeypatch.setattr(states, "ROUNDS", 2)
     task, confusion = tasks.find("ColoredDoorKey"), Counter()
     ask(task, tmp_path / "cache")
     for row in audit(task, tmp_path / "cache").rows:
@@ -115,7 +115,7 @@ def rooms(name: str, count: int):
 
 @pytest.mark.parametrize("name", ROOMS)
 def test_in_small_rooms_verdicts_are_those_of_exact_values(name):
-    task, batch, accounts = rooms(name, 5000 if name == "ColoredDoorKey" else 2000)
+    task, batch, accounts = rooms(name, 4200 if name == "ColoredDoorKey" else 2000)
     playout = task.playout()
     by_room: dict = {}
     for room, now in accounts:
