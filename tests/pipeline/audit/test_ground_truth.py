@@ -51,7 +51,7 @@ def ask(task, cache) -> None:
 
 def test_planted_mistakes_of_every_kind_are_found_for_what_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr(states, "EPISODES", 512)
-    monkeypatch.setattr(states, "ROUNDS", 2)
+    monkeypatch.setattr(states, "ROUNDS", 3)
     task, confusion = tasks.find("ColoredDoorKey"), Counter()
     ask(task, tmp_path / "cache")
     for row in audit(task, tmp_path / "cache").rows:
