@@ -1,0 +1,90 @@
+"""Seed → episode: a home, where its objects lie, which of them is wanted, where the robot starts.
+
+Even seeds are for training and take turns at ten homes; odd seeds are for evaluation, in a hundred others.
+"""
+
+from dataclasses import dataclass
+from math import cos, pi, sin
+
+import numpy as np
+
+from pipeline.tasks.navpick import floor
+from pipeline.tasks.navpick.homes import Furniture, Home, home
+from pipeline.tasks.navpick.things import BY_NAME
+
+TRAIN_HOMES = 10
+HELD_OUT_HOMES = 100
+FIRST_HELD_OUT = 1000
+
+APART = 0.20  # m between the middles of objects: room for a finger
+REACH = 0.12, 0.24  # m from a table's edge to an object's middle
+START_CLEARANCE = 0.55  # m: the folded arm reaches a little over the base
+START_DISTANCE = 1.5  # m from the wanted object
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An object at rest on a table (a number among `Home.tables`): its middle and turn about the vertical."""
+
+    name: str
+    table: int
+    at: tuple[float, float, float]
+    yaw: float
+
+
+@dataclass(frozen=True)
+class Episode:
+    """`start` is x, y and heading of the robot; `wanted` is the name of the object to be picked up."""
+
+    home: Home
+    things: tuple[Placed, ...]
+    wanted: str
+    start: tuple[float, float, float]
+
+    @property
+    def target(self) -> Placed:
+        return next(thing for thing in self.things if thing.name == self.wanted)
+
+
+def home_number(seed: int) -> int:
+    held_out, turn = seed % 2, seed // 2
+    return FIRST_HELD_OUT + turn % HELD_OUT_HOMES if held_out else turn % TRAIN_HOMES
+
+
+def episode(seed: int) -> Episode:
+    rng = np.random.default_rng([seed, 0xE915])
+    where = home(home_number(seed))
+    things: list[Placed] = []
+    for name in where.kinds:
+        things.append(_place(name, where, things, rng))
+    target = things[rng.integers(len(things))]
+    return Episode(where, tuple(things), target.name, _start(where, target, rng))
+
+
+def _place(name: str, where: Home, others: list[Placed], rng: np.random.Generator) -> Placed:
+    """On a random table, opposite to a place from where the robot can reach it, apart from the others."""
+    while True:
+        number = int(rng.integers(len(where.tables)))
+        table = where.tables[number]
+        approaches = where.approaches(table)
+        x, y = _opposite(table, approaches[rng.integers(len(approaches))], rng.uniform(*REACH))
+        if all(np.hypot(x - other.at[0], y - other.at[1]) > APART for other in others):
+            height = table.height + BY_NAME[name].height / 2
+            return Placed(name, number, (float(x), float(y), height), float(rng.uniform(-pi, pi)))
+
+
+def _opposite(table: Furniture, approach: np.ndarray, inside: float) -> np.ndarray:
+    """The place on the table `inside` metres from the edge, straight ahead of one who stands at the approach."""
+    c, s = cos(table.yaw), sin(table.yaw)
+    turn = np.array([[c, s], [-s, c]])
+    place, half = turn @ (approach - (table.x, table.y)), np.array(table.half)
+    place = np.clip(place, inside - half, half - inside) if inside < half.min() else np.clip(place, -half / 2, half / 2)
+    return turn.T @ place + (table.x, table.y)
+
+
+def _start(where: Home, target: Placed, rng: np.random.Generator) -> tuple[float, float, float]:
+    free = np.argwhere(where.drivable & (where.clearance > START_CLEARANCE))
+    places = (free + 0.5) * floor.CELL
+    far = places[np.hypot(*(places - target.at[:2]).T) > START_DISTANCE]
+    x, y = far[rng.integers(len(far))]
+    return float(x), float(y), float(rng.uniform(-pi, pi))
