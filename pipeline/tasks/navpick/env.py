@@ -65,11 +65,11 @@ class NavPick(gymnasium.Env):
         self.action_space = spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
         self.observation_space = spaces.Dict({
             "depth": spaces.Box(0.0, 1.0, (DEPTH_PIXELS, DEPTH_PIXELS, 1), np.float32),
-            "joints": spaces.Box(-np.pi - 0.1, np.pi + 0.1, (7,), np.float32),
+            "joints": spaces.Box(-4.0, 4.0, (7,), np.float32),
             "holding": spaces.Box(0.0, 1.0, (1,), np.float32),
             "end_effector": spaces.Box(-FAR, FAR, (3,), np.float32),
             "object": spaces.Box(-FAR, FAR, (3,), np.float32),
-            "target": spaces.Box(np.array([0, -np.pi - 0.1]), np.array([FAR, np.pi + 0.1]), dtype=np.float32),
+            "target": spaces.Box(np.float32([0, -4]), np.float32([FAR, 4]), dtype=np.float32),
         })
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):

@@ -35,8 +35,8 @@ class MujocoSimulator:
         self.wanted = self.episode.wanted
         self._load(self.episode.home.number)
         self._place()
-        self._arm = robot.REST.copy()
-        self._grip = robot.OPEN
+        self.arm = robot.REST.copy()
+        self.gripper = robot.OPEN
         mujoco.mj_forward(self.model, self.data)
         self.rest = self._in_robot(self._end_effector)
         self.force = 0.0
@@ -45,12 +45,12 @@ class MujocoSimulator:
     def step(self, commands: np.ndarray) -> None:
         data = self.data
         commands = np.clip(commands, -1.0, 1.0)
-        joints = data.qpos[self._joints]
-        self._arm = np.clip(self._arm + ARM_STEP * commands[2:9], joints - LAG, joints + LAG)
-        self._arm = np.clip(self._arm, *robot.LIMITS.T)
-        self._grip = float(np.clip(self._grip - GRIP_STEP * commands[9], SQUEEZE, robot.OPEN))
+        joints = data.qpos[self.joints]
+        self.arm = np.clip(self.arm + ARM_STEP * commands[2:9], joints - LAG, joints + LAG)
+        self.arm = np.clip(self.arm, *robot.LIMITS.T)
+        self.gripper = float(np.clip(self.gripper - GRIP_STEP * commands[9], SQUEEZE, robot.OPEN))
         data.ctrl[:3] = robot.FORWARD_SPEED * commands[0], 0.0, robot.TURN_SPEED * commands[1]
-        data.ctrl[3:10], data.ctrl[10:] = self._arm, self._grip
+        data.ctrl[3:10], data.ctrl[10:] = self.arm, self.gripper
         self.force = 0.0
         for _ in range(PARTS):
             mujoco.mj_step(self.model, data, nstep=round(STEP / world.TIMESTEP / PARTS))
@@ -64,7 +64,7 @@ class MujocoSimulator:
         table = self.episode.home.tables[self.episode.target.table]
         return Reading(
             depth=self.camera.depth,
-            joints=self.data.qpos[self._joints],
+            joints=self.data.qpos[self.joints],
             end_effector=self._in_robot(self._end_effector),
             rest=self.rest,
             object=self._in_robot(at),
@@ -92,7 +92,7 @@ class MujocoSimulator:
             return
         self.number, self.model = number, world.model(number)
         self.data = mujoco.MjData(self.model)
-        self._joints = np.array([self.model.joint(name).qposadr[0] for name in robot.JOINTS])
+        self.joints = np.array([self.model.joint(name).qposadr[0] for name in robot.JOINTS])
         self._fingers = [self.model.geom(name).id for name in FINGERS]
         self._things = {self.model.body(name).id: name for name in self.episode.home.kinds}
         self._groups = self.model.geom_contype.copy()
@@ -101,7 +101,7 @@ class MujocoSimulator:
     def _place(self) -> None:
         data = self.data
         data.qpos[:3] = self.episode.start
-        data.qpos[self._joints] = data.ctrl[3:10] = robot.REST
+        data.qpos[self.joints] = data.ctrl[3:10] = robot.REST
         for finger in FINGERS:
             data.joint(finger).qpos = robot.OPEN
         data.ctrl[10:] = robot.OPEN

@@ -1,0 +1,185 @@
+"""A scripted expert with full knowledge of the home: the proof that the task can be done as defined.
+
+It looks at the present state alone, so it has an answer in any state, whoever led there. The base follows a
+shortest path over the floor to a place beside the wanted object; the arm follows damped least squares.
+"""
+
+from math import atan2, cos, hypot, pi, sin
+
+import mujoco
+import numpy as np
+
+from pipeline.tasks.navpick import floor, robot
+from pipeline.tasks.navpick.env import ACTIONS, CARRY_WITHIN, LIFTED, STOP
+from pipeline.tasks.navpick.mujoco_simulator import ARM_STEP, MujocoSimulator
+from pipeline.tasks.navpick.things import BY_NAME
+
+REACH = 0.40, 0.68  # m from the robot's middle to an object that the arm can take from above
+FACING = 0.35  # rad
+AIRY = 0.45  # m of clearance beyond which driving costs nothing extra
+HOVER = 0.10  # m above the place where it grasps
+HAND_STEP = 0.07  # m
+# The direction in the object's frame along which the fingers close, where it matters.
+CLOSE_ALONG = {"box": 0.0, "mug": pi / 2, "banana": pi / 2}
+
+
+class Expert:
+    """`act` gives the next action (11,) for the simulator's present state; `reset` after the simulator's."""
+
+    def __init__(self, simulator: MujocoSimulator):
+        self.simulator = simulator
+
+    def reset(self) -> None:
+        self._scratch = mujoco.MjData(self.simulator.model)
+        self._stand, self._distances = self._plan()
+
+    def act(self) -> np.ndarray:
+        now = self.simulator.read()
+        action = np.zeros(len(ACTIONS))
+        action[STOP], action[STOP - 1] = -1.0, -1.0
+        if now.held == self.simulator.wanted:
+            self._carry(now, action)
+        elif self._within_reach(now):
+            self._grasp(now, action)
+        else:
+            self._fold(action)
+            if np.linalg.norm(now.end_effector - now.rest) < 2 * CARRY_WITHIN:
+                self._drive(now, action)
+        return action.astype(np.float32)
+
+    def _plan(self):
+        """The place beside the table to go to, and the distance to it from all over the floor."""
+        home, target = self.simulator.episode.home, self.simulator.episode.target
+        places = home.approaches(home.tables[target.table])
+        off = np.hypot(*(places - target.at[:2]).T)
+        places = places[np.argsort(off)][:8] if (off < REACH[1]).sum() == 0 else places[off < REACH[1] - 0.04]
+        cost = 1 + 6 * np.maximum(AIRY - home.clearance, 0) / AIRY
+        x, y, _ = self.simulator.pose
+        from_here = floor.distances(home.drivable, floor.cell((x, y)), cost)
+        stand = places[np.argmin(floor.at(from_here, places) + 4 * floor.at(cost, places))]
+        return stand, floor.distances(home.drivable, floor.cell(stand), cost)
+
+    def _within_reach(self, now) -> bool:
+        x, y, _ = now.object
+        return REACH[0] < hypot(x, y) < REACH[1] and abs(atan2(y, x)) < FACING
+
+    def _drive(self, now, action) -> None:
+        x, y, heading = self.simulator.pose
+        if hypot(self._stand[0] - x, self._stand[1] - y) < 0.12 or REACH[0] < hypot(*now.object[:2]) < 0.6:
+            turn = atan2(now.object[1], now.object[0])
+            ahead = 0.0 if abs(turn) > 0.3 else float(np.clip(hypot(*now.object[:2]) - 0.6, -0.2, 0.2)) * 3
+        else:
+            to_x, to_y = self._waypoint(x, y)
+            turn = (atan2(to_y - y, to_x - x) - heading + pi) % (2 * pi) - pi
+            far = hypot(to_x - x, to_y - y)
+            ahead = max(0.0, 1 - 2.2 * abs(turn)) * min(1.0, 0.15 + 2.0 * far)
+        action[0], action[1] = ahead, np.clip(turn / (robot.TURN_SPEED * 0.1) * 0.5, -1, 1)
+
+    def _waypoint(self, x: float, y: float) -> tuple[float, float]:
+        """The farthest place down the shortest path, at most a metre ahead, to which the way is straight and free."""
+        home = self.simulator.episode.home
+        at, chosen = self._on_path(floor.cell((x, y))), None
+        for _ in range(10):
+            neighbours = [(at[0] + i, at[1] + j) for i, j, _ in floor.NEIGHBOURS]
+            at = min((n for n in neighbours if home.drivable[n]), key=lambda n: self._distances[n], default=at)
+            place = floor.middle(at)
+            line = np.linspace((x, y), place, 12)
+            if chosen is not None and not floor.at(home.clearance > 0.33, line[2:]).all():
+                break
+            chosen = place
+            if self._distances[at] == 0:
+                return float(self._stand[0]), float(self._stand[1])
+        return chosen
+
+    def _on_path(self, at: tuple[int, int]) -> tuple[int, int]:
+        """The nearest cell from where the goal can be reached."""
+        if np.isfinite(self._distances[at]):
+            return at
+        free = np.argwhere(np.isfinite(self._distances))
+        return tuple(free[np.argmin(abs(free - at).sum(axis=1))])
+
+    def _fold(self, action) -> None:
+        self._towards(robot.REST, action)
+
+    def _carry(self, now, action) -> None:
+        """Squeezes until it is firm, lifts straight up, folds the arm, and stops."""
+        action[STOP - 1] = 1.0
+        if self.simulator.gripper > 0.0:
+            return
+        if now.lifted < LIFTED + 0.03:
+            self._hand_to(now.end_effector + (0, 0, HAND_STEP), action, None)
+        else:
+            self._fold(action)
+            if np.linalg.norm(now.end_effector - now.rest) < CARRY_WITHIN - 0.03:
+                action[STOP] = 1.0
+
+    def _grasp(self, now, action) -> None:
+        """Above the object, down, and close."""
+        kind = BY_NAME[self.simulator.wanted]
+        place = now.object + (0, 0, max(0.0, kind.height / 2 - 0.065, 0.026 - kind.height / 2))
+        off, above = hypot(*(now.end_effector - place)[:2]), now.end_effector[2] - place[2]
+        closing = self.simulator.gripper < robot.OPEN - 0.001
+        if off < 0.03 and abs(above) < (0.03 if closing else 0.012):
+            action[STOP - 1] = 1.0
+            return
+        if off > 0.02 and above < HOVER / 2:
+            place = (*now.end_effector[:2], place[2] + HOVER)
+        elif off > 0.015:
+            place = place + (0, 0, HOVER)
+        self._hand_to(np.array(place), action, self._closing_direction())
+
+    def _closing_direction(self) -> float | None:
+        """The direction along which the fingers are to close, in the robot's frame."""
+        along = CLOSE_ALONG.get(self.simulator.wanted)
+        if along is None:
+            return None
+        matrix = self.simulator.data.body(self.simulator.wanted).xmat.reshape(3, 3)
+        axis = matrix @ (cos(along), sin(along), 0.0)
+        return atan2(axis[1], axis[0]) - self.simulator.pose[2]
+
+    def _towards(self, joints: np.ndarray, action: np.ndarray) -> None:
+        """All joints at once, so that they arrive together."""
+        change = joints - self.simulator.arm
+        action[2:9] = change / max(ARM_STEP, abs(change).max())
+
+    def _hand_to(self, place: np.ndarray, action: np.ndarray, direction: float | None) -> None:
+        """A step of the hand towards a place in the robot's frame, pointing down."""
+        now = self.simulator.read()
+        way = place - now.end_effector
+        goal = now.end_effector + way * min(1.0, HAND_STEP / max(np.linalg.norm(way), 1e-9))
+        self._towards(self._inverse(goal, direction), action)
+
+    def _inverse(self, goal: np.ndarray, direction: float | None) -> np.ndarray:
+        """Joints for the hand at `goal`, from those of now on, by damped least squares."""
+        simulator, data = self.simulator, self._scratch
+        model, chosen = simulator.model, slice(3, 10)
+        data.qpos[:] = simulator.data.qpos
+        joints = simulator.arm.copy()
+        x, y, heading = simulator.pose
+        c, s = cos(heading), sin(heading)
+        goal = np.array([x + c * goal[0] - s * goal[1], y + s * goal[0] + c * goal[1], goal[2]])
+        site = data.site("end_effector")
+        position, rotation = np.zeros((3, model.nv)), np.zeros((3, model.nv))
+        for _ in range(30):
+            data.qpos[simulator.joints] = joints
+            mujoco.mj_kinematics(model, data)
+            mujoco.mj_comPos(model, data)
+            mujoco.mj_jacSite(model, data, position, rotation, site.id)
+            hand = site.xmat.reshape(3, 3)
+            turn = np.cross(hand[:, 0], (0, 0, -1))
+            if direction is not None:
+                turn[2] = _half_turn(direction + heading - atan2(hand[1, 1], hand[0, 1]))
+            error = np.concatenate([goal - site.xpos, 0.3 * turn])
+            if np.linalg.norm(error) < 1e-3:
+                break
+            jacobian = np.concatenate([position[:, chosen], 0.3 * rotation[:, chosen]])
+            if direction is None:
+                jacobian, error = jacobian[:5], error[:5]
+            step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-3 * np.eye(len(jacobian)), error)
+            joints = np.clip(joints + np.clip(step, -0.2, 0.2), *robot.LIMITS.T)
+        return joints
+
+
+def _half_turn(angle: float) -> float:
+    """The same direction of a line, in [−π/2, π/2]."""
+    return (angle + pi / 2) % pi - pi / 2
