@@ -83,8 +83,8 @@ class Home:
         return tuple(piece for piece in self.furniture if piece.kind == "table")
 
     @property
-    def boxes(self) -> tuple[Box, ...]:
-        return self.walls + tuple(box for piece in self.furniture for box in piece.boxes)
+    def standing(self) -> tuple[Box, ...]:
+        return tuple(box for piece in self.furniture for box in piece.boxes)
 
     @cached_property
     def clearance(self) -> np.ndarray:

@@ -4,13 +4,14 @@ What never moves is in collision group 1, the robot in 2, the objects in 4. Obje
 alone: elliptic cones with torsion, and a few iterations against slow slip.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import mujoco
 import numpy as np
 
 from pipeline.tasks.navpick import robot
-from pipeline.tasks.navpick.homes import Home, home
+from pipeline.tasks.navpick.homes import WALL_HEIGHT, Home, home
 from pipeline.tasks.navpick.things import BY_NAME, Kind
 
 TIMESTEP = 0.005  # s
@@ -22,11 +23,13 @@ def model(number: int) -> mujoco.MjModel:
     return mujoco.MjModel.from_xml_string(xml(home(number)))
 
 
-def xml(of: Home) -> str:
+def xml(of: Home, wall_height: float = WALL_HEIGHT) -> str:
+    """`wall_height` is for pictures that look in from above."""
+    walls = (replace(box, at=(*box.at[:2], wall_height / 2), half=(*box.half[:2], wall_height / 2)) for box in of.walls)
     boxes = "".join(
         f'<geom type="box" pos="{_words(box.at)}" size="{_words(box.half)}" euler="0 0 {np.degrees(box.yaw)}" '
         f'rgba="{_words(box.color)} 1" class="home"/>'
-        for box in of.boxes
+        for box in (*walls, *of.standing)
     )
     things = "".join(_thing(BY_NAME[name]) for name in of.kinds)
     return f"""
