@@ -17,7 +17,7 @@ from pipeline.tasks.navpick.things import BY_NAME, Kind
 TIMESTEP = 0.005  # s
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def model(number: int) -> mujoco.MjModel:
     """The model of a home; shared between environments, which must not change it."""
     return mujoco.MjModel.from_xml_string(xml(home(number)))

@@ -1,0 +1,60 @@
+"""N NavPick environments that advance together, on as many threads as there are cores.
+
+Physics and ray casting let other threads run, so threads are enough; each environment is one thread's at a
+time, and what it computes does not depend on which.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+import os
+
+import numpy as np
+
+from pipeline.tasks.navpick.env import NavPick
+
+
+class NavPickBatch:
+    """See `pipeline.tasks.task.Batch`, of which this is the world's half.
+
+    observations  name → (N, …) float32, what `NavPick` observes
+    envs          the environments themselves
+    infos         what each told of its last step
+    """
+
+    def __init__(self, size: int, simulator: str = "mujoco", threads: int | None = None):
+        self.size = size
+        self.envs = [NavPick(simulator) for _ in range(size)]
+        self.infos: list[dict] = [{} for _ in range(size)]
+        spaces = self.envs[0].observation_space.spaces
+        self.observations = {name: np.zeros((size, *space.shape), np.float32) for name, space in spaces.items()}
+        self._terminated = np.ones(size, dtype=bool)
+        self._truncated = np.zeros(size, dtype=bool)
+        self._threads = ThreadPoolExecutor(threads or min(size, os.cpu_count() or 1))
+
+    def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
+        def start(job: tuple[int, int]) -> None:
+            n, seed = job
+            observation, self.infos[n] = self.envs[n].reset(seed=seed)
+            self._observe(n, observation)
+            self._terminated[n] = self._truncated[n] = False
+
+        self._each(start, zip(index.tolist(), seeds.tolist(), strict=True))
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(N, 11) actions → (N,) float64 rewards, bool terminated, bool truncated; see `Batch.step`."""
+        rewards = np.zeros(self.size)
+
+        def advance(n: int) -> None:
+            observation, rewards[n], self._terminated[n], self._truncated[n], self.infos[n] = self.envs[n].step(actions[n])
+            self._observe(n, observation)
+
+        self._each(advance, np.flatnonzero(~(self._terminated | self._truncated)).tolist())
+        return rewards, self._terminated.copy(), self._truncated.copy()
+
+    def _observe(self, n: int, observation: dict[str, np.ndarray]) -> None:
+        for name, value in observation.items():
+            self.observations[name][n] = value
+
+    def _each(self, work: Callable, jobs: Iterable) -> None:
+        # The results are None; asking for them raises what a thread raised.
+        list(self._threads.map(work, jobs))

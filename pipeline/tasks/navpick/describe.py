@@ -1,0 +1,54 @@
+"""What the camera shows and the gripper holds → the text c(s); the same facts give the same text.
+
+Texts are few because places are rough. The wanted object is named first, ahead, to the left or to the right, near
+(the arm reaches it when the robot faces it) or far; of the others the text says what they stand on, no more,
+and names those on the same together, in alphabetical order.
+"""
+
+from collections.abc import Iterable
+from itertools import groupby
+from math import atan2, hypot, radians
+
+from pipeline.tasks.navpick.simulator import Reading, Sight
+
+IDENTIFIED = 4  # pixels of the depth image that an object must take up
+SIDEWAYS = radians(20)
+NEAR = 0.70  # m from the robot's middle
+
+ARTICLES = "aeiou"
+
+
+def describe(wanted: str, sees: Iterable[str], holds: str | None) -> str:
+    """`sees` are phrases as `places` writes them: "a mug on a table ahead, near"."""
+    seen = "; ".join(sees) or "nothing"
+    return f"Agent is to pick up {article(wanted)}. It sees {seen}. It holds {article(holds) if holds else 'nothing'}."
+
+
+def text(wanted: str, sights: list[Sight], reading: Reading) -> str:
+    return describe(wanted, places(wanted, sights, reading.held), reading.held)
+
+
+def places(wanted: str, sights: list[Sight], held: str | None) -> list[str]:
+    """A phrase for each place in view with the objects in it; what is held is in no place."""
+    seen = {sight.name: sight for sight in sights if sight.pixels >= IDENTIFIED and sight.name != held}
+    first = seen.pop(wanted, None)
+    others = sorted((_under(sight), name) for name, sight in seen.items())
+    named = [f"{article(wanted)} on {_under(first)} {direction(first)}"] if first else []
+    return named + [f"{' and '.join(article(name) for _, name in together)} on {under}"
+                    for under, together in groupby(others, key=lambda other: other[0])]
+
+
+def direction(sight: Sight) -> str:
+    """Such as "to the left, far"."""
+    x, y, _ = sight.at
+    angle = atan2(y, x)
+    side = "to the left" if angle > SIDEWAYS else "to the right" if angle < -SIDEWAYS else "ahead"
+    return f"{side}, {'near' if hypot(x, y) < NEAR else 'far'}"
+
+
+def _under(sight: Sight) -> str:
+    return "the floor" if sight.on == "floor" else "a table"
+
+
+def article(name: str) -> str:
+    return f"an {name}" if name[0] in ARTICLES else f"a {name}"
