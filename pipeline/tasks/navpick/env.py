@@ -1,8 +1,8 @@
 """NavPick: drive to a table without collisions and pick up the wanted object (section 4.2, appendix A.5).
 
-An episode succeeds when the robot says stop while it carries the wanted object: held, lifted, and within
-`CARRY_WITHIN` of where the end effector was at the start. Stopping at any other time fails. So do a collision,
-taking a wrong object, and dropping the right one. docs/navpick.md gives every constant and its source.
+An episode succeeds when the robot says stop while it carries the wanted object: held, lifted, and with the hand
+back where it was at the start (`stages.carried`). Stopping at any other time fails. So do a collision, taking a
+wrong object, and dropping the right one. docs/navpick.md gives every constant and its source.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from cache.errors import AskonceError
 from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, Reading, Simulator
+from pipeline.tasks.navpick.stages import carried, lifted, to_object, to_rest
 
 SUCCESS_REWARD = 10.0
 PICK_REWARD = 2.0
@@ -22,9 +23,7 @@ WRONG_PICK_PENALTY = 0.5
 DROP_PENALTY = 0.5
 SLACK = -0.005
 
-MAX_FORCE = 100.0  # N
-CARRY_WITHIN = 0.15  # m
-LIFTED = 0.03  # m
+MAX_FORCE = 400.0  # N
 DROPPED = 0.15  # m between the end effector and an object that was lifted
 MAX_STEPS = 300
 
@@ -54,7 +53,8 @@ class NavPick(gymnasium.Env):
     target        (2,) m and rad: distance and direction of the middle of the table on which it stood
 
     Actions (11,) in [−1, 1]: see `ACTIONS`. The last is a request to stop wherever it is above 0. With no seed,
-    `reset` draws one for training, which is an even one.
+    `reset` draws one for training, which is an even one. `reset(options={"beside": True})` starts where
+    Navigate has ended, for the training of Pick.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
@@ -76,7 +76,7 @@ class NavPick(gymnasium.Env):
         super().reset(seed=seed)
         if seed is None:
             seed = 2 * int(self.np_random.integers(2**30))
-        self.simulator.reset(seed)
+        self.simulator.reset(seed, beside=bool((options or {}).get("beside")))
         self.steps, self.picked = 0, False
         self.reading = self.simulator.read()
         return observe(self.reading), self._info("")
@@ -87,7 +87,7 @@ class NavPick(gymnasium.Env):
         self.reading = now
         self.steps += 1
         reward = SLACK + self._progress(before, now)
-        if self._has_it(now) and not self.picked:
+        if lifted(now, self.simulator.wanted) and not self.picked:
             self.picked = True
             reward += PICK_REWARD
         ended = self._ended(action[STOP] > 0)
@@ -103,11 +103,8 @@ class NavPick(gymnasium.Env):
         wanted = self.simulator.wanted
         if (before.held == wanted) != (now.held == wanted):
             return 0.0
-        distance = _to_rest if now.held == wanted else _to_object
+        distance = to_rest if now.held == wanted else to_object
         return DISTANCE_REWARD * (distance(before) - distance(now))
-
-    def _has_it(self, now: Reading) -> bool:
-        return now.held == self.simulator.wanted and now.lifted > LIFTED
 
     def _ended(self, stop: bool) -> str:
         """How the episode ended with this step, "" if it goes on."""
@@ -116,10 +113,10 @@ class NavPick(gymnasium.Env):
             return "collision"
         if now.held not in (None, self.simulator.wanted):
             return "wrong pick"
-        if self.picked and now.held is None and _to_object(now) > DROPPED:
+        if self.picked and now.held is None and to_object(now) > DROPPED:
             return "dropped"
         if stop:
-            return "success" if self._has_it(now) and _to_rest(now) < CARRY_WITHIN else "stopped"
+            return "success" if carried(now, self.simulator.wanted) else "stopped"
         return ""
 
     def _info(self, ended: str) -> dict[str, Any]:
@@ -140,11 +137,3 @@ def observe(now: Reading) -> dict[str, np.ndarray]:
 
 def _simulator(which: str | Simulator) -> Simulator:
     return simulator(which) if isinstance(which, str) else which
-
-
-def _to_object(now: Reading) -> float:
-    return float(np.linalg.norm(now.end_effector - now.object))
-
-
-def _to_rest(now: Reading) -> float:
-    return float(np.linalg.norm(now.end_effector - now.rest))

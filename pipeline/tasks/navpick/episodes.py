@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.tasks.navpick import floor
 from pipeline.tasks.navpick.homes import Furniture, Home, home
+from pipeline.tasks.navpick.stages import FACING, REACH
 from pipeline.tasks.navpick.things import BY_NAME
 
 TRAIN_HOMES = 10
@@ -17,7 +18,7 @@ HELD_OUT_HOMES = 100
 FIRST_HELD_OUT = 1000
 
 APART = 0.20  # m between the middles of objects: room for a finger
-REACH = 0.12, 0.24  # m from a table's edge to an object's middle
+INSIDE = 0.12, 0.24  # m from a table's edge to an object's middle
 START_CLEARANCE = 0.55  # m: the folded arm reaches a little over the base
 START_DISTANCE = 1.5  # m from the wanted object
 
@@ -51,14 +52,16 @@ def home_number(seed: int) -> int:
     return FIRST_HELD_OUT + turn % HELD_OUT_HOMES if held_out else turn % TRAIN_HOMES
 
 
-def episode(seed: int) -> Episode:
+def episode(seed: int, beside: bool = False) -> Episode:
+    """With `beside`, the robot starts beside the table, facing the wanted object more or less."""
     rng = np.random.default_rng([seed, 0xE915])
     where = home(home_number(seed))
     things: list[Placed] = []
     for name in where.kinds:
         things.append(_place(name, where, things, rng))
     target = things[rng.integers(len(things))]
-    return Episode(where, tuple(things), target.name, _start(where, target, rng))
+    start = (_start_beside if beside else _start)(where, target, rng)
+    return Episode(where, tuple(things), target.name, start)
 
 
 def _place(name: str, where: Home, others: list[Placed], rng: np.random.Generator) -> Placed:
@@ -67,7 +70,7 @@ def _place(name: str, where: Home, others: list[Placed], rng: np.random.Generato
         number = int(rng.integers(len(where.tables)))
         table = where.tables[number]
         approaches = where.approaches(table)
-        x, y = _opposite(table, approaches[rng.integers(len(approaches))], rng.uniform(*REACH))
+        x, y = _opposite(table, approaches[rng.integers(len(approaches))], rng.uniform(*INSIDE))
         if all(np.hypot(x - other.at[0], y - other.at[1]) > APART for other in others):
             height = table.height + BY_NAME[name].height / 2
             return Placed(name, number, (float(x), float(y), height), float(rng.uniform(-pi, pi)))
@@ -88,3 +91,16 @@ def _start(where: Home, target: Placed, rng: np.random.Generator) -> tuple[float
     far = places[np.hypot(*(places - target.at[:2]).T) > START_DISTANCE]
     x, y = far[rng.integers(len(far))]
     return float(x), float(y), float(rng.uniform(-pi, pi))
+
+
+def stands(where: Home, target: Placed) -> np.ndarray:
+    """(N, 2) places beside the table from where the arm reaches the object with centimetres to spare; N ≥ 1."""
+    places = where.approaches(where.tables[target.table])
+    return places[np.hypot(*(places - target.at[:2]).T) < REACH[1] - 0.04]
+
+
+def _start_beside(where: Home, target: Placed, rng: np.random.Generator) -> tuple[float, float, float]:
+    places = stands(where, target)
+    x, y = places[rng.integers(len(places))]
+    facing = np.arctan2(target.at[1] - y, target.at[0] - x)
+    return float(x), float(y), float(facing + 0.9 * rng.uniform(-FACING, FACING))

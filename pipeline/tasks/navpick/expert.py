@@ -10,14 +10,18 @@ import mujoco
 import numpy as np
 
 from pipeline.tasks.navpick import floor, robot
-from pipeline.tasks.navpick.env import ACTIONS, CARRY_WITHIN, LIFTED, STOP
+from pipeline.tasks.navpick.env import ACTIONS, STOP
+from pipeline.tasks.navpick.episodes import stands
 from pipeline.tasks.navpick.mujoco_simulator import ARM_STEP, MujocoSimulator
+from pipeline.tasks.navpick.stages import CARRY_WITHIN, LIFTED, REACH, beside, to_rest
 from pipeline.tasks.navpick.things import BY_NAME
 
-REACH = 0.40, 0.68  # m from the robot's middle to an object that the arm can take from above
-FACING = 0.35  # rad
+GRIP = STOP - 1
+STAND = 0.6  # m from the robot's middle to the object, where it stops driving
+KEEP = 0.57  # m: the distance it keeps while it grasps
 AIRY = 0.45  # m of clearance beyond which driving costs nothing extra
 HOVER = 0.10  # m above the place where it grasps
+CENTERED = 0.025  # m off the object's axis, within which it goes down and closes
 HAND_STEP = 0.07  # m
 # The direction in the object's frame along which the fingers close, where it matters.
 CLOSE_ALONG = {"box": 0.0, "mug": pi / 2, "banana": pi / 2}
@@ -35,39 +39,38 @@ class Expert:
 
     def act(self) -> np.ndarray:
         now = self.simulator.read()
-        action = np.zeros(len(ACTIONS))
-        action[STOP], action[STOP - 1] = -1.0, -1.0
-        if now.held == self.simulator.wanted:
-            self._carry(now, action)
-        elif self._within_reach(now):
-            self._grasp(now, action)
-        else:
-            self._fold(action)
-            if np.linalg.norm(now.end_effector - now.rest) < 2 * CARRY_WITHIN:
-                self._drive(now, action)
-        return action.astype(np.float32)
+        return self.pick() if now.held == self.simulator.wanted or beside(now) else self.navigate()
+
+    def navigate(self) -> np.ndarray:
+        """Folds the arm, drives beside the table, and turns to the object."""
+        now, action = self.simulator.read(), _idle()
+        self._towards(robot.REST, action)
+        if to_rest(now) < 2 * CARRY_WITHIN and not beside(now):
+            self._drive(now, action)
+        return action
+
+    def pick(self) -> np.ndarray:
+        """Takes the object from where it stands, carries it back to rest, and says stop."""
+        now, action = self.simulator.read(), _idle()
+        (self._carry if now.held == self.simulator.wanted else self._grasp)(now, action)
+        return action
 
     def _plan(self):
         """The place beside the table to go to, and the distance to it from all over the floor."""
         home, target = self.simulator.episode.home, self.simulator.episode.target
-        places = home.approaches(home.tables[target.table])
-        off = np.hypot(*(places - target.at[:2]).T)
-        places = places[np.argsort(off)][:8] if (off < REACH[1]).sum() == 0 else places[off < REACH[1] - 0.04]
+        places = stands(home, target)
         cost = 1 + 6 * np.maximum(AIRY - home.clearance, 0) / AIRY
         x, y, _ = self.simulator.pose
         from_here = floor.distances(home.drivable, floor.cell((x, y)), cost)
         stand = places[np.argmin(floor.at(from_here, places) + 4 * floor.at(cost, places))]
         return stand, floor.distances(home.drivable, floor.cell(stand), cost)
 
-    def _within_reach(self, now) -> bool:
-        x, y, _ = now.object
-        return REACH[0] < hypot(x, y) < REACH[1] and abs(atan2(y, x)) < FACING
-
     def _drive(self, now, action) -> None:
         x, y, heading = self.simulator.pose
-        if hypot(self._stand[0] - x, self._stand[1] - y) < 0.12 or REACH[0] < hypot(*now.object[:2]) < 0.6:
+        off = hypot(*now.object[:2])
+        if hypot(self._stand[0] - x, self._stand[1] - y) < 0.12 or (now.clear and REACH[0] < off < STAND):
             turn = atan2(now.object[1], now.object[0])
-            ahead = 0.0 if abs(turn) > 0.3 else float(np.clip(hypot(*now.object[:2]) - 0.6, -0.2, 0.2)) * 3
+            ahead = 0.0 if abs(turn) > 0.3 else 3 * float(np.clip(off - STAND, -0.2, 0.2))
         else:
             to_x, to_y = self._waypoint(x, y)
             turn = (atan2(to_y - y, to_x - x) - heading + pi) % (2 * pi) - pi
@@ -98,33 +101,33 @@ class Expert:
         free = np.argwhere(np.isfinite(self._distances))
         return tuple(free[np.argmin(abs(free - at).sum(axis=1))])
 
-    def _fold(self, action) -> None:
-        self._towards(robot.REST, action)
-
     def _carry(self, now, action) -> None:
         """Squeezes until it is firm, lifts straight up, folds the arm, and stops."""
-        action[STOP - 1] = 1.0
+        action[GRIP] = 1.0
         if self.simulator.gripper > 0.0:
             return
         if now.lifted < LIFTED + 0.03:
             self._hand_to(now.end_effector + (0, 0, HAND_STEP), action, None)
         else:
-            self._fold(action)
-            if np.linalg.norm(now.end_effector - now.rest) < CARRY_WITHIN - 0.03:
+            self._towards(robot.REST, action)
+            if to_rest(now) < CARRY_WITHIN - 0.03:
                 action[STOP] = 1.0
 
     def _grasp(self, now, action) -> None:
-        """Above the object, down, and close."""
+        """Above the object, down, and close, while the base keeps its place."""
+        x, y, _ = now.object
+        action[0] = _beyond(hypot(x, y) - KEEP, 0.05) * 4
+        action[1] = np.clip(_beyond(atan2(y, x), 0.15) * 2, -0.5, 0.5)
         kind = BY_NAME[self.simulator.wanted]
         place = now.object + (0, 0, max(0.0, kind.height / 2 - 0.065, 0.026 - kind.height / 2))
         off, above = hypot(*(now.end_effector - place)[:2]), now.end_effector[2] - place[2]
         closing = self.simulator.gripper < robot.OPEN - 0.001
-        if off < 0.03 and abs(above) < (0.03 if closing else 0.012):
-            action[STOP - 1] = 1.0
+        if off < CENTERED and abs(above) < (0.03 if closing else 0.015):
+            action[GRIP] = 1.0
             return
-        if off > 0.02 and above < HOVER / 2:
+        if off > 1.3 * CENTERED and above < HOVER / 2:
             place = (*now.end_effector[:2], place[2] + HOVER)
-        elif off > 0.015:
+        elif off > CENTERED and above > HOVER / 2:
             place = place + (0, 0, HOVER)
         self._hand_to(np.array(place), action, self._closing_direction())
 
@@ -178,6 +181,18 @@ class Expert:
             step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-3 * np.eye(len(jacobian)), error)
             joints = np.clip(joints + np.clip(step, -0.2, 0.2), *robot.LIMITS.T)
         return joints
+
+
+def _beyond(error: float, tolerance: float) -> float:
+    """The error less what is tolerated."""
+    return float(np.sign(error) * max(0.0, abs(error) - tolerance))
+
+
+def _idle() -> np.ndarray:
+    """Stands still with the gripper opening, and goes on."""
+    action = np.zeros(len(ACTIONS), np.float32)
+    action[GRIP] = action[STOP] = -1.0
+    return action
 
 
 def _half_turn(angle: float) -> float:

@@ -20,6 +20,7 @@ LAG = 0.25  # rad: how far a joint's command may be ahead of the joint, so that 
 SQUEEZE = -0.03  # m: the command of fingers that press; they stop at what is between them
 
 HOME, ROBOT, THING = 1, 2, 4  # collision groups: see `world`
+ONLY_HOME = np.array([1, 0, 0, 0, 0, 0], np.uint8)  # the geoms' groups for rays
 FINGERS = "left_finger", "right_finger"
 
 
@@ -30,8 +31,8 @@ class MujocoSimulator:
         self.camera = Camera()
         self.number = None
 
-    def reset(self, seed: int) -> None:
-        self.episode = episode(seed)
+    def reset(self, seed: int, beside: bool = False) -> None:
+        self.episode = episode(seed, beside)
         self.wanted = self.episode.wanted
         self._load(self.episode.home.number)
         self._place()
@@ -71,6 +72,7 @@ class MujocoSimulator:
             target=self._in_robot(np.array([table.x, table.y, table.height])),
             held=self._held(),
             lifted=float(at[2] - self.episode.target.at[2]),
+            clear=self._clear(at),
             force=self.force,
         )
 
@@ -128,6 +130,11 @@ class MujocoSimulator:
 
     def _look(self) -> None:
         self.camera.look(self.model, self.data)
+
+    def _clear(self, place: np.ndarray) -> bool:
+        head = self.data.site("camera").xpos
+        met = mujoco.mj_ray(self.model, self.data, head, place - head, ONLY_HOME, True, -1, None)
+        return not 0 <= met < 0.95
 
     def _collision(self) -> float:
         """N: the sum of the normal forces between the robot and the home."""

@@ -16,8 +16,9 @@ LIMITS = np.radians([(-92, 92), (-105, 87), (-180, 180), (-129, 129), (-180, 180
 REST = np.array([-0.50, -1.60, 0.0, 1.10, 0.0, 2.07, 0.0])
 
 FORWARD_SPEED = 0.75  # m/s
-TURN_SPEED = 1.5  # rad/s
-OPEN = 0.055  # m: how far each finger is from the middle when the gripper is open
+TURN_SPEED = 1.0  # rad/s
+OPEN = 0.07  # m: how far each finger is from the middle when the gripper is open
+BUMPER = 0.06  # s: how long the soft bumper about the base and torso takes to stop it
 
 CAMERA_HEIGHT = 1.45
 CAMERA_TILT = radians(35)
@@ -35,8 +36,8 @@ def xml() -> str:
       <joint name="y" type="slide" axis="0 1 0" class="floor"/>
       <joint name="turn" type="hinge" axis="0 0 1" class="floor"/>
       <site name="base"/>
-      <geom name="chassis" type="cylinder" size="0.25 0.14" pos="0 0 0.17" mass="45" rgba="{DARK}"/>
-      <geom name="torso" type="box" size="0.09 0.12 0.26" pos="-0.06 0 0.57" mass="15" rgba="{BODY}"/>
+      <geom name="chassis" type="cylinder" size="0.25 0.14" pos="0 0 0.17" mass="45" class="bumper" rgba="{DARK}"/>
+      <geom name="torso" type="box" size="0.09 0.12 0.26" pos="-0.06 0 0.57" mass="15" class="bumper" rgba="{BODY}"/>
       <geom name="neck" type="cylinder" size="0.03 0.26" pos="-0.08 0 1.09" mass="1" rgba="{DARK}"/>
       <geom name="head" type="box" size="0.06 0.11 0.05" pos="-0.08 0 {CAMERA_HEIGHT - 0.06}" mass="2" rgba="{BODY}"/>
       <site name="camera" pos="0 0 {CAMERA_HEIGHT}"/>
@@ -54,7 +55,7 @@ def _arm() -> str:
         ("elbow_flex", "0 1 0", "0.14 0 0", 1.5, _capsule(0.05, 0.13), BODY),
         ("forearm_roll", "1 0 0", "0.17 0 0", 1.2, _capsule(0.045, 0.10), SKIN),
         ("wrist_flex", "0 1 0", "0.14 0 0", 1.0, _capsule(0.045, 0.06), BODY),
-        ("wrist_roll", "1 0 0", "0.10 0 0", 0.5, 'type="box" size="0.025 0.065 0.025" pos="0.03 0 0"', DARK),
+        ("wrist_roll", "1 0 0", "0.10 0 0", 0.5, 'type="box" size="0.025 0.08 0.025" pos="0.03 0 0"', DARK),
     )
     opening = "".join(
         f'<body name="{name}" pos="{at}" gravcomp="1"><joint name="{name}" axis="{axis}" class="{name}"/>'
@@ -73,7 +74,7 @@ def _gripper() -> str:
     fingers = "".join(
         f'<body name="{name}" pos="0.055 0 0" gravcomp="1">'
         f'<joint name="{name}" type="slide" axis="0 {side} 0" class="finger"/>'
-        f'<geom name="{name}" type="box" size="0.045 0.006 0.012" pos="0.045 {side * 0.006} 0" class="pad"/></body>'
+        f'<geom name="{name}" type="box" size="0.045 0.006 0.020" pos="0.045 {side * 0.006} 0" class="pad"/></body>'
         for name, side in (("left_finger", 1), ("right_finger", -1))
     )
     return f'{fingers}<site name="end_effector" pos="0.13 0 0"/>'
@@ -89,12 +90,13 @@ def defaults() -> str:
     )
     return f"""
     <default class="robot">
-      <geom contype="2" conaffinity="7" friction="0.6 0.005 0.0001"/>
+      <geom group="1" contype="2" conaffinity="7" friction="0.6 0.005 0.0001" solref="0.05 1"/>
       {joints}
+      <default class="bumper"><geom solref="{BUMPER} 1" solimp="0.5 0.95 0.03" priority="1"/></default>
       <default class="floor"><joint damping="5"/></default>
       <default class="finger"><joint limited="true" range="0 {OPEN}" armature="0.05" damping="10"/></default>
       <default class="pad">
-        <geom condim="4" friction="1.4 0.02 0.0001" solref="0.01 1" mass="0.08" rgba="0.1 0.1 0.1 1" priority="1"/>
+        <geom condim="4" friction="1.4 0.02 0.0001" solref="0.02 1" mass="0.08" rgba="0.1 0.1 0.1 1" priority="1"/>
       </default>
     </default>"""
 

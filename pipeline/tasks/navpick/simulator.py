@@ -25,6 +25,7 @@ class Reading:
     target        (3,) the middle of the top of the table on which it stood
     held          the name of the object between both fingers, None without one
     lifted        m: how far the wanted object is above where it stood
+    clear         whether nothing of the home stands between the head and the wanted object
     force         N: the largest that pushed the robot against the home during the step
     """
 
@@ -36,6 +37,7 @@ class Reading:
     target: np.ndarray
     held: str | None
     lifted: float
+    clear: bool
     force: float
 
 
@@ -57,8 +59,11 @@ class Simulator(Protocol):
 
     wanted: str
 
-    def reset(self, seed: int) -> None:
-        """Even seeds are for training, odd ones for evaluation in homes that training never sees."""
+    def reset(self, seed: int, beside: bool = False) -> None:
+        """Even seeds are for training, odd ones for evaluation in homes that training never sees.
+
+        With `beside`, the robot starts where it can pick up the wanted object, facing it more or less.
+        """
 
     def step(self, commands: np.ndarray) -> None:
         """(10,) in [−1, 1]: base speeds ahead and to the left, changes of the seven joints, closing of the gripper."""

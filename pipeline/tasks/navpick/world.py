@@ -1,6 +1,7 @@
 """A home with its objects and the robot as one MuJoCo model.
 
-What never moves is in collision group 1, the robot in 2, the objects in 4. Objects are held by friction
+What never moves has collision bit 1, the robot 2, the objects 4; for rays, what never moves is group 0 and all
+else group 1. Objects are held by friction
 alone: elliptic cones with torsion, and a few iterations against slow slip.
 """
 
@@ -41,7 +42,7 @@ def xml(of: Home, wall_height: float = WALL_HEIGHT) -> str:
   <default>
     <default class="home"><geom contype="1" conaffinity="0" friction="0.8 0.005 0.0001"/></default>
     <default class="thing">
-      <geom contype="4" conaffinity="5" condim="4" friction="0.9 0.01 0.0005" solref="0.01 1"/>
+      <geom group="1" contype="4" conaffinity="5" condim="4" friction="0.9 0.01 0.0005" solref="0.01 1"/>
       <default class="rolling"><geom condim="6" friction="0.9 0.01 0.003"/></default>
     </default>
     {robot.defaults()}

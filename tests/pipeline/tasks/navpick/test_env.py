@@ -7,8 +7,9 @@ import pytest
 
 from cache.errors import AskonceError
 from pipeline.tasks.navpick.batch import NavPickBatch
-from pipeline.tasks.navpick.env import CARRY_WITHIN, MAX_STEPS, SLACK, STOP, NavPick
+from pipeline.tasks.navpick.env import MAX_STEPS, SLACK, STOP, NavPick
 from pipeline.tasks.navpick.expert import Expert
+from pipeline.tasks.navpick.stages import CARRY_WITHIN
 from tests.pipeline.tasks.navpick.episodes import GRIP, STILL, play, random_episode, seed_with
 
 ENV_ID = "pipeline.tasks.navpick.register:askonce/NavPick-v0"
