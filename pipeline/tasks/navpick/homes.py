@@ -180,7 +180,7 @@ def _furnish(rooms, doorways, rng) -> tuple[Furniture, ...]:
 def _tables(room, taken, rng):
     for _ in range(1 + (rng.random() < 0.4)):
         half = float(rng.uniform(0.45, 0.7)), float(rng.uniform(0.28, 0.36))
-        height, color = float(rng.uniform(0.52, 0.72)), WOODS[rng.integers(len(WOODS))]
+        height, color = float(rng.uniform(0.50, 0.62)), WOODS[rng.integers(len(WOODS))]
         yield from _place("table", room, half, height, color, taken, rng, apart=0.75)
 
 

@@ -39,7 +39,7 @@ def _cut(number: int) -> mujoco.MjModel:
 
 def _outside(model, data, size, side: int) -> np.ndarray:
     middle = np.array([size[0] / 2, size[1] / 2, 0.0])
-    eye = middle + 1.5 * max(size) * np.array([0.0, -0.55, 0.84])
+    eye = middle + 1.65 * max(size) * np.array([0.0, -0.55, 0.84])
     return _shade(model, data, size, *_camera(eye, middle), 42, side, side)
 
 

@@ -37,8 +37,9 @@ def xml() -> str:
       <joint name="turn" type="hinge" axis="0 0 1" class="floor"/>
       <site name="base"/>
       <geom name="chassis" type="cylinder" size="0.25 0.14" pos="0 0 0.17" mass="45" class="bumper" rgba="{DARK}"/>
-      <geom name="torso" type="box" size="0.09 0.12 0.26" pos="-0.06 0 0.57" mass="15" class="bumper" rgba="{BODY}"/>
-      <geom name="neck" type="cylinder" size="0.03 0.26" pos="-0.08 0 1.09" mass="1" rgba="{DARK}"/>
+      <geom name="torso" type="cylinder" size="0.20 0.165" pos="0 0 0.475" mass="15" class="bumper" rgba="{BODY}"/>
+      <geom name="shoulder" type="cylinder" size="0.06 0.04" pos="0.06 0 0.67" mass="1" rgba="{DARK}"/>
+      <geom name="neck" type="cylinder" size="0.03 0.36" pos="-0.08 0 1.00" mass="1" rgba="{DARK}"/>
       <geom name="head" type="box" size="0.06 0.11 0.05" pos="-0.08 0 {CAMERA_HEIGHT - 0.06}" mass="2" rgba="{BODY}"/>
       <site name="camera" pos="0 0 {CAMERA_HEIGHT}"/>
       {arm}
@@ -49,7 +50,7 @@ def _arm() -> str:
     """Shoulder pan, then lift, roll, flex, roll, flex, roll along the arm, which lies along x when all are zero."""
     # (joint, axis, offset from the joint before, mass, capsule or box along x to the next)
     links = (
-        ("shoulder_pan", "0 0 1", "0.06 0 0.70", 2.0, _capsule(0.06, 0.10), SKIN),
+        ("shoulder_pan", "0 0 1", "0.06 0 0.74", 2.0, _capsule(0.06, 0.10), SKIN),
         ("shoulder_lift", "0 1 0", "0.12 0 0.03", 2.0, _capsule(0.055, 0.14), BODY),
         ("upperarm_roll", "1 0 0", "0.18 0 0", 1.5, _capsule(0.05, 0.10), SKIN),
         ("elbow_flex", "0 1 0", "0.14 0 0", 1.5, _capsule(0.05, 0.13), BODY),
