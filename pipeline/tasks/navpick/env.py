@@ -23,7 +23,7 @@ WRONG_PICK_PENALTY = 0.5
 DROP_PENALTY = 0.5
 SLACK = -0.005
 
-MAX_FORCE = 400.0  # N
+MAX_FORCE = 300.0  # N
 DROPPED = 0.15  # m between the end effector and an object that was lifted
 MAX_STEPS = 300
 

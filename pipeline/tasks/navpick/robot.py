@@ -110,7 +110,7 @@ def actuators() -> str:
         for name in ("left_finger", "right_finger")
     )
     return f"""
-      <general name="ahead" site="base" gear="1 0 0 0 0 0" {_velocity(800)} forcerange="-250 250"/>
+      <general name="ahead" site="base" gear="1 0 0 0 0 0" {_velocity(800)} forcerange="-200 200"/>
       <general name="sideways" site="base" gear="0 1 0 0 0 0" {_velocity(4000)} forcerange="-400 400"/>
       <general name="turn" site="base" gear="0 0 0 0 0 1" {_velocity(60)} forcerange="-80 80"/>
       {arm}{fingers}"""
