@@ -45,7 +45,8 @@ class NavPickBatch:
         rewards = np.zeros(self.size)
 
         def advance(n: int) -> None:
-            observation, rewards[n], self._terminated[n], self._truncated[n], self.infos[n] = self.envs[n].step(actions[n])
+            observation, rewards[n], *ended, self.infos[n] = self.envs[n].step(actions[n])
+            self._terminated[n], self._truncated[n] = ended
             self._observe(n, observation)
 
         self._each(advance, np.flatnonzero(~(self._terminated | self._truncated)).tolist())

@@ -16,7 +16,8 @@ def directions(width: int, height: int, field: float) -> tuple[np.ndarray, np.nd
     half = np.tan(np.radians(field) / 2)
     across = half * (1 - 2 * (np.arange(width) + 0.5) / width)
     down = half * (1 - 2 * (np.arange(height) + 0.5) / height) * height / width
-    rays = np.stack([np.ones((height, width)), *np.broadcast_arrays(across[None], down[:, None])], axis=-1).reshape(-1, 3)
+    ahead, left, up = np.broadcast_arrays(1.0, across[None], down[:, None])
+    rays = np.stack([ahead, left, up], axis=-1).reshape(-1, 3)
     length = np.linalg.norm(rays, axis=1)
     return rays / length[:, None], 1 / length
 

@@ -81,7 +81,7 @@ def _opposite(table: Furniture, approach: np.ndarray, inside: float) -> np.ndarr
     c, s = cos(table.yaw), sin(table.yaw)
     turn = np.array([[c, s], [-s, c]])
     place, half = turn @ (approach - (table.x, table.y)), np.array(table.half)
-    place = np.clip(place, inside - half, half - inside) if inside < half.min() else np.clip(place, -half / 2, half / 2)
+    place = np.clip(place, inside - half, half - inside)
     return turn.T @ place + (table.x, table.y)
 
 

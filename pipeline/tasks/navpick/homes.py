@@ -216,7 +216,8 @@ def _place(kind, room, half, height, color, taken, rng, apart):
 def _chairs(table, rooms, taken, rng):
     """Up to two chairs about a table, a little askew, each turned towards it."""
     for _ in range(int(rng.integers(0, 3))):
-        side, along = (-1, 1)[rng.integers(2)], rng.uniform(0.3, 1.0) * (-1, 1)[rng.integers(2)] * (table.half[0] - 0.2)
+        side, end = rng.choice((-1, 1), size=2)
+        along = end * rng.uniform(0.3, 1.0) * (table.half[0] - 0.2)
         c, s = cos(table.yaw), sin(table.yaw)
         off = side * (table.half[1] + 0.22)
         x, y = table.x + c * along - s * off, table.y + s * along + c * off

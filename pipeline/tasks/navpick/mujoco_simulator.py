@@ -56,7 +56,7 @@ class MujocoSimulator:
         for _ in range(PARTS):
             mujoco.mj_step(self.model, data, nstep=round(STEP / world.TIMESTEP / PARTS))
             self.force = max(self.force, self._collision())
-        # Positions follow from the last half step, which mj_step leaves to the next one.
+        # mj_step moves the joints last; where that leaves bodies and sites it would only say in its next call.
         mujoco.mj_kinematics(self.model, data)
         self._look()
 
@@ -77,7 +77,8 @@ class MujocoSimulator:
         )
 
     def sights(self) -> list[Sight]:
-        seen = np.bincount(self.model.geom_bodyid[self.camera.geoms[self.camera.geoms >= 0]], minlength=self.model.nbody)
+        shown = self.camera.geoms[self.camera.geoms >= 0]
+        seen = np.bincount(self.model.geom_bodyid[shown], minlength=self.model.nbody)
         bodies = sorted((body for body in self._things if seen[body]), key=lambda body: -seen[body])
         held = self._held()
         return [Sight(self._things[body], self._on(body, held), self._in_robot(self.data.xpos[body]), int(seen[body]))

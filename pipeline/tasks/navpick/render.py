@@ -28,8 +28,9 @@ def picture(simulator, side: int) -> np.ndarray:
     mujoco.mj_kinematics(cut, data)
     size = simulator.episode.home.size
     head = _head(simulator.model, simulator.data, size, side // 2)
-    heads = np.concatenate([head, _depth(simulator.camera.depth, side - side // 2, side // 2)])
-    return np.concatenate([_outside(cut, data, size, side), _close(simulator.pose, cut, data, size, side), heads], axis=1)
+    seen = np.concatenate([head, _depth(simulator.camera.depth, side - side // 2, side // 2)])
+    close = _close(simulator.pose, cut, data, size, side)
+    return np.concatenate([_outside(cut, data, size, side), close, seen], axis=1)
 
 
 @lru_cache(maxsize=4)

@@ -66,7 +66,7 @@ class Simulator(Protocol):
         """
 
     def step(self, commands: np.ndarray) -> None:
-        """(10,) in [−1, 1]: base speeds ahead and to the left, changes of the seven joints, closing of the gripper."""
+        """(10,) in [−1, 1]: speeds ahead and of turning left, changes of the seven joints, closing of the gripper."""
 
     def read(self) -> Reading:
         """After `reset` and each `step`."""

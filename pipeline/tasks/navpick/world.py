@@ -26,7 +26,8 @@ def model(number: int) -> mujoco.MjModel:
 
 def xml(of: Home, wall_height: float = WALL_HEIGHT) -> str:
     """`wall_height` is for pictures that look in from above."""
-    walls = (replace(box, at=(*box.at[:2], wall_height / 2), half=(*box.half[:2], wall_height / 2)) for box in of.walls)
+    up = wall_height / 2
+    walls = (replace(box, at=(*box.at[:2], up), half=(*box.half[:2], up)) for box in of.walls)
     boxes = "".join(
         f'<geom type="box" pos="{_words(box.at)}" size="{_words(box.half)}" euler="0 0 {np.degrees(box.yaw)}" '
         f'rgba="{_words(box.color)} 1" class="home"/>'

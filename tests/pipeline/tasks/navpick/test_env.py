@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cache.errors import AskonceError
+from pipeline.tasks.navpick import stages
 from pipeline.tasks.navpick.batch import NavPickBatch
 from pipeline.tasks.navpick.env import MAX_STEPS, SLACK, STOP, NavPick
 from pipeline.tasks.navpick.expert import Expert
-from pipeline.tasks.navpick.stages import CARRY_WITHIN
 from tests.pipeline.tasks.navpick.episodes import GRIP, STILL, play, random_episode, seed_with
 
 ENV_ID = "pipeline.tasks.navpick.register:askonce/NavPick-v0"
@@ -63,7 +63,7 @@ def test_the_expert_earns_what_the_rewards_say(env):
     """Slack for every step, the way of the hand to the object, the first pick-up, the way to rest, and success."""
     env.reset(seed=6)
     start = env.reading
-    expert, earned, progress, phase = Expert(env.simulator), 0.0, 0.0, "object"
+    expert, earned, progress = Expert(env.simulator), 0.0, 0.0
     expert.reset()
     terminated = False
     while not terminated:
@@ -72,9 +72,9 @@ def test_the_expert_earns_what_the_rewards_say(env):
         earned += reward
         now = env.reading
         if (before.held is None) == (now.held is None):
-            goal = [now.object, now.rest][now.held is not None], [before.object, before.rest][now.held is not None]
-            progress += np.linalg.norm(before.end_effector - goal[1]) - np.linalg.norm(now.end_effector - goal[0])
-    assert info["success"] and np.linalg.norm(env.reading.end_effector - env.reading.rest) < CARRY_WITHIN
+            way = stages.to_object if now.held is None else stages.to_rest
+            progress += way(before) - way(now)
+    assert info["success"] and stages.to_rest(env.reading) < stages.CARRY_WITHIN
     assert np.array_equal(start.rest, start.end_effector)
     assert earned == pytest.approx(10 + 2 + 2 * progress + SLACK * env.steps)
 
