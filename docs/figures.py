@@ -69,7 +69,7 @@ def main(
     right.axhline(alone.return_mean, color=TEACHER, linestyle=(0, (5, 3)), linewidth=2)
     right.set(xlabel="environment steps (thousands)", ylabel="mean return", ylim=(0, 1), xlim=(0, steps[-1]))
     right.text(steps[-1] * 0.985, alone.return_mean - 0.03, "LLM alone", color=TEACHER, ha="right", va="top")
-    right.text(steps[-1] * 0.985, 0.86, "student, trained from the LLM's cached answers", color=STUDENT, ha="right")
+    right.text(steps[-1] * 0.985, 0.9, "student, trained from the LLM's cached answers", color=STUDENT, ha="right")
     right.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=130)
 
