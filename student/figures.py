@@ -212,7 +212,8 @@ def _draw(points: list[dict], title: str, path: Path, levels: Sequence[Row]) -> 
         for panel, words in zip(panels[:, 0], ("mean return", "success rate")):
             panel.set_ylabel(words)
         figure.suptitle(title.replace("; ", "\n"), fontsize=8, x=0.01, ha="left")
-        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False)
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center",
+                      ncols=len(shown) if len(of_task) > 1 else 1, frameon=False)
         figure.savefig(path.with_suffix(".png"), dpi=110)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
