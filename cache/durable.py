@@ -57,6 +57,15 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def opened_anew(path: Path) -> os.stat_result:
+    """What the file is like now, on a network file system too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def gone(error: OSError, path: Path) -> bool:
     """Whether it failed because another process, perhaps on another host, has removed the file."""
     return error.errno in (errno.ENOENT, errno.ESTALE) and not os.path.lexists(path)

@@ -10,7 +10,9 @@ killed writer leaves is a record cut short at the end: it was never counted.
 Each writer has a journal of its own and holds a lock on it while it lives. The lock only tells others
 that the journal is in use. Were it to fail, as it may on a network file system, no row would be lost:
 who takes a journal over closes it before reading it, and its writer, seeing after each sync whether
-the journal still ends where it left it, writes the same rows again elsewhere.
+the journal is still as it left it, writes the same rows again elsewhere. It is closed by a record at
+its end and by a change of its permissions, for on NFS, where a writer knows the end of its file without
+asking the server, its next record may lie over the closing one.
 """
 
 import errno
@@ -18,6 +20,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import stat
 import struct
 import time
 import uuid
@@ -41,6 +44,8 @@ SCHEMAS = {b"\xffAJ1": pa.schema([field for field in SCHEMA if field.name != "us
 BEGINS = MAGIC[:-1]
 HEAD = struct.Struct("<4sI16s")
 CHECK = struct.Struct("<I")
+# The permission that marks a journal as closed: no journal is executed.
+CLOSED = stat.S_IXUSR
 HEADER_SIZE = HEAD.size + CHECK.size
 
 # Another machine's lock may not be seen from here. After so many seconds without a row its journal is
@@ -73,6 +78,7 @@ class Journal:
         self.path = folder / f"{_machine()}-{uuid.uuid4().hex}{SUFFIX}"
         self.size = 0
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        self._mode = os.fstat(self._file).st_mode
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX)
         except OSError as error:
@@ -97,8 +103,17 @@ class Journal:
         if self.size == 0:
             durable.sync(self.path.parent)
         self.size += len(record)
-        status = os.fstat(self._file)
-        return status.st_size == self.size and status.st_nlink > 0
+        return self._is_ours()
+
+    def _is_ours(self) -> bool:
+        try:
+            # Not the descriptor held: only of a file opened anew does NFS show what other hosts did to it.
+            status = durable.opened_anew(self.path)
+        except OSError as error:
+            if durable.gone(error, self.path):
+                return False
+            raise
+        return (status.st_size, status.st_mode) == (self.size, self._mode)
 
     def close(self) -> None:
         os.close(self._file)
@@ -106,6 +121,13 @@ class Journal:
 
 def finish(path: Path) -> None:
     """Closes the journal for its writer, whoever that is: what it writes from now on, it writes elsewhere."""
+    # Before the file is opened, which shows where it ends: what counted until now is not to be written over.
+    try:
+        path.chmod(path.stat().st_mode | CLOSED)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        # Another user's, or no permissions here: the record must do.
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
     try:
         _write_all(descriptor, _record(b""))
@@ -115,9 +137,10 @@ def finish(path: Path) -> None:
 
 @contextmanager
 def abandoned(path: Path) -> Iterator[bool]:
-    """Whether nobody writes to this journal any more; while inside, nobody else finds it so."""
+    """Whether nobody writes to this journal any more. Several may find it so, and seal it at the same time."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        # Not for writing: what another host changes in a file that is open for writing here, NFS may not show.
+        descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         yield False
         return
@@ -211,7 +234,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _lock(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         # Held by its writer, or no locks here: in both cases it is left alone, for reading it costs little.
         return False

@@ -161,6 +161,20 @@ def test_a_row_written_while_the_journal_is_taken_over_counts_only_in_the_next(t
         assert answers(tmp_path) == {"b": 1}
 
 
+def test_a_journal_is_closed_even_where_its_writer_writes_over_the_closing_record(tmp_path):
+    with store.writer(tmp_path) as writer:
+        writer.add([completion("a")])
+        [path] = store.journals(tmp_path)
+        size = path.stat().st_size
+        journal.finish(path)
+        # So it is on NFS for a writer that does not yet know of the record.
+        os.truncate(path, size)
+        writer.add([completion("b")])
+        assert len(store.journals(tmp_path)) == 2
+        path.unlink()
+        assert answers(tmp_path) == {"b": 1}
+
+
 def test_a_directory_that_vanishes_under_a_writer_is_an_error_not_a_count(tmp_path):
     with pytest.raises(AskonceError, match="cannot write"), store.writer(tmp_path / "cache") as writer:
         writer.add([completion("a")])
