@@ -12,7 +12,8 @@ that the journal is in use. Were it to fail, as it may on a network file system,
 who takes a journal over closes it before reading it, and its writer, seeing after each sync whether
 the journal is still as it left it, writes the same rows again elsewhere. It is closed by a record at
 its end and by a change of its permissions, for on NFS, where a writer knows the end of its file without
-asking the server, its next record may lie over the closing one.
+asking the server, its next record may lie over the closing one. Where its taker may not change the
+permissions (another user's journal) and locks fail, too, the record alone must do.
 """
 
 import errno
@@ -127,7 +128,7 @@ def finish(path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS):
             raise
-        # Another user's, or no permissions here: the record must do.
+        # Another user's, or no permissions here.
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
     try:
         _write_all(descriptor, _record(b""))
