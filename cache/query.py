@@ -251,7 +251,9 @@ def counted(
             """,
             {"task": task, "model": model, "prompt": prompt, "unwelcome": list(unwelcome)} | parameters,
         )
-        return {text: (stored, welcome) for text, stored, welcome in rows.fetchall()}
+        # Not all rows at once beside what is made of them: they may be millions.
+        some = iter(lambda: rows.fetchmany(10_000), [])
+        return {text: (stored, welcome) for part in some for text, stored, welcome in part}
 
     return read(query, completions=directory)
 
