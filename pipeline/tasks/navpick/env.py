@@ -51,6 +51,7 @@ class NavPick(gymnasium.Env):
     end_effector  (3,) m
     object        (3,) m, the wanted object
     target        (2,) m and rad: distance and direction of the middle of the table on which it stood
+    pose          (3,) m, m and rad: where the robot is from where it began, x ahead and y left of that
 
     Actions (11,) in [−1, 1]: see `ACTIONS`. The last is a request to stop wherever it is above 0. With no seed,
     `reset` draws one for training, which is an even one. `reset(options={"beside": True})` starts where
@@ -70,6 +71,7 @@ class NavPick(gymnasium.Env):
             "end_effector": spaces.Box(-FAR, FAR, (3,), np.float32),
             "object": spaces.Box(-FAR, FAR, (3,), np.float32),
             "target": spaces.Box(np.float32([0, -4]), np.float32([FAR, 4]), dtype=np.float32),
+            "pose": spaces.Box(np.float32([-FAR, -FAR, -4]), np.float32([FAR, FAR, 4]), dtype=np.float32),
         })
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -132,6 +134,7 @@ def observe(now: Reading) -> dict[str, np.ndarray]:
         "end_effector": now.end_effector.astype(np.float32),
         "object": now.object.astype(np.float32),
         "target": np.array([np.hypot(x, y), np.arctan2(y, x)], np.float32),
+        "pose": now.pose.astype(np.float32),
     }
 
 

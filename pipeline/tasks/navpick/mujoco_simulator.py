@@ -74,6 +74,7 @@ class MujocoSimulator:
             lifted=float(at[2] - self.episode.target.at[2]),
             clear=self._clear(at),
             force=self.force,
+            pose=self._travelled,
         )
 
     def sights(self) -> list[Sight]:
@@ -122,6 +123,12 @@ class MujocoSimulator:
         """x, y and heading of the robot in the home."""
         x, y, heading = self.data.qpos[:3]
         return float(x), float(y), float(heading)
+
+    @property
+    def _travelled(self) -> np.ndarray:
+        x, y, heading = np.subtract(self.pose, self.episode.start)
+        c, s = np.cos(self.episode.start[2]), np.sin(self.episode.start[2])
+        return np.array([c * x + s * y, c * y - s * x, (heading + np.pi) % (2 * np.pi) - np.pi])
 
     def _in_robot(self, place: np.ndarray) -> np.ndarray:
         x, y, heading = self.pose

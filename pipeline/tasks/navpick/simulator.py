@@ -27,6 +27,7 @@ class Reading:
     lifted        m: how far the wanted object is above where it stood
     clear         whether nothing of the home stands between the head and the wanted object
     force         N: the largest that pushed the robot against the home during the step
+    pose          (3,) x, y and heading of the robot since the episode began, as its odometry tells
     """
 
     depth: np.ndarray
@@ -39,6 +40,7 @@ class Reading:
     lifted: float
     clear: bool
     force: float
+    pose: np.ndarray
 
 
 @dataclass(frozen=True)
