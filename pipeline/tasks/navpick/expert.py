@@ -35,7 +35,7 @@ class Expert:
 
     def reset(self) -> None:
         self._scratch = mujoco.MjData(self.simulator.model)
-        self._stand, self._distances = self._plan()
+        self._stands, self._distances = self._plan()
 
     def act(self) -> np.ndarray:
         now = self.simulator.read()
@@ -56,19 +56,18 @@ class Expert:
         return action
 
     def _plan(self):
-        """The place beside the table to go to, and the distance to it from all over the floor."""
+        """The places beside the table to go to by their cells, and the distance to the best from all over the floor."""
         home, target = self.simulator.episode.home, self.simulator.episode.target
         places = stands(home, target)
         cost = 1 + 6 * np.maximum(AIRY - home.clearance, 0) / AIRY
-        x, y, _ = self.simulator.pose
-        from_here = floor.distances(home.drivable, floor.cell((x, y)), cost)
-        stand = places[np.argmin(floor.at(from_here, places) + 4 * floor.at(cost, places))]
-        return stand, floor.distances(home.drivable, floor.cell(stand), cost)
+        goals = {floor.cell(place): place for place in places}
+        return goals, floor.distances(home.drivable, {cell: 4 * cost[cell] for cell in goals}, cost)
 
     def _drive(self, now, action) -> None:
         x, y, heading = self.simulator.pose
         off = hypot(*now.object[:2])
-        if hypot(self._stand[0] - x, self._stand[1] - y) < 0.12 or (now.clear and REACH[0] < off < STAND):
+        arrived = any(hypot(to_x - x, to_y - y) < 0.12 for to_x, to_y in self._stands.values())
+        if arrived or (now.clear and REACH[0] < off < STAND):
             turn = atan2(now.object[1], now.object[0])
             ahead = 0.0 if abs(turn) > 0.3 else 3 * float(np.clip(off - STAND, -0.2, 0.2))
         else:
@@ -90,8 +89,8 @@ class Expert:
             if chosen is not None and not floor.at(home.clearance > 0.33, line[2:]).all():
                 break
             chosen = place
-            if self._distances[at] == 0:
-                return float(self._stand[0]), float(self._stand[1])
+            if at in self._stands:
+                return tuple(map(float, self._stands[at]))
         return chosen
 
     def _on_path(self, at: tuple[int, int]) -> tuple[int, int]:

@@ -40,18 +40,25 @@ def largest_region(free: np.ndarray) -> np.ndarray:
     """Of the free cells those of the largest set that hangs together."""
     left, largest = free.copy(), np.zeros_like(free)
     while left.any():
-        region = np.isfinite(distances(left, tuple(np.argwhere(left)[0])))
+        region = np.isfinite(distances(left, {tuple(np.argwhere(left)[0]): 0.0}))
         left &= ~region
         if region.sum() > largest.sum():
             largest = region
     return largest
 
 
-def distances(free: np.ndarray, goal: tuple[int, int], cost: np.ndarray | None = None) -> np.ndarray:
-    """(W, H) metres, weighted by the cells' `cost`, to the goal along free cells; inf where none lead there."""
+def distances(
+    free: np.ndarray, goals: dict[tuple[int, int], float], cost: np.ndarray | None = None,
+) -> np.ndarray:
+    """(W, H) metres, weighted by the cells' `cost`, to the best of the goals along free cells; inf where no way leads.
+
+    `goals` are cells with what being there still costs.
+    """
     far = np.full(free.shape, np.inf)
-    far[goal] = 0.0
-    queue = [(0.0, *goal)]
+    for goal, remaining in goals.items():
+        far[goal] = remaining
+    queue = [(remaining, *goal) for goal, remaining in goals.items()]
+    heapq.heapify(queue)
     while queue:
         so_far, i, j = heapq.heappop(queue)
         if so_far > far[i, j]:
