@@ -46,7 +46,7 @@ class NavPick(gymnasium.Env):
     """Observations, all float32 and relative to the robot (x ahead, y left, z up from the floor below its middle):
 
     depth         (64, 64, 1) of the head camera, in tens of metres, at most 1
-    joints        (7,) rad
+    joints        (8,) rad of the arm's seven, and m from the gripper's middle to its fingers
     holding       (1,) 1 where both fingers touch an object
     end_effector  (3,) m
     object        (3,) m, the wanted object
@@ -66,7 +66,7 @@ class NavPick(gymnasium.Env):
         self.action_space = spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
         self.observation_space = spaces.Dict({
             "depth": spaces.Box(0.0, 1.0, (DEPTH_PIXELS, DEPTH_PIXELS, 1), np.float32),
-            "joints": spaces.Box(-4.0, 4.0, (7,), np.float32),
+            "joints": spaces.Box(-4.0, 4.0, (8,), np.float32),
             "holding": spaces.Box(0.0, 1.0, (1,), np.float32),
             "end_effector": spaces.Box(-FAR, FAR, (3,), np.float32),
             "object": spaces.Box(-FAR, FAR, (3,), np.float32),

@@ -23,8 +23,7 @@ AIRY = 0.45  # m of clearance beyond which driving costs nothing extra
 HOVER = 0.10  # m above the place where it grasps
 CENTERED = 0.025  # m off the object's axis, within which it goes down and closes
 HAND_STEP = 0.07  # m
-# The direction in the object's frame along which the fingers close, where it matters.
-CLOSE_ALONG = {"box": 0.0, "mug": pi / 2, "banana": pi / 2}
+LIFT_STEP = 0.03  # m: slow enough for the fingers to press meanwhile
 
 
 class Expert:
@@ -101,12 +100,10 @@ class Expert:
         return tuple(free[np.argmin(abs(free - at).sum(axis=1))])
 
     def _carry(self, now, action) -> None:
-        """Squeezes until it is firm, lifts straight up, folds the arm, and stops."""
+        """Lifts straight up while the fingers press, folds the arm, and stops."""
         action[GRIP] = 1.0
-        if self.simulator.gripper > 0.0:
-            return
         if now.lifted < LIFTED + 0.03:
-            self._hand_to(now.end_effector + (0, 0, HAND_STEP), action, None)
+            self._hand_to(now.end_effector + (0, 0, LIFT_STEP), action)
         else:
             self._towards(robot.REST, action)
             if to_rest(now) < CARRY_WITHIN - 0.03:
@@ -120,7 +117,7 @@ class Expert:
         kind = BY_NAME[self.simulator.wanted]
         place = now.object + (0, 0, max(0.0, kind.height / 2 - 0.065, 0.026 - kind.height / 2))
         off, above = hypot(*(now.end_effector - place)[:2]), now.end_effector[2] - place[2]
-        closing = self.simulator.gripper < robot.OPEN - 0.001
+        closing = now.joints[-1] < robot.OPEN - 0.003
         if off < CENTERED and abs(above) < (0.03 if closing else 0.015):
             action[GRIP] = 1.0
             return
@@ -128,30 +125,21 @@ class Expert:
             place = (*now.end_effector[:2], place[2] + HOVER)
         elif off > CENTERED and above > HOVER / 2:
             place = place + (0, 0, HOVER)
-        self._hand_to(np.array(place), action, self._closing_direction())
-
-    def _closing_direction(self) -> float | None:
-        """The direction along which the fingers are to close, in the robot's frame."""
-        along = CLOSE_ALONG.get(self.simulator.wanted)
-        if along is None:
-            return None
-        matrix = self.simulator.data.body(self.simulator.wanted).xmat.reshape(3, 3)
-        axis = matrix @ (cos(along), sin(along), 0.0)
-        return atan2(axis[1], axis[0]) - self.simulator.pose[2]
+        self._hand_to(np.array(place), action)
 
     def _towards(self, joints: np.ndarray, action: np.ndarray) -> None:
         """All joints at once, so that they arrive together."""
         change = joints - self.simulator.arm
         action[2:9] = change / max(ARM_STEP, abs(change).max())
 
-    def _hand_to(self, place: np.ndarray, action: np.ndarray, direction: float | None) -> None:
-        """A step of the hand towards a place in the robot's frame, pointing down."""
+    def _hand_to(self, place: np.ndarray, action: np.ndarray) -> None:
+        """A step of the hand towards a place in the robot's frame, pointing down, its fingers to the left and right."""
         now = self.simulator.read()
         way = place - now.end_effector
         goal = now.end_effector + way * min(1.0, HAND_STEP / max(np.linalg.norm(way), 1e-9))
-        self._towards(self._inverse(goal, direction), action)
+        self._towards(self._inverse(goal), action)
 
-    def _inverse(self, goal: np.ndarray, direction: float | None) -> np.ndarray:
+    def _inverse(self, goal: np.ndarray) -> np.ndarray:
         """Joints for the hand at `goal`, from those of now on, by damped least squares."""
         simulator, data = self.simulator, self._scratch
         model, chosen = simulator.model, slice(3, 10)
@@ -169,14 +157,11 @@ class Expert:
             mujoco.mj_jacSite(model, data, position, rotation, site.id)
             hand = site.xmat.reshape(3, 3)
             turn = np.cross(hand[:, 0], (0, 0, -1))
-            if direction is not None:
-                turn[2] = _half_turn(direction + heading - atan2(hand[1, 1], hand[0, 1]))
+            turn[2] = _half_turn(pi / 2 + heading - atan2(hand[1, 1], hand[0, 1]))
             error = np.concatenate([goal - site.xpos, 0.3 * turn])
             if np.linalg.norm(error) < 1e-3:
                 break
             jacobian = np.concatenate([position[:, chosen], 0.3 * rotation[:, chosen]])
-            if direction is None:
-                jacobian, error = jacobian[:5], error[:5]
             step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-3 * np.eye(len(jacobian)), error)
             joints = np.clip(joints + np.clip(step, -0.2, 0.2), *robot.LIMITS.T)
         return joints

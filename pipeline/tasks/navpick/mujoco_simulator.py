@@ -65,7 +65,7 @@ class MujocoSimulator:
         table = self.episode.home.tables[self.episode.target.table]
         return Reading(
             depth=self.camera.depth,
-            joints=self.data.qpos[self.joints],
+            joints=np.append(self.data.qpos[self.joints], self.data.qpos[self._finger_joints].mean()),
             end_effector=self._in_robot(self._end_effector),
             rest=self.rest,
             object=self._in_robot(at),
@@ -97,6 +97,7 @@ class MujocoSimulator:
         self.number, self.model = number, world.model(number)
         self.data = mujoco.MjData(self.model)
         self.joints = np.array([self.model.joint(name).qposadr[0] for name in robot.JOINTS])
+        self._finger_joints = np.array([self.model.joint(name).qposadr[0] for name in FINGERS])
         self._fingers = [self.model.geom(name).id for name in FINGERS]
         self._things = {self.model.body(name).id: name for name in self.episode.home.kinds}
         self._groups = self.model.geom_contype.copy()

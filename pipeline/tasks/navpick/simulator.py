@@ -18,7 +18,7 @@ class Reading:
     """What the robot's sensors and the referee know after a step.
 
     depth         (64, 64) float32: metres along the camera's axis, by `MAX_DEPTH`, at most 1
-    joints        (7,) rad
+    joints        (8,) rad of the arm's seven, and m from the gripper's middle to its fingers
     end_effector  (3,) between the tips of the fingers
     rest          (3,) where the end effector was when the episode began, and is to carry the object
     object        (3,) the middle of the wanted object, wherever it is now

@@ -15,7 +15,7 @@ from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH
 
 # Depth; the map about the robot, which looks up in it; how near each place of the map is to the wanted object.
 IMAGE_SHAPE = (DEPTH_PIXELS, DEPTH_PIXELS, 3)
-SENSORS = 29
+SENSORS = 30
 VIEW_SIZE = DEPTH_PIXELS * DEPTH_PIXELS * 3 + SENSORS
 
 CELL = 0.15  # m
@@ -23,6 +23,7 @@ REACH = 15.0  # m: the map's half side, more than a home is long
 UNKNOWN, FLOOR, OBSTACLE = 0, 1, 2
 FLOOR_HEIGHT = 0.06  # m
 ROBOT_HEIGHT = 1.6  # m
+JOINTS = np.float32([2.0] * 7 + [robot.OPEN])  # what joints are measured by
 OWN = 0.55  # m from the robot's middle, within which the camera sees the folded arm
 
 
@@ -76,7 +77,7 @@ def sensors(observations: Mapping[str, np.ndarray]) -> np.ndarray:
     away, bearing = np.hypot(thing[:, 0], thing[:, 1]), np.arctan2(thing[:, 1], thing[:, 0])
     to_thing = thing - hand
     return np.concatenate([
-        observations["joints"] / 2, observations["holding"], hand, np.clip(thing, -1, 1),
+        observations["joints"] / JOINTS, observations["holding"], hand, np.clip(thing, -1, 1),
         np.clip(to_thing, -1, 1), np.tanh(5 * to_thing), np.tanh(20 * to_thing),
         np.stack([away / 5, np.sin(bearing), np.cos(bearing)], axis=1),
         np.stack([target[:, 0] / 5, np.sin(target[:, 1]), np.cos(target[:, 1])], axis=1),
