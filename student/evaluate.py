@@ -14,8 +14,9 @@ from pipeline.tasks.task import Batch, Lookup, Task
 from student import checkpoint
 from student.hierarchical import OPTIONS, over_options
 from student.network import ActorCritic, as_policy
+from student.rollout import successes_of
 
-# (batch, running, rng) → (N,) actions.
+# (batch, running, rng) → (N,) actions, or (N, A) where they are vectors.
 Act = Callable[[Batch, np.ndarray, np.random.Generator], np.ndarray]
 
 BATCH = 1000
@@ -36,17 +37,19 @@ class Evaluation:
 
 
 def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
-    """Plays `episodes` held-out layouts drawn from `seed`; a positive return is a success."""
+    """Plays `episodes` held-out layouts drawn from `seed`; a positive return is a success, or what the batch says is."""
     rng = np.random.default_rng([seed, 3])
     seeds = task.seeds(episodes, seed, held_out=True)
-    returns, lengths = np.zeros(episodes), np.zeros(episodes)
-    for start in range(0, episodes, BATCH):
-        part = slice(start, min(start + BATCH, episodes))
-        batch = task.batch(part.stop - start)
+    returns, lengths, successes = np.zeros(episodes), np.zeros(episodes), np.zeros(episodes, dtype=bool)
+    together, batch = min(BATCH, getattr(task, "together", BATCH)), None
+    for start in range(0, episodes, together):
+        part = slice(start, min(start + together, episodes))
+        if batch is None or batch.size != part.stop - start:
+            batch = task.batch(part.stop - start)
         for running, rewards, _, _ in play(batch, seeds[part], lambda running: act(batch, running, rng)):
             returns[part] += rewards
             lengths[part] += running * getattr(batch, "durations", 1)
-    successes = returns > 0
+        successes[part] = successes_of(batch, returns[part])
     return Evaluation(
         episodes, returns.mean(), _mean_interval(returns), lengths.mean(), _mean_interval(lengths),
         successes.mean(), _rate_interval(successes.mean(), episodes),

@@ -76,8 +76,13 @@ def collect(
         teacher=np.array(advised)[alive] if advised else np.zeros((alive.sum(), 0), np.float32),
         returns=returns,
         lengths=(alive * durations).sum(axis=0),
-        successes=returns > 0,
+        successes=successes_of(batch, returns),
     )
+
+
+def successes_of(batch: Batch, returns: np.ndarray) -> np.ndarray:
+    """(N,) bool, of N episodes that have ended: what the batch says, or where the return is positive."""
+    return np.array(getattr(batch, "successes", returns > 0))
 
 
 def generalized_advantages(rewards, values, alive, last_values, discount, gae_lambda):

@@ -1,4 +1,4 @@
-"""A task of your own over any Gymnasium environment with discrete actions, from a few Python functions.
+"""A task of your own over any Gymnasium environment, from a few Python functions; actions are numbers or vectors.
 
 It obeys the same protocol as the compiled tasks, one Python environment after another; see
 docs/adding-a-task.md for a worked example.
@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import gymnasium
+from gymnasium.spaces import Box
 import numpy as np
 
 from pipeline.tasks.interned import Interned
@@ -32,6 +33,11 @@ class GymTask(Interned):
     look         observation → (F,) numbers, the inputs of the student's network
     idle         the action taken where no option can act
     action_names what people read in place of the actions' numbers
+    deviation    of vectors: how far the options' own actions stray about what `act` says (see `Advice`)
+    success      the last step's info → whether the episode succeeded; None: a positive return is a success
+    skills       text → the decisions of one option each among which the hierarchical baseline's policy chooses
+    skill_names  their names, the same ones in every text
+    image_shape  (H, W, C) where what `look` returns begins with an image
     """
 
     name: str
@@ -39,10 +45,15 @@ class GymTask(Interned):
     prompt: Prompt
     write: Callable[[Any], str]
     choices: Callable[[str], Sequence[Decision]]
-    act: Callable[[str, Any], int | None]
+    act: Callable[[str, Any], int | np.ndarray | None]
     look: Callable[[Any], np.ndarray] = lambda observation: np.ravel(observation).astype(np.float32)
-    idle: int = 0
+    idle: int | Sequence[float] = 0
     action_names: tuple[str, ...] = ()
+    deviation: float | Sequence[float] = 0.0
+    success: Callable[[dict[str, Any]], bool] | None = None
+    skills: Callable[[str], Sequence[Decision]] | None = None
+    skill_names: tuple[str, ...] = ()
+    image_shape: tuple[int, ...] = ()
 
     @cached_property
     def _example(self) -> tuple[gymnasium.Space, int, bool]:
@@ -57,6 +68,12 @@ class GymTask(Interned):
     @property
     def view_size(self) -> int:
         return self._example[1]
+
+    @cached_property
+    def idle_action(self) -> np.ndarray:
+        """`idle` as one of the space's actions: () int64, or (A,) float32."""
+        space = self.action_space
+        return np.full(space.shape, self.idle, np.float32) if isinstance(space, Box) else np.array(self.idle, np.int64)
 
     def watched(self) -> Watched:
         """With the environment's own picture, where it draws one."""
@@ -93,6 +110,8 @@ class GymBatch:
         self._envs = [gymnasium.make(task.env_id, **options) for _ in range(size)]
         self.observations: list[Any] = [None] * size
         self.situations = np.zeros(size, np.int64)
+        if task.success:
+            self.successes = np.zeros(size, dtype=bool)
         self._terminated = np.ones(size, dtype=bool)
         self._truncated = np.zeros(size, dtype=bool)
 
@@ -105,30 +124,45 @@ class GymBatch:
             self._perceive(n, self._envs[n].reset(seed=int(seed))[0])
             self._terminated[n] = self._truncated[n] = False
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(
+        self, actions: np.ndarray, going: np.ndarray | bool = True,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `Batch.step`; of the environments that have not ended, those in `going` (N,) go on."""
         rewards = np.zeros(self.size)
-        for n in np.flatnonzero(~(self._terminated | self._truncated)):
-            observation, rewards[n], self._terminated[n], self._truncated[n], _ = self._envs[n].step(int(actions[n]))
+        for n in np.flatnonzero(~(self._terminated | self._truncated) & going):
+            action = self._one_of_the_space(actions[n])
+            observation, rewards[n], self._terminated[n], self._truncated[n], info = self._envs[n].step(action)
             self._perceive(n, observation)
+            if self.task.success:
+                self.successes[n] = self.task.success(info)
         return rewards, self._terminated.copy(), self._truncated.copy()
 
     def advise(self, plans: Plans) -> Advice:
         chosen = [plans.get(situation, ()) for situation in self.situations.tolist()]
-        most = max(map(len, chosen), default=1) or 1
-        advice = Advice(np.full((self.size, most), self.task.idle), np.zeros((self.size, most), np.float32))
+        idle, shape = self.task.idle_action, (self.size, max(map(len, chosen), default=1) or 1)
+        advice = Advice(
+            np.full((*shape, *idle.shape), idle), np.zeros(shape, np.float32), self.task.deviation,
+            np.ones(shape, dtype=bool),
+        )
         for n, decisions in enumerate(chosen):
             for k, (decision, probability) in enumerate(decisions):
-                advice.actions[n, k] = self._next_action(decision, self.observations[n])
                 advice.probabilities[n, k] = probability
+                action = self._next_action(decision, self.observations[n])
+                if action is not None:
+                    advice.actions[n, k], advice.ended[n, k] = action, False
         return advice
 
     def render(self, n: int) -> np.ndarray:
         """(h, w, 3) uint8, with the render mode "rgb_array"."""
         return self._envs[n].render()
 
-    def _next_action(self, decision: Decision, observation: Any) -> int:
+    def _next_action(self, decision: Decision, observation: Any) -> int | np.ndarray | None:
         proposed = (self.task.act(option, observation) for option in decision)
-        return next((action for action in proposed if action is not None), self.task.idle)
+        return next((action for action in proposed if action is not None), None)
+
+    def _one_of_the_space(self, action: np.ndarray) -> int | np.ndarray:
+        space = self.task.action_space
+        return np.clip(action, space.low, space.high).astype(space.dtype) if isinstance(space, Box) else int(action)
 
     def _perceive(self, n: int, observation: Any) -> None:
         self.observations[n] = observation

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gymnasium import Space
+from gymnasium.spaces import Discrete
 import numpy as np
 
 # What an LLM answered for one text: options in the order in which they are to be carried out,
@@ -58,12 +59,18 @@ class Prompt:
 class Advice:
     """What the teacher's decisions would do next in each of N environments (Eq. 1).
 
-    actions        (N, K, …) the next action of each of up to K decisions, int64 (N, K) for discrete ones
+    actions        (N, K) int64, or (N, K, A) float32 where actions are vectors: the next action of each of up to K
+                   decisions, the idle one where there is none
     probabilities  (N, K) float32: Pr(decision | text); rows of zeros where the text has no answer
+    deviation      of vectors: the standard deviation of the options' Gaussian policies about `actions`, one number
+                   or (A,)
+    ended          (N, K) bool: which decisions have no option left that could act; None where nobody asks
     """
 
     actions: np.ndarray
     probabilities: np.ndarray
+    deviation: float | np.ndarray = 0.0
+    ended: np.ndarray | None = None
 
 
 class Batch(Protocol):
@@ -75,8 +82,10 @@ class Batch(Protocol):
     situations    (N,) int64: equal where the text is equal; `Task.text` writes it out
 
     Where `view` is one-hot a batch may offer `ones` too, for a faster student: (N, M) uint16, the inputs
-    that are 1 in any order, each row filled up with F. A batch whose steps take several of the world's each says
-    how many by `durations` (N,) int64, and is paid with the last of them.
+    that are 1 in any order, each row filled up with F. Where a positive return is no success, `successes` (N,) bool
+    says whether each episode that has ended succeeded. A batch whose steps take several of the world's each says
+    how many by `durations` (N,) int64, and is paid with the last of them; or it has rewards on the way, which
+    `worth(discount)` (N,) float64 discounts to the step's beginning.
     """
 
     size: int
@@ -90,7 +99,8 @@ class Batch(Protocol):
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N, …) actions → (N,) float64 rewards, bool terminated, bool truncated.
 
-        An ended environment stands still, earns nothing, and reports again how it ended.
+        An ended environment stands still, earns nothing, and reports again how it ended. Vectors are clipped to the
+        action space. Where the task has `skills`, a second argument, (N,) bool, says which of the others go on.
         """
 
     def advise(self, plans: Any) -> Advice:
@@ -207,7 +217,12 @@ class Task(Protocol):
     A task may offer more: `action_names`, one word or two for each action; `watched()`, a `Watched` that
     shows people the world as well as its texts; `view_module()`, a torch module from `Batch.observations` to
     `Batch.view`, for exported students to take observations (see `pipeline/tasks/minigrid/torch_view.py`);
-    for the audit, `scene(text)`, a `Scene`, and `playout()`, a `Playout`.
+    for the audit, `scene(text)`, a `Scene`, and `playout()`, a `Playout`; for the hierarchical baseline,
+    `skill_names`, K of them, and `skills(text)`, the K decisions of one option each that its policy chooses among.
+
+    image_shape   (H, W, C) where `Batch.view` begins with an image: its first H·W·C columns, in this order
+    idle_action   (A,) where actions are vectors: the one that does nothing, at which the student starts
+    together      the most environments worth having at once, where each costs much
     """
 
     name: str
@@ -243,6 +258,7 @@ class Task(Protocol):
 
 
 def action_names(task: Task) -> tuple[str, ...]:
-    """The task's own, or "action 0", "action 1", …"""
-    numbered = tuple(f"action {action}" for action in range(task.action_space.n))
-    return getattr(task, "action_names", ()) or numbered
+    """The task's own, or "action 0", "action 1", … A vector has a name for each of its numbers."""
+    space = task.action_space
+    count = int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape))
+    return getattr(task, "action_names", ()) or tuple(f"action {action}" for action in range(count))
