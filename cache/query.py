@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from cache import durable, store
@@ -232,28 +233,34 @@ def of_keys(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, 
 def counted(
     directory: str | Path, task: str, model: str, prompt: str, wanted: Sequence[str], unwelcome: Sequence[str],
     keys: Sequence[str] = (),
-) -> dict[str, tuple[int, int]]:
-    """text → (completions, those whose finish reason is none of `unwelcome`), of `wanted` that have any.
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each of the texts `wanted`, in their order, how many completions it has, and how many of them end for
+    none of the reasons `unwelcome`: two arrays (len(wanted),) int64.
 
-    With the keys of these texts, where they are few, only the row groups are read in which they may be.
+    With the keys of these texts, where they are few, only the row groups are read in which they may be. The
+    answers themselves are not held: rows that are stored twice are told by a hash. Of two answers to one text
+    that have the same, by a chance of 2^-64, one is not counted, and the text is asked about once more.
     """
-    table = pa.table({"text": pa.array(wanted, pa.string())})
+    texts = _places(wanted)
 
-    def query(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
-        connection.register("wanted", table)
+    def query(connection: duckdb.DuckDBPyConnection) -> tuple[np.ndarray, np.ndarray]:
+        connection.register("wanted", texts)
         among, parameters = _among(connection, keys) if keys else ("IS NOT NULL", {})
-        rows = connection.execute(
+        rows = connection.sql(
             f"""
-            SELECT text, count(*), count(*) FILTER (NOT list_contains($unwelcome, coalesce(finish_reason, '')))
-            FROM completions
-            WHERE task = $task AND model = $model AND prompt = $prompt AND key {among} {AMONG_TEXTS}
-            GROUP BY text
+            SELECT DISTINCT place, NOT list_contains($unwelcome, coalesce(finish_reason, '')) AS welcome,
+                   hash({", ".join(IDENTITY)})
+            FROM completions_files JOIN wanted USING (text)
+            WHERE task = $task AND model = $model AND prompt = $prompt AND key {among}
             """,
-            {"task": task, "model": model, "prompt": prompt, "unwelcome": list(unwelcome)} | parameters,
+            params={"task": task, "model": model, "prompt": prompt, "unwelcome": list(unwelcome)} | parameters,
         )
-        # Not all rows at once beside what is made of them: they may be millions.
-        some = iter(lambda: rows.fetchmany(10_000), [])
-        return {text: (stored, welcome) for part in some for text, stored, welcome in part}
+        stored, welcome = np.zeros((2, len(wanted)), np.int64)
+        for part in rows.to_arrow_reader(10_000):
+            places = part["place"].to_numpy()
+            np.add.at(stored, places, 1)
+            np.add.at(welcome, places, part["welcome"].to_numpy(zero_copy_only=False))
+        return stored, welcome
 
     return read(query, completions=directory)
 
@@ -432,6 +439,12 @@ def _held(taken: Snapshot, files: ExitStack) -> Snapshot:
     open_files = [files.enter_context(open(path, "rb")) for path in taken.segments[:room]]
     names = [Path("/dev/fd") / str(file.fileno()) for file in open_files]
     return replace(taken, segments=names + taken.segments[room:])
+
+
+def _places(texts: Sequence[str]) -> pa.Table:
+    """The columns text and place. In parts: one array grows to twice what it needs."""
+    parts = [pa.array(texts[first:first + 10_000], pa.string()) for first in range(0, len(texts), 10_000)]
+    return pa.table({"text": pa.chunked_array(parts, pa.string()), "place": np.arange(len(texts))})
 
 
 def _among(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> tuple[str, dict[str, list[str]]]:

@@ -97,9 +97,8 @@ def stages(teacher: Teacher) -> list[Teacher]:
 def _samples(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
     texts = list(texts)
     held = query.counted(directory, *_who(task, teacher), texts, wanted.reasons, few_keys(task, teacher, texts))
-    for text in texts:
-        stored, good = held.get(text, (0, 0))
-        yield text, _question(task, teacher, text, wanted.samples - good, stored)
+    for text, stored, good in zip(texts, *held, strict=True):
+        yield text, _question(task, teacher, text, wanted.samples - int(good), int(stored))
 
 
 def _until_known(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:

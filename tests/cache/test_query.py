@@ -126,6 +126,18 @@ def test_stored_counts_only_the_keys_that_were_asked_about(tmp_path):
     assert query.stored(tmp_path, TASK, ["' OR true --"]) == {}
 
 
+@pytest.mark.parametrize("few", [False, True])
+def test_answers_are_counted_in_the_order_of_the_texts(tmp_path, few):
+    one, other = completion("one"), completion("other", finish_reason=None)
+    cut = [completion("one", sample=sample, finish_reason="length") for sample in (1, 2)]
+    copied = completion("one", usage="{}"), completion("other", task="LavaDoorKey"), completion("other", model="more")
+    for rows in ([one, cut[0]], [one, cut[0], *copied], [other, cut[1]]):
+        store.append(tmp_path, rows)
+    keys = [completion(text).key for text in ("other", "absent", "one")] if few else []
+    counted = query.counted(tmp_path, TASK, MODEL, PROMPT, ["other", "absent", "one"], ["length"], keys)
+    assert [column.tolist() for column in counted] == [[1, 0, 3], [1, 0, 1]]
+
+
 def test_an_answer_kept_for_another_task_is_found_until_this_task_has_its_own(tmp_path):
     theirs = [completion("a", task="LavaDoorKey", sample=sample) for sample in range(2)]
     store.append(tmp_path, [*theirs, completion("b", task="LavaDoorKey"), completion("b")])
