@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from gymnasium.spaces import Discrete
 import numpy as np
 import torch
 
 from cache.errors import AskonceError
 from pipeline.tasks.task import Advice, Batch, Decision, Distributions, Lookup, Task
+from student.mixture import mixture
 
 
 def teacher_policy(advice: Advice, actions: int) -> np.ndarray:
@@ -91,11 +93,15 @@ class Teacher:
         return self.missing.total()
 
     def __call__(self, batch: Batch, running: np.ndarray) -> np.ndarray:
-        """(N, A) action probabilities; rows of zeros without an answer. Counts the running environments' states."""
+        """(N, A) action probabilities, or (N, 1 + 3A) as `mixture` makes them where actions are vectors.
+
+        Rows are zeros without an answer. Counts the running environments' states.
+        """
         situations = batch.situations[running]
         self.meet(situations)
         np.add.at(self.states, situations, 1)
-        return teacher_policy(batch.advise(self.plans), self.task.action_space.n)
+        advice, space = batch.advise(self.plans), self.task.action_space
+        return teacher_policy(advice, space.n) if isinstance(space, Discrete) else mixture(advice)
 
     def update(self) -> None:
         """Learns what has been answered in the meantime; states until now were without an answer."""

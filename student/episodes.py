@@ -46,15 +46,20 @@ class Trace(NamedTuple):
 
 def player(batch: Batch, learner: ppo.Learner | fused.Learner) -> Callable[..., Rollout]:
     """(layout seeds, teacher or None, rng) → a rollout of one episode per environment, compiled where it can be."""
-    given = learner.hyperparameters.discount, learner.hyperparameters.gae_lambda
+    known = learner.hyperparameters
+    given = known.discount, known.gae_lambda
     if isinstance(learner, fused.Learner) and type(batch) is DoorKeyBatch:
-        return lambda seeds, teacher, rng: collect(batch, seeds, learner.layers, teacher, rng, *given)
-    return lambda seeds, teacher, rng: rollout.collect(batch, seeds, learner.policy, teacher, rng, *given, learner.see)
+        return lambda seeds, teacher, rng: collect(
+            batch, seeds, learner.layers, teacher, rng, *given, known.reward_scale
+        )
+    return lambda seeds, teacher, rng: rollout.collect(
+        batch, seeds, learner.policy, teacher, rng, *given, learner.see, learner.network.actor, known.reward_scale
+    )
 
 
 def collect(
     batch: DoorKeyBatch, seeds: np.ndarray, layers: Layers, teacher: Teacher | None, rng: np.random.Generator,
-    discount: float, gae_lambda: float,
+    discount: float, gae_lambda: float, reward_scale: float = 1.0,
 ) -> Rollout:
     """Plays one episode per environment of `batch` with the student's own actions."""
     task, state, size = batch.task, batch.state, batch.size
@@ -77,7 +82,9 @@ def collect(
             answers = task.plans({}), np.zeros(0, dtype=bool), np.zeros(0, np.int64)
         step, taken, unmet = _play(state, rules, layers, *answers, drawn, trace, last_values, step, taken)
     alive, values = trace.alive[:step], trace.value[:step]
-    advantages = generalized_advantages(trace.reward[:step], values, alive, last_values, discount, gae_lambda)[alive]
+    advantages = generalized_advantages(
+        reward_scale * trace.reward[:step], values, alive, last_values, discount, gae_lambda
+    )[alive]
     returns = trace.reward[:step].sum(axis=0)
     return Rollout(
         view=trace.ones[:taken], action=trace.action[:taken], log_probability=trace.log_probability[:taken],

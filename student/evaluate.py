@@ -12,8 +12,8 @@ from pipeline.collect import draw, play
 from pipeline.growing_plans import GrowingPlans
 from pipeline.tasks.task import Batch, Lookup, Task
 from student import checkpoint
-from student.hierarchical import OPTIONS, over_options
-from student.network import ActorCritic, as_policy
+from student.hierarchical import over_options
+from student.network import ActorCritic, as_policy, build
 from student.rollout import successes_of
 
 # (batch, running, rng) → (N,) actions, or (N, A) where they are vectors.
@@ -58,9 +58,10 @@ def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
 
 def trained(task: Task, run: Path) -> ActorCritic:
     """The network of a run of `task`."""
-    if checkpoint.describe(run).get("method") == "hierarchical" and task.action_space.n != len(OPTIONS):
+    about = checkpoint.describe(run)
+    if about.get("method") == "hierarchical" and not getattr(task, "over_options", False):
         raise AskonceError(f"{run} chooses options instead of actions (--method hierarchical): only `cli evaluate` plays it")
-    network = ActorCritic(task.view_size, int(task.action_space.n))
+    network = build(task, about.get("settings", {}).get("torso", "small"))
     checkpoint.load(run, task.name, network)
     return network
 
@@ -69,8 +70,9 @@ def student(task: Task, run: Path) -> Act:
     """A trained student alone: no teacher, no cache, no LLM."""
     # More threads only get in each other's way at these sizes.
     torch.set_num_threads(1)
-    policy = as_policy(trained(task, run))
-    return lambda batch, running, rng: draw(policy(batch.view)[0], rng)
+    network = trained(task, run)
+    policy = as_policy(network)
+    return lambda batch, running, rng: network.actor.decide(policy(batch.view)[0], rng)
 
 
 def as_learnt(task: Task, run: Path) -> Task:
@@ -79,7 +81,10 @@ def as_learnt(task: Task, run: Path) -> Task:
 
 
 def teacher(task: Task, lookup: Lookup) -> Act:
-    """The teacher alone (LLM solely): an action of π_T at every step, the idle one where it has no answer."""
+    """The teacher alone (LLM solely): an action of π_T at every step, the idle one where it has no answer.
+
+    Where actions are vectors it is the mean of the option that was drawn, as a student acts by its mean.
+    """
     plans = GrowingPlans(task, lookup)
 
     def act(batch: Batch, running: np.ndarray, rng: np.random.Generator) -> np.ndarray:

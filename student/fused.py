@@ -15,6 +15,7 @@ import torch
 
 from pipeline.tasks.task import Batch
 from student import ppo
+from student.actor import Categorical
 from student.network import ActorCritic
 from student.rollout import Rollout
 
@@ -138,7 +139,7 @@ def learner_of(
     network: ActorCritic, adam: torch.optim.Adam, hyperparameters: ppo.Hyperparameters, batch: Batch,
 ) -> "Learner | ppo.Learner":
     """The compiled learner where it knows the network and the batch says which inputs are 1, torch's elsewhere."""
-    known = type(network) is ActorCritic and hasattr(batch, "ones")
+    known = type(network) is ActorCritic and type(network.actor) is Categorical and hasattr(batch, "ones")
     return (Learner if known else ppo.Learner)(network, adam, hyperparameters)
 
 

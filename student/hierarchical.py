@@ -51,6 +51,7 @@ class OptionsTask(DoorKeyTask):
 
     action_space = Discrete(len(OPTIONS))
     action_names = NAMES
+    over_options = True
 
     def batch(self, size: int) -> "OptionsBatch":
         return OptionsBatch(self, size)

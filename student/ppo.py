@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from pipeline.tasks.task import Batch
-from student.distill import DIVERGENCES
 from student.network import ActorCritic, as_policy
 from student.rollout import Rollout
 
@@ -42,6 +41,8 @@ class Hyperparameters:
     epsilon: float = 1e-8
     # Of teacher and student: one of `distill.DIVERGENCES`.
     divergence: str = "kl"
+    # The critic learns the returns of so much of each reward.
+    reward_scale: float = 1.0
 
     def rate(self, done: float) -> float:
         """The learning rate when a share `done` of the run is over."""
@@ -130,16 +131,12 @@ def normalized(advantage: np.ndarray) -> np.ndarray:
 
 
 def _losses(network, view, action, old_log_probability, advantage, old_value, target, teacher, hyperparameters):
-    logits, value = network(view.float())
-    log_policy = logits.log_softmax(-1)
-    log_probability = log_policy.gather(-1, action[:, None]).squeeze(-1)
+    outputs, value = network(view.float())
+    log_probability, entropy, distillation = network.actor.terms(outputs, action, teacher, hyperparameters.divergence)
     clip = hyperparameters.clip
 
     ratio = (log_probability - old_log_probability).exp()
     policy_loss = -torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage).mean()
     clipped_value = old_value + (value - old_value).clamp(-clip, clip)
     value_loss = torch.max((value - target) ** 2, (clipped_value - target) ** 2).mean()
-    entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
-    diverge = DIVERGENCES[hyperparameters.divergence]
-    distillation = diverge(teacher, log_policy) if teacher.shape[-1] else torch.zeros(())
     return policy_loss, value_loss, entropy, distillation

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from numba import njit
 import numpy as np
 
-from pipeline.collect import draw, play
+from pipeline.collect import play
 from pipeline.tasks.task import Batch
+from student.actor import Categorical, Gaussian
 from student.network import Policy
 
-# A batch and which of its environments are running → the teacher's (N, A) action probabilities,
-# rows of zeros where it has no answer.
+# A batch and which of its environments are running → the teacher's (N, A) action probabilities, or what
+# `mixture.mixture` makes of vectors; rows of zeros where it has no answer.
 TeacherPolicy = Callable[[Batch, np.ndarray], np.ndarray]
 
 
@@ -19,8 +20,9 @@ TeacherPolicy = Callable[[Batch, np.ndarray], np.ndarray]
 class Rollout:
     """S steps of N whole episodes, flat, plus a figure per episode. Lengths are in steps of the world.
 
-    view (S, F), or (S, M) where a view is given by its ones; action (S,), log_probability (S,), value (S,),
-    advantage (S,), value_target (S,), teacher (S, A); returns, lengths, successes (N,).
+    view (S, F), or (S, M) where a view is given by its ones; action (S,) int64 or (S, A) float32, log_probability
+    (S,), value (S,), advantage (S,), value_target (S,), teacher (S, A) or (S, 1 + 3A), (S, 0) without one; returns,
+    lengths, successes (N,).
     """
 
     view: np.ndarray
@@ -38,33 +40,42 @@ class Rollout:
 def collect(
     batch: Batch, seeds: np.ndarray, policy: Policy, teacher: TeacherPolicy | None, rng: np.random.Generator,
     discount: float, gae_lambda: float, see: Callable[[Batch], np.ndarray] = lambda batch: batch.view,
+    actor: type[Categorical] | Gaussian = Categorical, reward_scale: float = 1.0,
 ) -> Rollout:
-    """Plays one episode per environment of `batch` with the student's own actions; `see` is the policy's input."""
-    views, actions, log_probabilities, values, advised, rewards, alive, durations = ([] for _ in range(8))
+    """Plays one episode per environment of `batch` with the student's own actions; `see` is the policy's input.
+
+    Values and advantages are of the rewards times `reward_scale`, returns are of the rewards as they are.
+    """
+    views, actions, log_probabilities, values, advised, rewards, worth, alive, durations = ([] for _ in range(9))
+    paid_on_the_way = hasattr(batch, "worth")
 
     def act(running: np.ndarray) -> np.ndarray:
         view = see(batch).copy()
-        probabilities, value = policy(view)
-        action = draw(probabilities, rng)
+        given, value = policy(view)
+        action = actor.draw(given, rng)
         views.append(view)
         actions.append(action)
         values.append(value)
-        log_probabilities.append(np.log(probabilities[np.arange(batch.size), action]))
+        log_probabilities.append(actor.log_probability(given, action))
         if teacher is not None:
             advised.append(teacher(batch, running))
         return action
 
     for running, reward, terminated, truncated in play(batch, seeds, act):
         rewards.append(reward)
+        if paid_on_the_way:
+            worth.append(batch.worth(discount))
         alive.append(running)
         durations.append(np.broadcast_to(getattr(batch, "durations", 1), running.shape).copy())
     alive, rewards, values, durations = np.array(alive), np.array(rewards), np.array(values), np.array(durations)
     # An episode cut off at T would have gone on; one that ended has no future.
     last_values = np.where(truncated & ~terminated, policy(see(batch))[1], 0.0)
     # A step of several of the world's (Sutton et al. 1999) is paid at its end, and so far away is what follows.
-    discounted = rewards * discount ** np.maximum(durations - 1, 0)
+    discounted = np.array(worth) if paid_on_the_way else rewards * discount ** np.maximum(durations - 1, 0)
     discounts = discount ** durations
-    advantages = generalized_advantages(discounted, values, alive, last_values, discounts, gae_lambda)
+    advantages = generalized_advantages(
+        reward_scale * discounted, values, alive, last_values, discounts, gae_lambda
+    )
     returns = rewards.sum(axis=0)
     return Rollout(
         view=np.array(views)[alive],

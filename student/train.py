@@ -17,13 +17,12 @@ import numpy as np
 import torch
 
 from cache.errors import AskonceError
-from pipeline.collect import draw
 from pipeline.interrupt import interruption
 from pipeline.tasks.task import Task
 from student import checkpoint, episodes, evaluate, fused, ppo
 from student.anneal import Annealing
 from student.distill import Teacher
-from student.network import ActorCritic
+from student.network import ActorCritic, build
 from student.profile import Laps
 from student.rollout import Rollout
 
@@ -38,13 +37,14 @@ EVALUATED = 200
 class Settings:
     """What a run depends on besides its task and its teacher; the defaults are the paper's (Table 1, A.7) save one.
 
-    That one is the learning rate, see `ppo.Hyperparameters`.
+    That one is the learning rate, see `ppo.Hyperparameters`. `torso` is one of `network.IMAGE_TORSOS`, for images.
     """
 
     seed: int = 0
     iterations: int = 3000
     hyperparameters: ppo.Hyperparameters = ppo.Hyperparameters()
     annealing: Annealing = Annealing()
+    torso: str = "small"
 
 
 # What a run.json that does not say otherwise means.
@@ -96,7 +96,7 @@ def train(
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     hyperparameters = settings.hyperparameters
-    network = ActorCritic(task.view_size, int(task.action_space.n))
+    network = build(task, settings.torso)
     adam = ppo.optimizer(network, hyperparameters)
     progress = Progress()
     recent: deque[list[float]] = deque(maxlen=RECENT)
@@ -212,7 +212,8 @@ def _figures(rollout: Rollout) -> list[float]:
 
 def _evaluate(task: Task, learner: ppo.Learner | fused.Learner, seed: int) -> dict[str, float]:
     """The student as it is, on the same held-out layouts every time, which are not those of `cli evaluate`."""
-    act = lambda batch, running, rng: draw(learner.policy(learner.see(batch))[0], rng)
+    decide = learner.network.actor.decide
+    act = lambda batch, running, rng: decide(learner.policy(learner.see(batch))[0], rng)
     found = evaluate.evaluate(task, act, EVALUATED, seed << 32 | 0xFFFFFFFF)
     return {name: float(getattr(found, name)) for name in ("success_rate", "return_mean", "length_mean")}
 

@@ -1,0 +1,104 @@
+"""The policy's head: what it says of actions, of which one of A is chosen or which are vectors of A numbers.
+
+An actor is a module from features to outputs, and knows what they mean. Played, they are `given` as an array, from
+which actions are drawn; learning, they are judged by the `terms` of the loss.
+"""
+
+from math import log, pi
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline import collect
+from student import distill, mixture
+
+# The log-probability of the actions taken (B,), and the means of the entropy and of the distance to the teacher.
+Terms = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+# A Gaussian student strays by so much at first, and never less than the least: it goes on exploring.
+DEVIATION, LEAST_DEVIATION = 0.2, 0.02
+
+
+class Categorical(nn.Linear):
+    """(B, K) features → (B, A) logits; given as (N, A) probabilities."""
+
+    draw = staticmethod(collect.draw)
+    # What it does once it has learnt: a policy that is unsure in the middle of a room has to move all the same.
+    decide = staticmethod(collect.draw)
+
+    def begin(self) -> None:
+        """Near the uniform policy."""
+        nn.init.orthogonal_(self.weight, 0.01)
+        nn.init.zeros_(self.bias)
+
+    @staticmethod
+    def given(outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.softmax(-1)
+
+    @staticmethod
+    def log_probability(given: np.ndarray, action: np.ndarray) -> np.ndarray:
+        return np.log(given[np.arange(len(action)), action])
+
+    @staticmethod
+    def terms(outputs: torch.Tensor, action: torch.Tensor, teacher: torch.Tensor, divergence: str) -> Terms:
+        """`teacher` is (B, A) as of `distill.teacher_policy`, or (B, 0)."""
+        log_policy = outputs.log_softmax(-1)
+        log_probability = log_policy.gather(-1, action[:, None]).squeeze(-1)
+        entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
+        diverge = distill.DIVERGENCES[divergence]
+        return log_probability, entropy, diverge(teacher, log_policy) if teacher.shape[-1] else torch.zeros(())
+
+
+class Gaussian(nn.Module):
+    """(B, K) features → (B, 2A): means and, the same in every state, standard deviations; given as they are.
+
+    Covariances are diagonal. Actions are not squashed into the action space; the environment clips them.
+    """
+
+    def __init__(self, features: int, actions: int, idle: np.ndarray | float = 0.0):
+        """`idle` (A,) is what it does at first."""
+        super().__init__()
+        self.idle = idle
+        self.mean = nn.Linear(features, actions)
+        # The logarithm of what is above the least.
+        self.excess = nn.Parameter(torch.full((actions,), log(DEVIATION - LEAST_DEVIATION)))
+
+    def begin(self) -> None:
+        nn.init.orthogonal_(self.mean.weight, 0.01)
+        with torch.no_grad():
+            self.mean.bias[:] = torch.as_tensor(self.idle)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        mean = self.mean(features)
+        return torch.cat([mean, (LEAST_DEVIATION + self.excess.exp()).expand_as(mean)], dim=-1)
+
+    @staticmethod
+    def given(outputs: torch.Tensor) -> torch.Tensor:
+        return outputs
+
+    @staticmethod
+    def draw(given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(N, A) float32."""
+        mean, deviation = np.split(given, 2, axis=-1)
+        return mean + deviation * rng.standard_normal(mean.shape, np.float32)
+
+    @staticmethod
+    def decide(given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The means: straying is for learning, and costs precision."""
+        return np.split(given, 2, axis=-1)[0]
+
+    @staticmethod
+    def log_probability(given: np.ndarray, action: np.ndarray) -> np.ndarray:
+        mean, deviation = np.split(given, 2, axis=-1)
+        return -(((action - mean) / deviation) ** 2 / 2 + np.log(deviation) + np.float32(log(2 * pi) / 2)).sum(axis=-1)
+
+    @staticmethod
+    def terms(outputs: torch.Tensor, action: torch.Tensor, teacher: torch.Tensor, divergence: str) -> Terms:
+        """`teacher` is (B, 1 + 3A) as of `mixture.mixture`, or (B, 0)."""
+        mean, deviation = outputs.chunk(2, dim=-1)
+        surprise = ((action - mean) / deviation) ** 2 / 2 + deviation.log() + log(2 * pi) / 2
+        entropy = (deviation.log() + log(2 * pi) / 2 + 0.5).sum(-1).mean()
+        diverge = mixture.DIVERGENCES[divergence]
+        distillation = diverge(teacher, mean, deviation) if teacher.shape[-1] else torch.zeros(())
+        return -surprise.sum(-1), entropy, distillation
