@@ -23,7 +23,8 @@ def demo(
     from pipeline import build, tasks
     from pipeline.teacher import Teacher
     from student import evaluate as evaluation
-    from student.anneal import DEFAULTS, schedule
+    from student.anneal import schedule
+    from student.presets import MINIGRID
     from student.train import Settings
 
     world, cache, run = tasks.find("ColoredDoorKey"), directory / "cache", directory / "run"
@@ -37,7 +38,7 @@ def demo(
 
     print_title("2. Train a student from the cache alone")
     teacher, name = offline_teacher(world, cache, None, "soft", refuse=False)
-    settings = Settings(iterations=iterations, annealing=schedule(DEFAULTS["default"], iterations))
+    settings = Settings(iterations=iterations, annealing=schedule(MINIGRID["default"].annealing, iterations))
     about = {"method": "llm4teach", "teacher": name, "teacher_form": "soft"}
     figures = run_training(world, teacher, about, settings, run, resume=False)
     print_rows(None, training_rows(figures), json)

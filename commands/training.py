@@ -26,7 +26,8 @@ def train(
     cache_only: Annotated[bool, typer.Option("--cache-only", help="Train offline: never ask the LLM.")] = False,
     run: Annotated[Path | None, typer.Option(
         help="Where checkpoints and curves go; default runs/TASK-SEED, with another --method runs/TASK-METHOD-SEED.")] = None,
-    iterations: Annotated[int, typer.Option(min=1, help="Training iterations of 10 episodes each.")] = 3000,
+    iterations: Annotated[int | None, typer.Option(
+        min=1, help="Training iterations of 10 episodes each; default 3000, of vectors and images the preset's.")] = None,
     seed: Seed = 0, model: Model = None, base_url: BaseUrl = None, model_id: ModelId = None,
     temperature: Temperature = 1.0, max_tokens: MaxTokens = 512, extra: Extra = None, samples: Samples = "10",
     estimator: Estimator = "sampling", max_cost: MaxCost = None, max_requests: MaxRequests = None,
@@ -34,11 +35,12 @@ def train(
     on_miss: Annotated[Literal["ask", "defer", "skip", "error"] | None, typer.Option(
         help="What to do about a text that the cache lacks; default ask, with --cache-only skip.")] = None,
     teacher_form: TeacherForm = "soft", preset: Preset = "default",
-    divergence: Annotated[Literal["kl", "wasserstein"], typer.Option(
-        help="How far the student is from its teacher: Eq. 2's cross-entropy, or the Wasserstein distance.")] = "kl",
+    divergence: Annotated[Literal["kl", "wasserstein"] | None, typer.Option(
+        help="How far the student is from its teacher: Eq. 2's cross-entropy (the default), or the Wasserstein "
+             "distance (the default where actions are vectors).")] = None,
     anneal: Annotated[str | None, typer.Option(
-        help="λ's schedule, as of 3000 iterations: stepwise-300 (the default), or the paper's constant, linear-1000, "
-             "linear-2000 or stepwise (with --preset paper the default).")] = None,
+        help="λ's schedule, as of 3000 iterations: stepwise-300 (MiniGrid's default), or the paper's constant, "
+             "linear-1000, linear-2000 or stepwise (with --preset paper the default).")] = None,
     lambda_0: Annotated[float | None, typer.Option("--lambda-0", help="λ at first (Eq. 3).")] = None,
     lambda_c: Annotated[float | None, typer.Option("--lambda-c", help="What λ falls to …")] = None,
     i1: Annotated[int | None, typer.Option("--i1", help="… by this iteration …")] = None,
@@ -54,13 +56,18 @@ def train(
 ) -> None:
     """Train a student by PPO and distillation from the cache, or by a baseline without a teacher."""
     from pipeline import tasks
-    from student import anneal as annealing, ppo
+    from student import anneal as annealing, presets
     from student.train import Settings
 
     world = tasks.find(task)
     given = {"lambda_0": lambda_0, "lambda_c": lambda_c, "i1": i1, "i2": i2, "decay": decay}
-    schedule = annealing.schedule(anneal or annealing.DEFAULTS[preset], iterations, **given)
-    settings = Settings(seed, iterations, replace(ppo.preset(preset, method), divergence=divergence), schedule)
+    usual = presets.preset(preset, world)
+    iterations = iterations or usual.iterations
+    schedule = annealing.schedule(anneal or usual.annealing, iterations, **given)
+    hyperparameters = usual.of(method)
+    if divergence:
+        hyperparameters = replace(hyperparameters, divergence=divergence)
+    settings = Settings(seed, iterations, hyperparameters, schedule, usual.torso)
     how = {"resume": resume, "profile": profile, "evaluate_every": eval_every, "stop_at_success": stop_at_success}
     if method != "llm4teach":
         if cache is not None or anneal is not None or any(value is not None for value in given.values()):

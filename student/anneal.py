@@ -43,8 +43,6 @@ PRESETS = {
     "stepwise": Annealing(10.0, 0.1, 1000, 2000),
     "stepwise-300": Annealing(10.0, 0.1, 300, 600),
 }
-# What is taken where none is named, by --preset.
-DEFAULTS = {"default": "stepwise-300", "paper": "stepwise"}
 WITHOUT_TEACHER = Annealing(0.0, 0.0, 0, 0)
 
 

@@ -32,6 +32,7 @@ from pipeline.tasks.minigrid.engine import (
 )
 from pipeline.tasks.minigrid.options import DROP_X, ENDED, EXPLORE, GO_TO, OPEN_X, PICK_UP_X
 from pipeline.tasks.task import Task
+from student.skills import SkillsTask
 
 # The verb of an option of one step, whose slot is its action.
 STEP = -1
@@ -57,12 +58,14 @@ class OptionsTask(DoorKeyTask):
         return OptionsBatch(self, size)
 
 
-def over_options(task: Task) -> OptionsTask:
-    """The same task with options for actions."""
+def over_options(task: Task) -> OptionsTask | SkillsTask:
+    """The same task with options for actions: the above for a DoorKey task, else the task's own skills."""
+    if getattr(task, "skills", None):
+        return SkillsTask(task)
     if not isinstance(task, DoorKeyTask):
         raise AskonceError(
             f"the hierarchical baseline has no options for {task.name}: it learns SimpleDoorKey, LavaDoorKey, "
-            "ColoredDoorKey and DivergedDoorKey", 2,
+            "ColoredDoorKey, DivergedDoorKey, and tasks that offer skills of their own", 2,
         )
     return OptionsTask(**{field.name: getattr(task, field.name) for field in fields(task)})
 

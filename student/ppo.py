@@ -50,13 +50,6 @@ class Hyperparameters:
 
 
 PAPER = Hyperparameters(final_learning_rate=0.001)
-PRESETS = {"default": Hyperparameters(), "paper": PAPER}
-# A policy over options has hardly any success at first, and must not settle before it has met enough of it.
-OVER_OPTIONS = {"default": Hyperparameters(entropy_coefficient=0.01), "paper": PAPER}
-
-
-def preset(name: str, method: str) -> Hyperparameters:
-    return (OVER_OPTIONS if method == "hierarchical" else PRESETS)[name]
 
 
 def optimizer(network: ActorCritic, hyperparameters: Hyperparameters) -> torch.optim.Adam:

@@ -63,12 +63,13 @@ def _shares_of_playing(task: Task, network: ActorCritic, teacher: Teacher, advis
 
     The engine's is what the others leave, drawing actions included.
     """
-    batch, seeds, laps = task.batch(EPISODES), task.seeds(EPISODES, seed=0), Laps()
+    episodes_played, repeats = (task.together, 1) if hasattr(task, "together") else (EPISODES, REPEATS)
+    batch, seeds, laps = task.batch(episodes_played), task.seeds(episodes_played, seed=0), Laps()
     given = ppo.Hyperparameters()
     learner = fused.learner_of(network, ppo.optimizer(network, given), given, batch)
     play = episodes.player(batch, learner)
     fastest = {}
-    for repeat in range(REPEATS):
+    for _ in range(repeats):
         laps.start()
         if advised:
             play(seeds, teacher, np.random.default_rng(0))

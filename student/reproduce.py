@@ -29,7 +29,7 @@ from cache.errors import AskonceError, Unfinished
 from cache.teachers import choose_teacher
 from pipeline import answered, tasks
 from pipeline.interrupt import interruption
-from student import anneal, curve, distill, evaluate, ppo
+from student import anneal, curve, distill, evaluate, presets
 from student.forms import in_form
 from student.hierarchical import over_options
 from student.train import Progress, Settings, train
@@ -90,7 +90,8 @@ class Run:
         annealing = anneal.WITHOUT_TEACHER
         if self.series.schedule:
             annealing = anneal.schedule(self.series.schedule, self.scale.iterations)
-        return Settings(self.seed, self.scale.iterations, ppo.preset(self.scale.preset, self.series.method), annealing)
+        preset = presets.MINIGRID[self.scale.preset]
+        return Settings(self.seed, self.scale.iterations, preset.of(self.series.method), annealing)
 
     @property
     def path(self) -> Path:
@@ -139,7 +140,7 @@ def series_of(
     logprobs: str | None = None, preset: str = "default",
 ) -> dict[str, list[Series]]:
     """"table-3", "figure-4", … → what it is made of. `logprobs` names a teacher made of log-probabilities."""
-    usual = anneal.DEFAULTS[preset]
+    usual = presets.MINIGRID[preset].annealing
     known = {name: _answers(cache, name, model) for name in names}
     taught = lambda name, form, schedule, about: Series(name, "llm4teach", form, schedule, *about)
     methods = [

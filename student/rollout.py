@@ -50,10 +50,10 @@ def collect(
     paid_on_the_way = hasattr(batch, "worth")
 
     def act(running: np.ndarray) -> np.ndarray:
-        view = see(batch).copy()
+        view = see(batch)
         given, value = policy(view)
         action = actor.draw(given, rng)
-        views.append(view)
+        views.append(view[running])
         actions.append(action)
         values.append(value)
         log_probabilities.append(actor.log_probability(given, action))
@@ -78,7 +78,7 @@ def collect(
     )
     returns = rewards.sum(axis=0)
     return Rollout(
-        view=np.array(views)[alive],
+        view=np.concatenate(views),
         action=np.array(actions)[alive],
         log_probability=np.array(log_probabilities)[alive],
         value=values[alive],

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 import pytest
 
 from cache.errors import AskonceError
-from student.anneal import DEFAULTS, ITERATIONS, Annealing, schedule
+from student.anneal import ITERATIONS, Annealing, schedule
+from student.presets import CONTROL, MINIGRID
 
 
 def test_the_papers_schedule_at_its_corners():
@@ -46,8 +47,15 @@ def test_the_four_schedules_are_those_of_appendix_a7():
 
 
 def test_with_the_papers_preset_the_teacher_leaves_when_the_papers_does():
-    assert schedule(DEFAULTS["paper"], ITERATIONS) == Annealing()
-    assert schedule(DEFAULTS["default"], ITERATIONS) == Annealing(10, 0.1, 300, 600)
+    assert schedule(MINIGRID["paper"].annealing, ITERATIONS) == Annealing()
+    assert schedule(MINIGRID["default"].annealing, ITERATIONS) == Annealing(10, 0.1, 300, 600)
+
+
+def test_table_2s_annealing_ends_where_it_says_at_three_thousand_steps_an_iteration():
+    paper = CONTROL["paper"]
+    found = schedule(paper.annealing, paper.iterations)
+    assert (found.initial, found.kept) == (10, 0.1)
+    assert [3000 * found.decayed, 3000 * found.closed] == pytest.approx([5e6, 1e7], rel=1e-3)
 
 
 def test_what_is_given_takes_the_place_of_the_presets_own_which_fits_the_runs_length():

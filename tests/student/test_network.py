@@ -1,10 +1,12 @@
 """The student's size and shape."""
 
+from gymnasium.spaces import Box, MultiDiscrete
 import pytest
 import torch
 
+from cache.errors import AskonceError
 from pipeline import tasks
-from student.network import ActorCritic
+from student.network import ActorCritic, build
 
 
 @pytest.mark.parametrize("name", tasks.names())
@@ -34,3 +36,41 @@ def test_the_same_torch_seed_gives_the_same_weights():
         return torch.nn.utils.parameters_to_vector(ActorCritic(30, 7).parameters())
 
     assert torch.equal(weights(1), weights(1)) and not torch.equal(weights(1), weights(2))
+
+
+# ---- Images and vectors ------------------------------------------------------------------------------------
+
+class Seen:
+    """What a network has to know of a task that sees an image of 64 × 64 and five numbers, and acts by vectors."""
+
+    name, view_size, image_shape = "Seen", 64 * 64 * 2 + 5, (64, 64, 2)
+    action_space = Box(-1, 1, (11,))
+
+
+@pytest.mark.parametrize("torso, fewest, most", [("small", 50_000, 500_000), ("resnet18", 2_000_000, 10_000_000)])
+def test_images_are_seen_by_convolutions_and_beside_them_the_rest(torso, fewest, most):
+    network = build(Seen(), torso)
+    outputs, values = network(torch.rand(3, Seen.view_size))
+    assert outputs.shape == (3, 22) and values.shape == (3,) and fewest < network.parameter_count <= most
+    views = torch.zeros(8, Seen.view_size)
+    # A pixel in a corner of the second channel, and the last number: either is seen.
+    views[1, 64 * 64 * 2 - 1] = views[2, -1] = 9.0
+    plain, pixel, number = network(views)[1][:3].tolist()
+    assert plain != pixel and plain != number
+
+
+def test_the_image_is_the_first_columns_row_by_row():
+    given = []
+    network = build(Seen())
+    network.torso.convolutions.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
+    view = torch.rand(2, Seen.view_size)
+    network(view)
+    for row, column, channel in ((0, 0, 0), (0, 1, 0), (3, 0, 1), (63, 63, 1)):
+        assert torch.equal(given[0][:, channel, row, column], view[:, (row * 64 + column) * 2 + channel])
+
+
+def test_other_actions_than_one_of_many_or_vectors_are_one_line():
+    task = Seen()
+    task.action_space = MultiDiscrete([2, 3])
+    with pytest.raises(AskonceError, match="Seen acts by MultiDiscrete"):
+        build(task)

@@ -1,0 +1,129 @@
+"""Continuous control by the same way as MiniGrid's: a teacher of options, distilled, corrected, kept and evaluated."""
+
+from dataclasses import asdict, replace
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from cache.errors import AskonceError
+from pipeline.tasks.task import action_names
+from student import anneal, evaluate, presets, rollout
+from student.distill import Teacher, go_without
+from student.hierarchical import over_options
+from student.network import build
+from student.train import Settings, train
+from tests.student.point import BEACONS, NEAR, PACE, POINT, SKILLS, STEPS, TEACHER
+
+EVERYONE = np.ones(20, dtype=bool)
+FAST = replace(presets.CONTROL["default"].hyperparameters, learning_rate=0.003)
+
+
+def learn(run, iterations: int, task=POINT, answers=TEACHER.get, given=FAST, method="llm4teach", **options):
+    """(weights, figures less the seconds)."""
+    settings = Settings(1, iterations, given, anneal.schedule("stepwise", iterations))
+    if method == "hierarchical":
+        settings = replace(settings, annealing=anneal.WITHOUT_TEACHER)
+    network, progress = train(task, Teacher(task, answers), settings, run, about={"method": method}, **options)
+    figures = asdict(progress)
+    del figures["seconds"]
+    return torch.nn.utils.parameters_to_vector(network.parameters()), figures
+
+
+def started(task=POINT, size: int = 20):
+    batch = task.batch(size)
+    batch.reset(np.arange(size), task.seeds(size, seed=0))
+    return batch
+
+
+def test_advice_is_a_vector_for_every_decision_and_the_idle_one_where_there_is_none():
+    batch, (left, _) = started(), SKILLS
+    advice = batch.advise(POINT.plans({"The left beacon is lit.": {left: 0.75, ("fly",): 0.25}}))
+    lit = np.array([POINT.text(each) == "The left beacon is lit." for each in batch.situations])
+    assert advice.actions.shape == (20, 2, 2) and advice.actions.dtype == np.float32 and lit.any() and not lit.all()
+    assert (advice.probabilities[lit] == [0.75, 0.25]).all() and not advice.probabilities[~lit].any()
+    assert (advice.actions[lit, 0, 0] < -0.5).all() and not advice.actions[lit, 1].any()
+    assert not advice.actions[~lit].any() and advice.deviation == 0.1
+    assert not advice.ended[lit, 0].any() and advice.ended[lit, 1].all() and advice.ended[~lit].all()
+    assert action_names(POINT) == ("action 0", "action 1")
+
+
+def test_actions_beyond_the_space_are_clipped_and_who_is_held_back_stays():
+    batch, going = started(), np.arange(20) % 2 == 0
+    before = np.array(batch.observations)
+    batch.step(np.tile([0.5, 99.0], (20, 1)), going)
+    moved = np.array(batch.observations) - before
+    assert moved[going, :2] == pytest.approx(np.tile([PACE / 2, PACE], (10, 1)), abs=1e-6) and not moved[~going].any()
+
+
+@pytest.mark.parametrize("divergence", ["kl", "wasserstein"])
+def test_a_student_learns_from_its_teacher_and_passes_it(tmp_path, divergence):
+    alone = evaluate.evaluate(POINT, evaluate.teacher(POINT, TEACHER.get), 100, seed=0)
+    assert 0.6 < alone.success_rate < 0.9 and alone.return_mean > 0.2
+    learn(tmp_path, 40, given=replace(FAST, divergence=divergence))
+    found = evaluate.evaluate(POINT, evaluate.student(POINT, tmp_path), 100, seed=0)
+    assert found.success_rate > alone.success_ci95[1] and found.return_mean > alone.return_mean
+
+
+def test_broken_off_and_resumed_it_ends_bit_for_bit_where_an_unbroken_one_does(tmp_path):
+    unbroken, figures = learn(tmp_path / "unbroken", 6)
+    stop = lambda progress: signal.raise_signal(signal.SIGTERM) if progress.iteration == 3 else None
+    with pytest.raises(KeyboardInterrupt):
+        learn(tmp_path / "broken", 6, show=stop)
+    resumed, figures_resumed = learn(tmp_path / "broken", 6, resume=True)
+    assert torch.equal(unbroken, resumed) and figures == figures_resumed
+
+
+def test_a_success_is_what_the_task_says_and_not_a_positive_return():
+    """A point that runs past the wrong beacon ends without success; one that strolls about has earned something."""
+    stroll = lambda batch, running, rng: np.array(
+        [[0.2 * (1 if seen[2] else -1), 0.0] for seen in batch.observations], np.float32)
+    found = evaluate.evaluate(POINT, stroll, 20, seed=0)
+    assert found.return_mean > 0 and found.success_rate < 1 and found.length_mean > STEPS / 2
+    batch = started(size=4)
+    actor = build(POINT).actor
+    policy = lambda view: (np.tile(np.float32([1, 0, 0.01, 0.01]), (len(view), 1)), np.zeros(len(view), np.float32))
+    played = rollout.collect(
+        batch, POINT.seeds(4, seed=0), policy, None, np.random.default_rng(0), 0.99, 0.95, actor=actor
+    )
+    assert played.successes.tolist() == [bool(seen[2]) for seen in batch.observations]
+
+
+# ---- The hierarchical baseline -----------------------------------------------------------------------------
+
+def test_a_skill_runs_to_its_end_and_its_rewards_are_discounted_one_by_one():
+    batch, plain = started(over_options(POINT)), started()
+    left = np.zeros(20, np.int64)
+    rewards, terminated, _ = batch.step(left)
+    total, worth, steps = np.zeros(20), np.zeros(20), np.zeros(20, int)
+    plans = POINT.plans({text: {SKILLS[0]: 1.0} for text in TEACHER})
+    for k in range(STEPS):
+        paid, over, _ = plain.step(plain.advise(plans).actions[:, 0])
+        total, worth, steps = total + paid, worth + 0.9**k * paid, steps + (paid != 0)
+    assert over.all() and terminated.all() and np.array_equal(batch.durations, steps) and steps.min() > 1
+    assert rewards == pytest.approx(total) and batch.worth(0.9) == pytest.approx(worth)
+    assert all(np.linalg.norm(seen[:2] - BEACONS["left"]) < NEAR for seen in batch.observations)
+
+
+def test_an_ended_skill_is_one_idle_step_and_everyone_goes_on_in_his_own_time():
+    """Of a skill that stops half way, an environment that is there already does nothing for one step."""
+    half = lambda option, seen: np.array([1.0, 0.0]) if option == "go" and seen[0] < 0 else None
+    task = over_options(replace(POINT, act=half, skills=lambda text: (("go",), ("wait",)), skill_names=("go", "wait")))
+    batch = started(task)
+    before = np.array(batch.observations)[:, 0]
+    batch.step(np.zeros(20, np.int64))
+    needed = np.ceil(np.maximum(-before, 0) / PACE - 1e-6)
+    assert np.array_equal(batch.durations, np.maximum(needed, 1)) and len(set(batch.durations)) > 1
+    where = np.array(batch.observations)
+    batch.step(np.ones(20, np.int64))
+    assert (batch.durations == 1).all() and np.array_equal(where, batch.observations)
+
+
+def test_the_choice_among_skills_is_learnt(tmp_path):
+    task = over_options(POINT)
+    _, figures = learn(tmp_path, 30, task, go_without, replace(FAST, entropy_coefficient=0.01), "hierarchical")
+    found = evaluate.evaluate(task, evaluate.student(evaluate.as_learnt(POINT, tmp_path), tmp_path), 50, seed=0)
+    assert found.success_rate > 0.9 and found.length_mean > 3 and figures["env_steps"] > 30 * 10 * 3
+    with pytest.raises(AskonceError, match="options instead of actions"):
+        evaluate.trained(POINT, tmp_path)
