@@ -36,6 +36,8 @@ def random_actions(
     space = task.action_space
 
     def act(batch: Batch) -> np.ndarray:
+        if hasattr(task, "random_actions"):
+            return task.random_actions(rng, batch.size)
         if isinstance(space, Discrete):
             return space.start + rng.integers(space.n, size=batch.size)
         return rng.uniform(space.low, space.high, (batch.size, *space.shape))
@@ -79,7 +81,7 @@ def play(batch: Batch, seeds: np.ndarray, act: Callable[[np.ndarray], np.ndarray
 def _episodes(
     task: Task, episodes: int, seed: int, act: Callable[[Batch], np.ndarray], note: Note, together: int
 ) -> Iterator[Any]:
-    seeds = task.seeds(episodes, seed)
+    seeds, together = task.seeds(episodes, seed), min(together, getattr(task, "together", together))
     for start in range(0, episodes, together):
         chunk = seeds[start:start + together]
         batch = task.batch(len(chunk))

@@ -6,9 +6,17 @@ from cache.errors import AskonceError
 from pipeline.tasks.task import Task
 
 
+NAVPICK = "NavPick"
+
+
 def names() -> tuple[str, ...]:
     """The paper's tasks."""
-    return tuple(_built_in())
+    return (*grid_names(), NAVPICK)
+
+
+def grid_names() -> tuple[str, ...]:
+    """Those of them that are MiniGrid worlds."""
+    return tuple(_grid_worlds())
 
 
 def registered_names() -> tuple[str, ...]:
@@ -18,8 +26,17 @@ def registered_names() -> tuple[str, ...]:
     return ids()
 
 
-def find(name: str) -> Task:
-    """One of the paper's tasks by name, MiniGrid's by id, or one of your own as `package.module:NAME`."""
+def find(name: str, simulator: str | None = None) -> Task:
+    """One of the paper's tasks by name, MiniGrid's by id, or one of your own as `package.module:NAME`.
+
+    `simulator` is what steps NavPick, by default mujoco.
+    """
+    if name == NAVPICK:
+        from pipeline.tasks.navpick.task import find as find_navpick
+
+        return find_navpick(simulator or "mujoco")
+    if simulator:
+        raise AskonceError(f"--simulator is for {NAVPICK} alone: leave it out for {name}", 2)
     if ":" in name:
         return _import(name)
     if name.startswith("MiniGrid-"):
@@ -27,7 +44,7 @@ def find(name: str) -> Task:
 
         return find_registered(name)
     try:
-        return _built_in()[name]
+        return _grid_worlds()[name]
     except KeyError:
         raise AskonceError(
             f"unknown task {name!r}: use {', '.join(names())}, a MiniGrid id that `cli tasks` lists, or "
@@ -35,7 +52,7 @@ def find(name: str) -> Task:
         ) from None
 
 
-def _built_in() -> dict[str, Task]:
+def _grid_worlds() -> dict[str, Task]:
     from pipeline.tasks.minigrid.doorkey import TASKS
 
     return {task.name: task for task in TASKS}

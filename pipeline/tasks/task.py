@@ -132,6 +132,8 @@ class Scene:
     takes, opens nouns of what can be picked up, and of what can be opened
     which        (words, names) → the index of the one name that an option's object means, else -1
     unlocks      (thing, what is held or None) → whether opening it would succeed, as far as names tell
+    wanted       the only thing that may be picked up, until it is where it belongs; None for any
+    ahead        what is within reach, where the text tells
     """
 
     sees: tuple[str, ...]
@@ -141,6 +143,8 @@ class Scene:
     opens: frozenset[str]
     which: Callable[[str, Sequence[str]], int]
     unlocks: Callable[[str, str | None], bool]
+    wanted: str | None = None
+    ahead: str | None = None
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,7 @@ class Task(Protocol):
     image_shape   (H, W, C) where `Batch.view` begins with an image: its first H·W·C columns, in this order
     idle_action   (A,) where actions are vectors: the one that does nothing, at which the student starts
     together      the most environments worth having at once, where each costs much
+    random_actions(rng, N)  (N, …) what rollouts at random do, where uniform ones tell nothing
     """
 
     name: str

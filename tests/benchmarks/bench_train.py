@@ -48,7 +48,7 @@ def rate(task, distributions, hyperparameters: Hyperparameters, episodes: int) -
 
 
 def main() -> None:
-    for name in tasks.names():
+    for name in tasks.grid_names():
         task = tasks.find(name)
         with tempfile.TemporaryDirectory() as directory:
             build.build_cache(task, Path(directory), LLM())

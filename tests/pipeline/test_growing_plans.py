@@ -13,7 +13,7 @@ def policy(batch, plans) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_plans_that_grow_text_by_text_are_those_made_at_once(name):
     task = tasks.find(name)
     batch, rng = task.batch(300), np.random.default_rng(0)

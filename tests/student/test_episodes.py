@@ -41,7 +41,7 @@ def both(task, make_teacher):
     return played
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 @pytest.mark.parametrize("advised", [True, False])
 def test_they_are_those_played_step_by_step(name, advised):
     task = tasks.find(name)

@@ -9,7 +9,7 @@ from pipeline import tasks
 from student.network import ActorCritic, build
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_it_has_about_24_thousand_parameters(name):
     task = tasks.find(name)
     network = ActorCritic(task.view_size, task.action_space.n)

@@ -40,7 +40,19 @@ class NavPickBatch:
 
         self._each(start, zip(index.tolist(), seeds.tolist(), strict=True))
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    @property
+    def successes(self) -> np.ndarray:
+        """(N,) bool: a return may be positive without success, by what came nearer."""
+        return np.array([info.get("success", False) for info in self.infos])
+
+    @property
+    def ended(self) -> np.ndarray:
+        """(N,) bool: which stand still until they are reset."""
+        return self._terminated | self._truncated
+
+    def step(
+        self, actions: np.ndarray, going: np.ndarray | bool = True,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N, 11) actions → (N,) float64 rewards, bool terminated, bool truncated; see `Batch.step`."""
         rewards = np.zeros(self.size)
 
@@ -49,7 +61,7 @@ class NavPickBatch:
             self._terminated[n], self._truncated[n] = ended
             self._observe(n, observation)
 
-        self._each(advance, np.flatnonzero(~(self._terminated | self._truncated)).tolist())
+        self._each(advance, np.flatnonzero(~self.ended & going).tolist())
         return rewards, self._terminated.copy(), self._truncated.copy()
 
     def _observe(self, n: int, observation: dict[str, np.ndarray]) -> None:

@@ -6,8 +6,10 @@ and names those on the same together, in alphabetical order.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import groupby
 from math import atan2, hypot, radians
+import re
 
 from pipeline.tasks.navpick.simulator import Reading, Sight
 
@@ -15,7 +17,25 @@ IDENTIFIED = 4  # pixels of the depth image that an object must take up
 SIDEWAYS = radians(20)
 NEAR = 0.70  # m from the robot's middle
 
-ARTICLES = "aeiou"
+VOWELS = "aeiou"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a text says: the wanted object, (name, what it is on) of each object in view in the text's order, the
+    wanted one's direction where it is in view, such as "ahead, near", and what is held."""
+
+    wanted: str
+    sees: tuple[tuple[str, str], ...]
+    direction: str | None
+    holds: str | None
+
+    def thing(self, words: str) -> str | None:
+        """The object that an option names: by its noun, or by the table on which it is; None for any other."""
+        noun = words.split()[-1]
+        if noun == "table":
+            return next((name for name, on in self.sees if on == "table"), None)
+        return noun if noun in (self.wanted, self.holds, *(name for name, _ in self.sees)) else None
 
 
 def describe(wanted: str, sees: Iterable[str], holds: str | None) -> str:
@@ -38,6 +58,20 @@ def places(wanted: str, sights: list[Sight], held: str | None) -> list[str]:
                     for under, together in groupby(others, key=lambda other: other[0])]
 
 
+def told(text: str) -> Told:
+    """The inverse of `describe`. ValueError for what is no text of it."""
+    found = TEXT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"no text of NavPick: {text!r}")
+    wanted, seen, held = found.groups()
+    sees, where = [], None
+    for phrase in () if seen == "nothing" else seen.split("; "):
+        names, on, place = PLACE.fullmatch(phrase).groups()
+        sees += [(name, on) for name in re.findall(ONE, names)]
+        where = where or place
+    return Told(wanted, tuple(sees), where, None if held == "nothing" else held.split()[-1])
+
+
 def direction(sight: Sight) -> str:
     """Such as "to the left, far"."""
     x, y, _ = sight.at
@@ -51,4 +85,9 @@ def _under(sight: Sight) -> str:
 
 
 def article(name: str) -> str:
-    return f"an {name}" if name[0] in ARTICLES else f"a {name}"
+    return f"an {name}" if name[0] in VOWELS else f"a {name}"
+
+
+ONE = r"\ban? (\w+)"
+TEXT = re.compile(rf"Agent is to pick up {ONE}\. It sees (.+)\. It holds (nothing|an? \w+)\.")
+PLACE = re.compile(r"(.+) on (?:a|the) (table|floor)(?: (.+))?")

@@ -30,6 +30,7 @@ MAX_STEPS = 300
 ACTIONS = ("ahead", "turn left", "shoulder pan", "shoulder lift", "upper arm roll", "elbow flex", "forearm roll",
            "wrist flex", "wrist roll", "close gripper", "stop")
 STOP = len(ACTIONS) - 1
+GRIP = STOP - 1
 FAR = 20.0  # m, beyond all that a home holds
 
 

@@ -10,13 +10,12 @@ import mujoco
 import numpy as np
 
 from pipeline.tasks.navpick import floor, robot
-from pipeline.tasks.navpick.env import ACTIONS, STOP
+from pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP
 from pipeline.tasks.navpick.episodes import stands
 from pipeline.tasks.navpick.mujoco_simulator import ARM_STEP, MujocoSimulator
 from pipeline.tasks.navpick.stages import CARRY_WITHIN, LIFTED, REACH, beside, to_rest
 from pipeline.tasks.navpick.things import BY_NAME
 
-GRIP = STOP - 1
 STAND = 0.6  # m from the robot's middle to the object, where it stops driving
 KEEP = 0.57  # m: the distance it keeps while it grasps
 AIRY = 0.45  # m of clearance beyond which driving costs nothing extra

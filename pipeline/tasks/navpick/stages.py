@@ -14,8 +14,13 @@ CARRY_WITHIN = 0.15  # m: habitat-lab's ee_resting_success_threshold
 
 def beside(now: Reading) -> bool:
     """Whether the robot stands where it can pick up the wanted object: what Navigate is for."""
-    x, y, _ = now.object
-    return REACH[0] < hypot(x, y) < REACH[1] and abs(atan2(y, x)) < FACING and now.clear
+    return reached(now.object) and now.clear
+
+
+def reached(place: np.ndarray) -> bool:
+    """Whether the arm can take what is at that place (x, y, z) from above."""
+    x, y, _ = place
+    return REACH[0] < hypot(x, y) < REACH[1] and abs(atan2(y, x)) < FACING
 
 
 def lifted(now: Reading, wanted: str) -> bool:

@@ -24,7 +24,7 @@ def facts_of(observation: np.ndarray, colored: bool, numbered: bool) -> tuple[li
     return names, f"{color(held[0])}key" if held else None
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_the_text_says_what_the_observation_holds(name):
     task = tasks.find(name)
     batch = task.batch(100)

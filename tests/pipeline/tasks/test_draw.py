@@ -27,7 +27,7 @@ def states(name: str):
                 break
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_the_picture_is_minigrids_own_with_fog_over_what_was_not_seen(name):
     for shown, env in states(name):
         width, height = env.room

@@ -38,14 +38,14 @@ def conform(task, episodes: int) -> dict[str, int]:
     return ended
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_the_engine_is_minigrid(name):
     ended = conform(tasks.find(name), EPISODES)
     assert ended["cut off"] and ended["opened"] and bool(ended["burnt"]) == (name == "LavaDoorKey")
 
 
 @pytest.mark.study
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_the_engine_is_minigrid_over_thousands_of_episodes(name):
     print(name, conform(tasks.find(name), STUDY_EPISODES))
 
@@ -62,7 +62,7 @@ def test_an_ended_environment_stands_still_until_it_is_reset():
     assert np.array_equal(before, batch.observations)
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_held_out_layouts_never_occur_in_training(name):
     task = tasks.find(name)
 

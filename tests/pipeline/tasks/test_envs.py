@@ -24,13 +24,13 @@ def things(env, kind: str) -> list[tuple[int, int]]:
     ]
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 @pytest.mark.filterwarnings("ignore:.*render.*")
 def test_gymnasium_accepts_the_environment(name):
     check_env(make(name, render_mode="rgb_array"))
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_it_renders(name):
     env = make(name, render_mode="rgb_array")
     env.reset(seed=1)
@@ -39,7 +39,7 @@ def test_it_renders(name):
     assert before.ndim == 3 and before.shape[2] == 3 and not np.array_equal(before, env.render())
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_the_same_seed_gives_the_same_layout(name):
     first, second = make(name), make(name)
     for seed in range(20):
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_layout(name):
         assert first.grid == second.grid
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_layouts_are_as_the_paper_sets_them(name):
     env = make(name)
     sizes, directions = Counter(), Counter()

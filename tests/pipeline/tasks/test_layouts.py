@@ -23,7 +23,7 @@ def test_draws_are_numpys(seed, bounds):
         assert pcg64.draw(found, low, low + span) == expected.integers(low, low + span)
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_layouts_are_those_of_minigrids_reset(name):
     task = tasks.find(name)
     env = gymnasium.make(task.env_id, disable_env_checker=True).unwrapped

@@ -105,7 +105,7 @@ def poses_to_face(batch, n: int, target: tuple[int, int]) -> int:
     return -1
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_go_to_is_as_short_as_can_be_in_known_rooms(name):
     task, batch = start(name, 200, seed=7)
     for n in range(batch.size):
@@ -130,7 +130,7 @@ def test_go_to_is_as_short_as_can_be_in_known_rooms(name):
     assert reachable.sum() > 150 and np.array_equal(taken[reachable & ~burnt], lengths[reachable & ~burnt])
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_explore_sees_the_whole_room_and_then_ends(name):
     """Also where things stand in the way. LavaDoorKey's explorers may burn, being blind to lava."""
     task, batch = start(name, 300, seed=3)

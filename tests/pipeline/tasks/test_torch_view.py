@@ -7,7 +7,7 @@ import torch
 from pipeline import tasks
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", tasks.grid_names())
 def test_it_is_the_batch_engines_in_thousands_of_states(name):
     task, rng = tasks.find(name), np.random.default_rng(0)
     module, batch = task.view_module(), task.batch(100)
