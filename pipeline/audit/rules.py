@@ -4,8 +4,9 @@ A decision is gone through option by option, over what the agent would then know
 of it. The first option that breaks a rule makes the decision inconsistent; it says what the options cannot do
 there, however luckily the agent may stand. Without a `Scene` only the rules on the options themselves apply.
 
-Picking up and opening take what is right in front of the agent. A text does not say what that is, so they are
-within reach only after `go to` it, or after dropping it there.
+Picking up and opening take what is right in front of the agent. Where a text does not say what that is, they are
+within reach only after `go to` it, or after dropping it there. `navigate to` is a robot's word for going there; where
+only one thing is wanted, `pick up` is not over until that thing is where it belongs.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,13 +46,15 @@ class Said:
     thing: str | None
 
 
+GO = "go to", "navigate to"
+
 # How an option breaks a rule, in words; None where it does not.
 Rule = Callable[[Said, Known, Scene], str | None]
 
 
 def broken(decision: Decision, options: Sequence[Option], scene: Scene | None) -> Broken | None:
     """The first rule that the decision breaks."""
-    known = Known(scene.sees, scene.holds) if scene else None
+    known = Known(scene.sees, scene.holds, scene.ahead) if scene else None
     for words in decision:
         said = _read(words, options, known, scene)
         for name, rule in (RULES if scene else RULES_OF_OPTIONS).items():
@@ -90,7 +93,7 @@ def _after(said: Said, known: Known) -> Known:
     match said.verb.name:
         case "explore":
             return replace(known, ahead=None, explored=True)
-        case "go to":
+        case "go to" | "navigate to":
             return replace(known, sees=(*others, thing), ahead=thing)
         case "pick up":
             return replace(known, sees=others, holds=thing, ahead=None)
@@ -125,19 +128,34 @@ def _not_in_the_text(said: Said, known: Known, scene: Scene) -> str | None:
 
 def _wrong_kind(said: Said, known: Known, scene: Scene) -> str | None:
     fitting = {"pick up": scene.takes, "drop": scene.takes, "open": scene.opens}.get(said.verb.name)
-    if fitting is not None and _noun(said.thing) not in fitting:
-        return f'"{said.words}": {_with_article(said.thing)} is nothing to {said.verb.name}'
+    for name in (said.thing, said.object) if fitting is not None else ():
+        if _noun(name) not in fitting:
+            return f'"{said.words}": {_with_article(name)} is nothing to {said.verb.name}'
+    return None
+
+
+def _wrong_object(said: Said, known: Known, scene: Scene) -> str | None:
+    if said.verb.name == "pick up" and scene.wanted not in (None, said.thing):
+        return f'"{said.words}", but it is {_with_article(scene.wanted)} that is wanted'
     return None
 
 
 def _already_held(said: Said, known: Known, scene: Scene) -> str | None:
-    if said.verb.name in ("go to", "pick up") and said.thing == known.holds:
+    if said.verb.name in (*GO, "pick up") and said.thing == known.holds != scene.wanted:
         return f'"{said.words}", but it is in the agent\'s hands'
+    if said.verb.name in GO and known.holds and known.holds == scene.wanted:
+        return f'"{said.words}", but the agent holds {_with_article(known.holds)} already'
+    return None
+
+
+def _already_there(said: Said, known: Known, scene: Scene) -> str | None:
+    if said.verb.name == "navigate to" and said.thing == known.ahead:
+        return f'"{said.words}", but the agent is there already'
     return None
 
 
 def _hands_full(said: Said, known: Known, scene: Scene) -> str | None:
-    if said.verb.name == "pick up" and known.holds:
+    if said.verb.name == "pick up" and known.holds and known.holds != scene.wanted:
         return f'"{said.words}", but the agent still holds {_with_article(known.holds)}'
     return None
 
@@ -156,7 +174,8 @@ def _no_key(said: Said, known: Known, scene: Scene) -> str | None:
 
 
 def _out_of_reach(said: Said, known: Known, scene: Scene) -> str | None:
-    if said.verb.name in ("pick up", "open") and said.thing != known.ahead:
+    goes_on = said.verb.name == "pick up" and said.thing == known.holds
+    if said.verb.name in ("pick up", "open") and said.thing != known.ahead and not goes_on:
         return f'"{said.words}" from afar: the agent has not gone to it'
     return None
 
@@ -165,8 +184,8 @@ RULES_OF_OPTIONS: dict[str, Rule] = {"no such option": _no_such_option, "no obje
 # In the order in which they are looked at.
 RULES: dict[str, Rule] = RULES_OF_OPTIONS | {
     "ambiguous": _ambiguous, "not in the text": _not_in_the_text, "wrong kind": _wrong_kind,
-    "already held": _already_held, "hands full": _hands_full, "not held": _not_held, "no key": _no_key,
-    "out of reach": _out_of_reach,
+    "wrong object": _wrong_object, "already held": _already_held, "already there": _already_there,
+    "hands full": _hands_full, "not held": _not_held, "no key": _no_key, "out of reach": _out_of_reach,
 }
 
 

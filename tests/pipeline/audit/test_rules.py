@@ -6,6 +6,10 @@ from pipeline import tasks
 from pipeline.audit.rules import RULES, broken
 from pipeline.tasks.minigrid import scene
 
+FAR = "Agent is to pick up a mug. It sees a mug on a table ahead, far; a can on a table."
+NEAR = "Agent is to pick up a mug. It sees a mug on a table ahead, near; a can on a table."
+HIDDEN = "Agent is to pick up a mug. It sees nothing."
+
 CASES = [
     # task, text, decision, the broken rule
     ("ColoredDoorKey", "Agent sees nothing, holds a red key.", "go to east", "not in the text"),
@@ -34,6 +38,22 @@ CASES = [
     ("SimpleDoorKey", "Agent sees a key, a door, holds nothing.", "go to key, pick up", "no object"),
     ("SimpleDoorKey", "Agent sees a key, a door, holds nothing.", "go to key, pick up key, open door", "out of reach"),
     ("SimpleDoorKey", "Agent sees a key, holds nothing.", "go to key, pick up key, drop key, pick up key", None),
+    ("NavPick", f"{FAR} It holds nothing.", "navigate to mug, pick up mug", None),
+    ("NavPick", f"{FAR} It holds nothing.", "navigate to table, pick up mug", None),
+    ("NavPick", f"{FAR} It holds nothing.", "pick up mug", "out of reach"),
+    ("NavPick", f"{FAR} It holds nothing.", "navigate to can, pick up can", "wrong object"),
+    ("NavPick", f"{FAR} It holds nothing.", "navigate to can, pick up mug", "out of reach"),
+    ("NavPick", f"{FAR} It holds nothing.", "navigate to mug, navigate to mug", "already there"),
+    ("NavPick", f"{FAR} It holds nothing.", "navigate to table, pick up table", "wrong kind"),
+    ("NavPick", f"{FAR} It holds nothing.", "navigate to ball", "not in the text"),
+    ("NavPick", f"{FAR} It holds nothing.", "open gripper", "no such option"),
+    ("NavPick", f"{NEAR} It holds nothing.", "pick up mug", None),
+    ("NavPick", f"{NEAR} It holds nothing.", "navigate to mug, pick up mug", "already there"),
+    ("NavPick", f"{HIDDEN} It holds nothing.", "navigate to mug, pick up mug", None),
+    ("NavPick", f"{HIDDEN} It holds nothing.", "pick up mug", "out of reach"),
+    ("NavPick", f"{HIDDEN} It holds a mug.", "pick up mug", None),
+    ("NavPick", f"{HIDDEN} It holds a mug.", "navigate to mug", "already held"),
+    ("NavPick", f"{FAR} It holds a mug.", "navigate to can", "already held"),
     ("DivergedDoorKey", "Agent sees door1, holds a key.", "go to door2, open door2", "not in the text"),
     ("DivergedDoorKey", "Agent sees door1, door2, holds a key.", "go to door2, open door2", None),
 ]
