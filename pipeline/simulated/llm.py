@@ -1,8 +1,9 @@
 """The simulated LLM: reads a prompt's words, answers in words, errs at given rates in the paper's three ways.
 
 It knows nothing but the messages, as a real LLM does, and its answer depends on nothing but the messages,
-its seed and error rates, and the sample's index. It understands DoorKey worlds and the missions of
-MiniGrid's registered environments (`missions`); of any other task it picks a listed option at random.
+its seed and error rates, and the sample's index. It understands DoorKey worlds, the missions of MiniGrid's
+registered environments (`missions`) and a robot's errands (`errands`); of any other task it picks a listed
+option at random.
 
 Real LLMs do not err evenly: they misread one situation most of the time and another never. So the
 error rates are only the average over texts; each text has its own (`rates_of_text`).
@@ -18,7 +19,8 @@ from urllib.parse import parse_qsl, urlencode
 
 from cache.errors import AskonceError
 from pipeline.estimate import letters_in
-from pipeline.simulated import missions
+from pipeline.simulated import errands, missions
+from pipeline.simulated.errands import Errand
 from pipeline.simulated.missions import Mission
 from pipeline.tasks.task import Decision
 
@@ -83,8 +85,7 @@ def complete(messages: Sequence[Mapping[str, str]], sample: int, errors: Errors,
     rng = _rng(seed, sample, json.dumps([[message["role"], message["content"]] for message in messages]))
     if letters := letter_probabilities(messages, errors, seed):
         return rng.choices(list(letters), list(letters.values()))[0]
-    options, text, mission = _read(messages)
-    facts = facts_of(text)
+    options, text, facts, mission = _read(messages)
     if _is_understood(options, facts, mission):
         decision, _ = decide(facts, rng, rates_of_text(text, errors, seed), mission)
     else:
@@ -94,8 +95,7 @@ def complete(messages: Sequence[Mapping[str, str]], sample: int, errors: Errors,
 
 def probabilities(messages: Sequence[Mapping[str, str]], errors: Errors, seed: int) -> dict[Decision, float]:
     """How likely each decision is in a chat as `complete` takes it: what samples are drawn from."""
-    options, text, mission = _read(messages)
-    facts = facts_of(text)
+    options, text, facts, mission = _read(messages)
     if not _is_understood(options, facts, mission):
         return _any_probabilities(options, facts)
     rates = asdict(rates_of_text(text, errors, seed))
@@ -139,7 +139,7 @@ def rates_of_text(text: str, errors: Errors, seed: int) -> Errors:
 
 
 def decide(
-    facts: Facts, rng: random.Random, errors: Errors, mission: Mission | None = None
+    facts: Facts, rng: random.Random, errors: Errors, mission: Mission | Errand | None = None
 ) -> tuple[Decision, str]:
     """A decision and its kind. Where the kind drawn is impossible, it is sound."""
     rates = [errors.incorrect, errors.inefficient, errors.inconsistent]
@@ -149,7 +149,7 @@ def decide(
     return rng.choice(possible[kind]), kind
 
 
-def choices(facts: Facts, mission: Mission | None = None) -> dict[str, tuple[Decision, ...]]:
+def choices(facts: Facts, mission: Mission | Errand | None = None) -> dict[str, tuple[Decision, ...]]:
     """The decisions of each kind that it may take, in a DoorKey world where there is no mission.
 
     sound         gets on with the task by what the text says
@@ -162,7 +162,9 @@ def choices(facts: Facts, mission: Mission | None = None) -> dict[str, tuple[Dec
     """
     keys = [thing for thing in facts.sees if _noun(thing) == "key"]
     doors = [thing for thing in facts.sees if _noun(thing) == "door"]
-    if mission is not None:
+    if isinstance(mission, Errand):
+        by_kind = errands.choices(facts.sees, facts.holds, mission)
+    elif mission is not None:
         by_kind = missions.choices(facts.sees, facts.holds, mission)
     else:
         by_kind = _with_free_hands(keys, doors) if facts.holds is None else _with_a_key(facts.holds, keys, doors)
@@ -224,11 +226,17 @@ def _noun(thing: str) -> str:
 
 # ---- Reading the prompt --------------------------------------------------------------------------
 
-def _read(messages: Sequence[Mapping[str, str]]) -> tuple[dict[str, bool], str, Mission | None]:
-    """The options that the instructions list, the text that the user asks about first, and the mission."""
+def _read(
+    messages: Sequence[Mapping[str, str]],
+) -> tuple[dict[str, bool], str, Facts, Mission | Errand | None]:
+    """The options that the instructions list, the text that the user asks about first, what it says, and the
+    mission or errand."""
     asked = next((at for at, message in enumerate(messages) if message["role"] == "user"), len(messages) - 1)
     instructions = "\n".join(message["content"] for message in messages[:asked])
-    return _options_of(instructions), messages[asked]["content"], missions.mission_of(instructions)
+    options, text = _options_of(instructions), messages[asked]["content"]
+    if errands.OPTIONS <= set(options) and (errand := errands.errand_of(text)):
+        return options, text, Facts(*errands.facts_of(text)), errand
+    return options, text, facts_of(text), missions.mission_of(instructions)
 
 
 def _options_of(instructions: str) -> dict[str, bool]:
@@ -243,7 +251,9 @@ def _names(listing: str) -> tuple[str, ...]:
     return tuple(name for name in names if name and name != "nothing")
 
 
-def _is_understood(options: Mapping[str, bool], facts: Facts, mission: Mission | None) -> bool:
+def _is_understood(options: Mapping[str, bool], facts: Facts, mission: Mission | Errand | None) -> bool:
+    if isinstance(mission, Errand):
+        return True
     holds_key = facts.holds is None or _noun(facts.holds) == "key"
     known_things = all(_noun(name) in ("key", "door") for name in facts.sees)
     return DOORKEY_OPTIONS <= set(options) and (mission is not None or holds_key and known_things)
@@ -298,7 +308,7 @@ def _with_article(name: str) -> str:
 
 def _with_the(option: str) -> str:
     """go to red key → go to the red key"""
-    return re.sub(r"^(go to|pick up|drop|open|use) (?=\D+$)", r"\1 the ", option)
+    return re.sub(r"^(go to|navigate to|pick up|drop|open|use) (?=\D+$)", r"\1 the ", option)
 
 
 def _sentence_case(words: str) -> str:
