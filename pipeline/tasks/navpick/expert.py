@@ -20,8 +20,13 @@ STAND = 0.6  # m from the robot's middle to the object, where it stops driving
 KEEP = 0.57  # m: the distance it keeps while it grasps
 AIRY = 0.45  # m of clearance beyond which driving costs nothing extra
 HOVER = 0.10  # m above the place where it grasps
-CENTERED = 0.025  # m off the object's axis, within which it goes down and closes
+SLOPE = 4.0  # of the funnel by which the hand comes down to it, m by metre off the object's axis
+# m off the object's axis and m of height within which it begins to close, and goes on to.
+CLOSE, STILL_CLOSE = (0.025, 0.020), (0.040, 0.035)
 HAND_STEP = 0.07  # m
+GRASP = np.array([-0.05, -1.03, 0.19, 1.73, -0.13, 0.89, 0.20])  # rad: the usual joints of a hand on a table
+APPROACH = 0.7  # of the way to a place that is near, a step
+EMPTY = 0.010  # m: fingers nearer to each other's middle have nothing between them
 LIFT_STEP = 0.03  # m: slow enough for the fingers to press meanwhile
 
 
@@ -50,7 +55,11 @@ class Expert:
     def pick(self) -> np.ndarray:
         """Takes the object from where it stands, carries it back to rest, and says stop."""
         now, action = self.simulator.read(), _idle()
-        (self._carry if now.held == self.simulator.wanted else self._grasp)(now, action)
+        if now.joints[-1] < EMPTY:
+            # The fingers have met above the object, and press on it.
+            self._hand_to(now.end_effector + (0, 0, HOVER), action)
+        else:
+            (self._carry if now.held == self.simulator.wanted else self._grasp)(now, action)
         return action
 
     def _plan(self):
@@ -116,15 +125,10 @@ class Expert:
         kind = BY_NAME[self.simulator.wanted]
         place = now.object + (0, 0, max(0.0, kind.height / 2 - 0.065, 0.026 - kind.height / 2))
         off, above = hypot(*(now.end_effector - place)[:2]), now.end_effector[2] - place[2]
-        closing = now.joints[-1] < robot.OPEN - 0.003
-        if off < CENTERED and abs(above) < (0.03 if closing else 0.015):
+        off_by, high_by = STILL_CLOSE if now.joints[-1] < robot.OPEN - 0.003 else CLOSE
+        if off < off_by and abs(above) < high_by:
             action[GRIP] = 1.0
-            return
-        if off > 1.3 * CENTERED and above < HOVER / 2:
-            place = (*now.end_effector[:2], place[2] + HOVER)
-        elif off > CENTERED and above > HOVER / 2:
-            place = place + (0, 0, HOVER)
-        self._hand_to(np.array(place), action)
+        self._hand_to(place + (0, 0, np.clip(SLOPE * (off - CLOSE[0] / 2), 0, HOVER)), action)
 
     def _towards(self, joints: np.ndarray, action: np.ndarray) -> None:
         """All joints at once, so that they arrive together."""
@@ -135,21 +139,24 @@ class Expert:
         """A step of the hand towards a place in the robot's frame, pointing down, its fingers to the left and right."""
         now = self.simulator.read()
         way = place - now.end_effector
-        goal = now.end_effector + way * min(1.0, HAND_STEP / max(np.linalg.norm(way), 1e-9))
+        goal = now.end_effector + way * min(APPROACH, HAND_STEP / max(np.linalg.norm(way), 1e-9))
         self._towards(self._inverse(goal), action)
 
     def _inverse(self, goal: np.ndarray) -> np.ndarray:
-        """Joints for the hand at `goal`, from those of now on, by damped least squares."""
+        """Joints for the hand at `goal`, by damped least squares.
+
+        It begins with a grasp's usual joints wherever the arm is, so that the same place has the same joints.
+        """
         simulator, data = self.simulator, self._scratch
         model, chosen = simulator.model, slice(3, 10)
         data.qpos[:] = simulator.data.qpos
-        joints = simulator.arm.copy()
+        joints = GRASP.copy()
         x, y, heading = simulator.pose
         c, s = cos(heading), sin(heading)
         goal = np.array([x + c * goal[0] - s * goal[1], y + s * goal[0] + c * goal[1], goal[2]])
         site = data.site("end_effector")
         position, rotation = np.zeros((3, model.nv)), np.zeros((3, model.nv))
-        for _ in range(30):
+        for _ in range(40):
             data.qpos[simulator.joints] = joints
             mujoco.mj_kinematics(model, data)
             mujoco.mj_comPos(model, data)
