@@ -23,6 +23,8 @@ DEVIATION, LEAST_DEVIATION = 0.2, 0.02
 class Categorical(nn.Linear):
     """(B, K) features → (B, A) logits; given as (N, A) probabilities."""
 
+    deployed_name = "probabilities"
+
     draw = staticmethod(collect.draw)
     # What it does once it has learnt: a policy that is unsure in the middle of a room has to move all the same.
     decide = staticmethod(collect.draw)
@@ -35,6 +37,8 @@ class Categorical(nn.Linear):
     @staticmethod
     def given(outputs: torch.Tensor) -> torch.Tensor:
         return outputs.softmax(-1)
+
+    deployed = given
 
     @staticmethod
     def log_probability(given: np.ndarray, action: np.ndarray) -> np.ndarray:
@@ -56,6 +60,8 @@ class Gaussian(nn.Module):
     Covariances are diagonal. Actions are not squashed into the action space; the environment clips them.
     """
 
+    deployed_name = "action"
+
     def __init__(self, features: int, actions: int, idle: np.ndarray | float = 0.0):
         """`idle` (A,) is what it does at first."""
         super().__init__()
@@ -76,6 +82,11 @@ class Gaussian(nn.Module):
     @staticmethod
     def given(outputs: torch.Tensor) -> torch.Tensor:
         return outputs
+
+    @staticmethod
+    def deployed(outputs: torch.Tensor) -> torch.Tensor:
+        """The means."""
+        return outputs.chunk(2, dim=-1)[0]
 
     @staticmethod
     def draw(given: np.ndarray, rng: np.random.Generator) -> np.ndarray:

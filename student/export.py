@@ -1,7 +1,8 @@
 """The policy that is deployed alone: one file that needs neither this project nor the run.
 
 Its input is the task's observation where the task can say in torch how its view is made (`view_module`),
-else the view itself; its output is (N, A) action probabilities. The value head stays behind.
+else the view itself; its output is (N, A), the actions' probabilities or, where actions are vectors, the policy's
+mean. The value head stays behind.
 """
 
 from contextlib import contextmanager
@@ -55,14 +56,18 @@ class Exported:
 
 
 class Policy(nn.Module):
-    """(N, …) observations → (N, A) action probabilities."""
+    """(N, …) observations → (N, A) action probabilities, or vectors."""
 
     def __init__(self, view: nn.Module, network: nn.Module):
         super().__init__()
         self.view, self.network = view, network
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        return self.network(self.view(observation))[0].softmax(-1)
+        return self.network.actor.deployed(self.network(self.view(observation))[0])
+
+    @property
+    def output_name(self) -> str:
+        return self.network.actor.deployed_name
 
 
 class GivenView(nn.Module):
@@ -84,7 +89,7 @@ def export(task: Task, run: Path, to: Path, form: str) -> Exported:
         durable.rename(temporary, to)
     shape, dtype = tuple(given.shape[1:]), str(given.dtype).removeprefix("torch.")
     actions = action_names(task)
-    program = _example(to, form, view, (1, *shape), dtype, actions)
+    program = _example(to, form, view, (1, *shape), dtype, actions, policy.output_name)
     return Exported(str(to), form, to.stat().st_size, view.input_name, shape, dtype, actions, program)
 
 
@@ -108,7 +113,7 @@ def _write_onnx(policy: Policy, given: torch.Tensor, path: Path) -> None:
     with _quiet():
         program = torch.onnx.export(
             policy, (given,), dynamo=True, verbose=False, input_names=[policy.view.input_name],
-            output_names=["probabilities"], dynamic_shapes=({0: torch.export.Dim("N")},),
+            output_names=[policy.output_name], dynamic_shapes=({0: torch.export.Dim("N")},),
         )
         # Nodes tell of the lines of this project that they come from, by their paths on this machine.
         ClearMetadataAndDocStringPass()(program.model)
@@ -142,7 +147,7 @@ def _quiet():
 
 
 def _example(
-    to: Path, form: str, view: nn.Module, shape: tuple[int, ...], dtype: str, actions: tuple[str, ...],
+    to: Path, form: str, view: nn.Module, shape: tuple[int, ...], dtype: str, actions: tuple[str, ...], output: str,
 ) -> str:
     """A program that runs the file by onnxruntime or by torch alone."""
     name, words = view.input_name, PROGRAMS[form]
@@ -155,7 +160,7 @@ def _example(
         f"policy = {words['open'].format(json.dumps(str(to)))}",
         *(f"{line:{width}}  # {meaning}" for line, meaning in zip(given, meanings)),
         f"actions = {json.dumps(actions)}",
-        f"probabilities = {words['ask'].format(name=name)}",
-        "for action, probability in zip(actions, probabilities):",
-        '    print(f"{action:10} {probability:.3f}")',
+        f"{output} = {words['ask'].format(name=name)}",
+        f"for action, value in zip(actions, {output}):",
+        '    print(f"{action:10} {value:.3f}")',
     )) + "\n"

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from cache.errors import AskonceError
 from pipeline.tasks.task import action_names
-from student import anneal, evaluate, presets, rollout
+from student import anneal, evaluate, export, presets, rollout
 from student.distill import Teacher, go_without
 from student.hierarchical import over_options
 from student.network import build
@@ -73,6 +74,17 @@ def test_broken_off_and_resumed_it_ends_bit_for_bit_where_an_unbroken_one_does(t
         learn(tmp_path / "broken", 6, show=stop)
     resumed, figures_resumed = learn(tmp_path / "broken", 6, resume=True)
     assert torch.equal(unbroken, resumed) and figures == figures_resumed
+
+
+def test_what_is_deployed_gives_the_mean(tmp_path):
+    learn(tmp_path / "run", 2)
+    written = export.export(POINT, tmp_path / "run", tmp_path / "point.pt", "torchscript")
+    assert "action = policy(view)" in written.example and written.actions == ("action 0", "action 1")
+    batch = started()
+    with warnings.catch_warnings(action="ignore"):
+        deployed = torch.jit.load(tmp_path / "point.pt")(torch.from_numpy(batch.view)).numpy()
+    decided = evaluate.student(POINT, tmp_path / "run")(batch, EVERYONE, np.random.default_rng(0))
+    assert deployed == pytest.approx(decided, abs=1e-6) and deployed.shape == (20, 2)
 
 
 def test_a_success_is_what_the_task_says_and_not_a_positive_return():
