@@ -37,7 +37,7 @@ class Evaluation:
 
 
 def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
-    """Plays `episodes` held-out layouts drawn from `seed`; a positive return is a success, or what the batch says is."""
+    """Plays `episodes` held-out layouts drawn from `seed`; what a success is, `rollout.successes_of` says."""
     rng = np.random.default_rng([seed, 3])
     seeds = task.seeds(episodes, seed, held_out=True)
     returns, lengths, successes = np.zeros(episodes), np.zeros(episodes), np.zeros(episodes, dtype=bool)

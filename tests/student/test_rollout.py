@@ -77,6 +77,15 @@ def test_what_was_cut_off_is_bootstrapped_and_what_ended_is_not():
     assert rollout.teacher.shape == (10, 0)
 
 
+def test_what_the_critic_learns_is_scaled_and_the_returns_are_not():
+    script = Script((Episode((1.0, 0.0, 20.0)),))
+    policy = lambda view: (np.full((len(view), 2), 0.5, np.float32), np.zeros(len(view), np.float32))
+    rollout = collect(
+        script.batch(1), np.arange(1), policy, None, np.random.default_rng(0), 0.5, 1.0, reward_scale=0.1
+    )
+    assert rollout.value_target.tolist() == pytest.approx([0.6, 1.0, 2.0]) and rollout.returns.tolist() == [21.0]
+
+
 # ---- Whole episodes ----------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
