@@ -63,9 +63,10 @@ def _shares_of_playing(task: Task, network: ActorCritic, teacher: Teacher, advis
 
     The engine's is what the others leave, drawing actions included.
     """
-    episodes_played, repeats = (task.together, 1) if hasattr(task, "together") else (EPISODES, REPEATS)
-    batch, seeds, laps = task.batch(episodes_played), task.seeds(episodes_played, seed=0), Laps()
     given = ppo.Hyperparameters()
+    # Where environments cost much, as many as an iteration has, once.
+    count, repeats = (given.trajectories, 1) if hasattr(task, "together") else (EPISODES, REPEATS)
+    batch, seeds, laps = task.batch(count), task.seeds(count, seed=0), Laps()
     learner = fused.learner_of(network, ppo.optimizer(network, given), given, batch)
     play = episodes.player(batch, learner)
     fastest = {}
