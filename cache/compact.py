@@ -43,22 +43,29 @@ def compact(directory: str | Path) -> Compacted:
     store.require(directory)
     store.create(directory)
     sealed = store.seal_abandoned(directory)
-    while True:
-        before = store.segments(directory)
-        try:
-            for path in before:
-                # A cache of the first version has none yet.
-                if not footer.path_of(path).exists():
-                    footer.write(footer.path_of(path), path)
-            _join(directory / "segments", [path for path in before if _is_small(path)])
-            _sweep(directory)
-            return Compacted(sealed, len(before), len(store.segments(directory)))
-        except (duckdb.IOException, FileNotFoundError):
-            # Another one compacts too.
-            if all(path.exists() for path in before):
-                raise
-        except OSError as error:
+    return Compacted(sealed, *_compact(directory))
+
+
+@store.patiently
+def _compact(directory: Path) -> tuple[int, int]:
+    """How many segments there were, and how many there are."""
+    before = store.segments(directory)
+    try:
+        for path in before:
+            # A cache of the first version has none yet.
+            if not footer.path_of(path).exists():
+                footer.write(footer.path_of(path), path)
+        _join(directory / "segments", [path for path in before if _is_small(path)])
+        _sweep(directory)
+    except query.UNREAD as error:
+        # Another one may compact too.
+        store.require_there(before)
+        if isinstance(error, duckdb.IOException):
+            raise query.unread([directory], error) from error
+        if isinstance(error, OSError):
             raise store.unwritable(directory, error) from error
+        raise
+    return len(before), len(store.segments(directory))
 
 
 def _is_small(path: Path) -> bool:

@@ -68,7 +68,17 @@ def opened_anew(path: Path) -> os.stat_result:
 
 def gone(error: OSError, path: Path) -> bool:
     """Whether it failed because another process, perhaps on another host, has removed the file."""
-    return error.errno in (errno.ENOENT, errno.ESTALE) and not os.path.lexists(path)
+    return error.errno in (errno.ENOENT, errno.ESTALE) and is_gone(path)
+
+
+def is_gone(path: Path) -> bool:
+    """Whether another process has removed the file. A network file system may still say that it exists, until it
+    is opened; a link that leads nowhere was never removed."""
+    try:
+        opened_anew(path)
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ESTALE) and not path.is_symlink()
+    return False
 
 
 def size(path: Path) -> int:

@@ -26,6 +26,7 @@ import pyarrow as pa
 from cache import durable, store
 from cache.coverage import Coverage, noted
 from cache.completion import IDENTITY, ORDER, SCHEMA, Completion, completion_id
+from cache.errors import AskonceError
 from cache.store import Snapshot
 
 COLUMNS = SCHEMA.names
@@ -39,6 +40,9 @@ AMONG_TEXTS = "AND text IN (SELECT text FROM wanted)"
 
 # So few keys are compared with what each row group spans, and hardly any is read; for more, every row is.
 FEW_KEYS = 256
+
+# How a query may end whose files went away.
+UNREAD = (duckdb.IOException, pa.ArrowException, OSError)
 
 # Rows with equal rank agree in IDENTITY; what an older version copied lacks its usage. The columns are named:
 # a segment of an older version lacks some.
@@ -128,7 +132,8 @@ def read(
     """What `query(connection)` returns; the connection has the views of each NAME=DIRECTORY (`database`), without
     the rows of the `store.parts` named `besides`.
 
-    It is called again where files went away while it read, their rows being in others by then.
+    It is called again where files went away while it read, their rows being in others by then. AskonceError
+    where they go on going away, or cannot be read.
     """
     connection, result = _open(query, caches, besides)
     connection.close()
@@ -149,6 +154,11 @@ def database(**snapshots: Snapshot) -> duckdb.DuckDBPyConnection:
     for name, taken in snapshots.items():
         define(connection, name, taken)
     return connection
+
+
+def unread(directories: Iterable[str | Path], error: duckdb.IOException) -> AskonceError:
+    """In one line what DuckDB says at length."""
+    return AskonceError(f"cannot read {' and '.join(map(str, directories))}: {str(error).splitlines()[0]}")
 
 
 def define(connection: duckdb.DuckDBPyConnection, name: str, taken: Snapshot) -> None:
@@ -416,21 +426,23 @@ def _stream(
         yield from chain(first, chain.from_iterable(iter(lambda: connection.fetchmany(10_000), [])))
 
 
+@store.patiently
 def _open(
     query: Callable[[duckdb.DuckDBPyConnection], Result], caches: Mapping[str, str | Path],
     besides: Collection[str] = (),
 ) -> tuple[duckdb.DuckDBPyConnection, Result]:
     """A connection as in `read`, and what `query` returned."""
-    while True:
-        snapshots = {name: store.snapshot(directory, besides) for name, directory in caches.items()}
-        try:
-            with ExitStack() as files:
-                connection = database(**{name: _held(taken, files) for name, taken in snapshots.items()})
-                weakref.finalize(connection, files.pop_all().close)
-            return connection, query(connection)
-        except (duckdb.IOException, FileNotFoundError):
-            if all(path.exists() for taken in snapshots.values() for path in taken.segments):
-                raise
+    snapshots = {name: store.snapshot(directory, besides) for name, directory in caches.items()}
+    try:
+        with ExitStack() as files:
+            connection = database(**{name: _held(taken, files) for name, taken in snapshots.items()})
+            weakref.finalize(connection, files.pop_all().close)
+        return connection, query(connection)
+    except UNREAD as error:
+        store.require_there(chain.from_iterable(taken.segments for taken in snapshots.values()))
+        if isinstance(error, duckdb.IOException):
+            raise unread(caches.values(), error) from error
+        raise
 
 
 def _held(taken: Snapshot, files: ExitStack) -> Snapshot:

@@ -17,11 +17,13 @@ writers share nothing, readers need no lock, and a kill at any moment loses and 
 
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from threading import Lock
+from typing import ParamSpec, TypeVar
 
 import pyarrow as pa
 
@@ -34,6 +36,9 @@ __all__ = [
     "append", "create", "journals", "parts", "segments", "snapshot", "writer",
 ]
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
 MARKER = "askonce-cache.json"
 FORMAT = "askonce-cache"
 COVERAGE = "coverage"
@@ -42,6 +47,8 @@ VERSION = 3
 
 # A journal of so many bytes becomes a segment: small enough to be read at every opening.
 SEAL_SIZE = 16 * 2**20
+# For so many seconds what is listed but gone is listed again: NFS remembers a directory for a minute.
+PATIENCE = 90.0
 # Rows that are synced together: half of them lost in a kill are asked again.
 RECORD_ROWS = 2048
 
@@ -53,6 +60,30 @@ class Snapshot:
     segments: list[Path]
     journals: list[Path]
     journaled: pa.Table
+
+
+class Vanished(Exception):
+    """A segment that was listed is gone, its rows being in another by now."""
+
+
+def patiently(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """For what lists segments and then reads them: it is called again while it ends with Vanished.
+
+    AskonceError where it still does after PATIENCE seconds of waiting in between.
+    """
+    @wraps(function)
+    def until_listed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        waited, pause = 0.0, 0.01
+        while True:
+            try:
+                return function(*args, **kwargs)
+            except Vanished as gone:
+                if waited > PATIENCE:
+                    raise AskonceError(f"cannot read {gone}: it is listed, but gone; start again") from gone
+            time.sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, 5.0)
+
+    return until_listed
 
 
 def create(directory: str | Path) -> None:
@@ -159,7 +190,7 @@ def snapshot(directory: str | Path, besides: Collection[str] = ()) -> Snapshot:
 
     AskonceError where the directory is no cache or holds damage. To pass over a damaged file would be to
     lose answers unseen. A segment of the snapshot may be gone when it is read, its rows being in another by
-    then (`cache.compact`): take a new one.
+    then (`cache.compact`): take a new one, for as long as `patiently` does.
     """
     directory = Path(directory)
     require(directory)
@@ -172,6 +203,12 @@ def snapshot(directory: str | Path, besides: Collection[str] = ()) -> Snapshot:
     tables = [read.table for _, read in records]
     journaled = pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()
     return Snapshot(segments(directory, besides), found, journaled)
+
+
+def require_there(paths: Iterable[Path]) -> None:
+    """Vanished where one of the segments has been removed since they were listed."""
+    if gone := next(filter(durable.is_gone, paths), None):
+        raise Vanished(gone)
 
 
 def parts(directory: str | Path) -> list[str]:
@@ -191,6 +228,7 @@ def parts(directory: str | Path) -> list[str]:
         raise unreadable(directory, error) from error
 
 
+@patiently
 def segments(directory: str | Path, besides: Collection[str] = ()) -> list[Path]:
     """The segments in order of their names, each of them checked against its name; none of those named `besides`.
 
@@ -199,18 +237,17 @@ def segments(directory: str | Path, besides: Collection[str] = ()) -> list[Path]
     """
     directory = Path(directory)
     require(directory)
-    while True:
-        paths = [path for path in listing(directory / "segments", segment.SUFFIX) if path.name not in besides]
-        try:
-            for path in paths:
-                segment.check(path)
-            return paths
-        except segment.Damaged as damaged:
-            raise _damaged(directory, damaged.args[0]) from None
-        except OSError as error:
-            if not durable.gone(error, path):
-                raise unreadable(directory, error) from error
-            # Compacted away, into a segment that the next list holds.
+    paths = [path for path in listing(directory / "segments", segment.SUFFIX) if path.name not in besides]
+    try:
+        for path in paths:
+            segment.check(path)
+    except segment.Damaged as damaged:
+        raise _damaged(directory, damaged.args[0]) from None
+    except OSError as error:
+        if durable.gone(error, path):
+            raise Vanished(path) from error
+        raise unreadable(directory, error) from error
+    return paths
 
 
 def journals(directory: str | Path) -> list[Path]:

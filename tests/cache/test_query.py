@@ -1,10 +1,13 @@
 from dataclasses import replace
 from datetime import timedelta
-from itertools import permutations
+from itertools import count, permutations
 
 import pytest
 
+from cache import compact as compaction
 from cache import query, store
+from cache.compact import compact
+from cache.errors import AskonceError
 from cache.query import Answer
 from tests.cache.example import TEXT, completion
 
@@ -195,3 +198,46 @@ def test_show_by_id_by_key_by_text_and_by_part_of_a_text(tmp_path):
 def test_a_text_that_looks_like_an_id_is_found(tmp_path):
     store.append(tmp_path, [completion("facade")])
     assert query.show(tmp_path, "facade") == [completion("facade")]
+
+
+def by_name(monkeypatch):
+    """Segments are read by their names, as those beyond what may be open are, and all whose inode NFS has given up."""
+    monkeypatch.setattr(query.resource, "getrlimit", lambda _: (0, 0))
+
+
+def test_what_is_removed_between_listing_and_reading_is_listed_again(tmp_path, monkeypatch):
+    by_name(monkeypatch)
+    monkeypatch.setattr(compaction, "GRACE", 0)
+    for text in "abc":
+        store.append(tmp_path, [completion(text)])
+    calls = []
+
+    def texts(connection):
+        if not calls:
+            compact(tmp_path)
+        calls.append(1)
+        return connection.execute("SELECT text FROM completions ORDER BY text").fetchall()
+
+    assert query.read(texts, completions=tmp_path) == [("a",), ("b",), ("c",)] and len(calls) == 2
+
+
+def test_files_that_go_on_going_away_end_in_one_line(tmp_path, monkeypatch):
+    by_name(monkeypatch)
+    monkeypatch.setattr(store, "PATIENCE", 0.05)
+    names = map(str, count())
+
+    def removed(connection):
+        for path in store.segments(tmp_path):
+            path.unlink()
+        store.append(tmp_path, [completion(next(names))])
+        return connection.execute("FROM completions").fetchall()
+
+    store.append(tmp_path, [completion(next(names))])
+    with pytest.raises(AskonceError, match="listed, but gone; start again"):
+        query.read(removed, completions=tmp_path)
+
+
+def test_what_duckdb_cannot_read_is_said_in_one_line(tmp_path):
+    store.append(tmp_path, [completion()])
+    with pytest.raises(AskonceError, match="^cannot read [^\\n]*absent.parquet[^\\n]*$"):
+        query.read(lambda connection: connection.execute("FROM 'absent.parquet'"), completions=tmp_path)
