@@ -8,21 +8,19 @@ from cache import store
 from cache.errors import AskonceError
 
 
-def lookup_of(world, cache: Path, model: str | None, teacher_form: str):
+def chosen_lookup(world, cache: Path, model: str | None, teacher_form: str):
     """text → the chosen teacher's distribution, and its name as NAME@PROMPT."""
     from cache.teachers import choose_teacher
-    from pipeline.answered import open_answered
-    from student.forms import in_form
+    from student.forms import lookup_of
 
     chosen = choose_teacher(cache, world.name, model)
-    answered = open_answered(cache, world, chosen.model, chosen.prompt)
-    return in_form(answered, teacher_form, cache, chosen), chosen.name
+    return lookup_of(world, cache, chosen, teacher_form), chosen.name
 
 
 def offline_teacher(world, cache: Path, model: str | None, teacher_form: str, refuse: bool):
     from student import distill
 
-    lookup, name = lookup_of(world, cache, model, teacher_form)
+    lookup, name = chosen_lookup(world, cache, model, teacher_form)
     return distill.Teacher(world, lookup, distill.refuse if refuse else distill.go_without), name
 
 

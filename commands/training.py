@@ -15,7 +15,7 @@ from commands.options import (
     Samples, Seed, TaskName, TeacherForm, Temperature,
 )
 from commands.show import emit, err, going_on, print_rows
-from commands.teachers import asking_teacher, held_model, lookup_of, offline_teacher
+from commands.teachers import asking_teacher, chosen_lookup, held_model, offline_teacher
 
 
 def train(
@@ -112,7 +112,7 @@ def evaluate(
     if teacher == (run is not None) or teacher == (cache is None):
         raise AskonceError("name either --run DIR, or --teacher with --cache DIR", 2)
     if teacher:
-        act = evaluation.teacher(world, lookup_of(world, cache, model, teacher_form)[0])
+        act = evaluation.teacher(world, chosen_lookup(world, cache, model, teacher_form)[0])
     else:
         world = evaluation.as_learnt(world, run)
         act = evaluation.student(world, run)

@@ -14,29 +14,17 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 import typer
 
 from cache.teachers import choose_teacher
 from pipeline import tasks
-from pipeline.answered import open_answered
+from student import curve
 from student.evaluate import evaluate, teacher
+from student.figures import SMOOTHED_OVER, smooth
+from student.forms import lookup_of
 
-SMOOTHED_OVER = 100
 EPISODES = 1000
 INK, STUDENT, TEACHER = "#30343b", "#0b6e99", "#c2571a"
-
-
-def curve(run: Path, name: str) -> np.ndarray:
-    events = EventAccumulator(str(run), size_guidance={"scalars": 0})
-    events.Reload()
-    return np.array([event.value for event in events.Scalars(name)])
-
-
-def smooth(values: np.ndarray) -> np.ndarray:
-    window = np.minimum(np.arange(1, len(values) + 1), SMOOTHED_OVER)
-    sums = np.concatenate([[0.0], values.cumsum()])
-    return (sums[1:] - sums[np.arange(1, len(values) + 1) - window]) / window
 
 
 def scene(task, actions: str) -> np.ndarray:
@@ -54,8 +42,7 @@ def main(
     out: Annotated[Path, typer.Option()] = Path("docs/learning.png"), actions: str = "ffllffrff",
 ) -> None:
     task = tasks.find("ColoredDoorKey")
-    chosen = choose_teacher(cache, task.name, None)
-    answered = open_answered(cache, task, chosen.model, chosen.prompt)
+    answered = lookup_of(task, cache, choose_teacher(cache, task.name, None))
     alone = evaluate(task, teacher(task, answered), EPISODES, seed=0)
 
     plt.rcParams.update({"font.size": 11, "axes.edgecolor": INK, "text.color": INK, "axes.labelcolor": INK,
@@ -64,8 +51,9 @@ def main(
     left.imshow(scene(task, actions))
     left.set_axis_off()
     left.set_title("Lit: what the agent has seen so far", fontsize=11)
-    steps = curve(run, "rollout/env_steps") / 1000
-    right.plot(steps, smooth(curve(run, "rollout/return_mean")), color=STUDENT, linewidth=2)
+    columns = curve.read(run)
+    steps = columns["env_steps"] / 1000
+    right.plot(steps, smooth(columns["return"], SMOOTHED_OVER), color=STUDENT, linewidth=2)
     right.axhline(alone.return_mean, color=TEACHER, linestyle=(0, (5, 3)), linewidth=2)
     right.set(xlabel="environment steps (thousands)", ylabel="mean return", ylim=(0, 1), xlim=(0, steps[-1]))
     right.text(steps[-1] * 0.985, alone.return_mean - 0.03, "LLM alone", color=TEACHER, ha="right", va="top")

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.answered import open_answered
 from pipeline.audit.audit import Audit, Show, audit
 from pipeline.audit.summary import costliest
 from pipeline.audit.table import Row
 from pipeline.audit.verdict import FAULTY
 from pipeline.tasks.task import Lookup, Task
 from student.evaluate import Evaluation, evaluate, teacher
-from student.forms import in_form
+from student.forms import lookup_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ def compared(
     """`first` is the audit of a teacher in `cache`; a form is one of `student.forms.FORMS`."""
     other = audit(task, other_cache, other_model, seed, show)
     given = ((first, cache, form), (other, other_cache, other_form))
-    lookups = [_lookup(task, each, where, form) for each, where, form in given]
+    lookups = [lookup_of(task, where, each.teacher, form) for each, where, form in given]
     rows = [each.rows if form == "soft" else _as_decided(each.rows, lookup) for (each, _, form), lookup in zip(given, lookups)]
     sides = []
     for (each, where, form), lookup, mine, theirs in zip(given, lookups, rows, reversed(rows)):
@@ -39,11 +38,6 @@ def compared(
         found = evaluate(task, teacher(task, lookup), episodes, seed)
         sides.append(Side(f"{each.teacher.name} in {where}, {form}", found, tuple(costliest(alone))))
     return sides[0], sides[1]
-
-
-def _lookup(task: Task, each: Audit, where: Path, form: str) -> Lookup:
-    lookup = open_answered(where, task, each.teacher.model, each.teacher.prompt)
-    return in_form(lookup, form, where, each.teacher)
 
 
 def _as_decided(rows: Sequence[Row], lookup: Lookup) -> Sequence[Row]:

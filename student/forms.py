@@ -5,13 +5,19 @@ from pathlib import Path
 
 from cache.lookup import SCALE
 from cache.query import TeacherName
+from pipeline.answered import open_answered
 from pipeline.audit.table import faults
-from pipeline.tasks.task import Decision, Lookup
+from pipeline.tasks.task import Decision, Lookup, Task
 
 FORMS = "soft", "hard", "audited"
 
 # An index rounds: probabilities that were equal come back as far apart as this, at most.
 EQUAL = 1.5 / SCALE
+
+
+def lookup_of(task: Task, cache: Path, teacher: TeacherName, form: str = "soft") -> Lookup:
+    """What `teacher` has answered for `task` up to now, in one of `FORMS`."""
+    return in_form(open_answered(cache, task, teacher.model, teacher.prompt), form, cache, teacher)
 
 
 def in_form(lookup: Lookup, form: str, cache: Path, teacher: TeacherName) -> Lookup:

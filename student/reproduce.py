@@ -30,7 +30,7 @@ from cache.teachers import choose_teacher
 from pipeline import answered, tasks
 from pipeline.interrupt import interruption
 from student import anneal, curve, distill, evaluate, presets
-from student.forms import in_form
+from student.forms import lookup_of
 from student.hierarchical import over_options
 from student.train import Progress, Settings, train
 
@@ -294,9 +294,7 @@ def finish(run: Run, show: Callable[[Progress], None] = lambda progress: None) -
 
 def _lookup(run: Run):
     world = tasks.find(run.series.task)
-    chosen = choose_teacher(run.cache, world.name, run.series.teacher)
-    found = answered.open_answered(run.cache, world, chosen.model, chosen.prompt)
-    return in_form(found, run.series.form, run.cache, chosen)
+    return lookup_of(world, run.cache, choose_teacher(run.cache, world.name, run.series.teacher), run.series.form)
 
 
 def _keep_curve(run: Run) -> None:

@@ -18,6 +18,7 @@ from pipeline.deduplicate import Visits, distinct_texts, merge
 from pipeline.tasks.task import Task
 from student import curve, evaluate, runs
 from student.evaluate import Evaluation
+from student.forms import lookup_of
 from student.report import audits
 from student.report.audits import Decision, Unlearning
 
@@ -167,8 +168,7 @@ def _evaluated(
     for entry in entries:
         figures = None
         if played:
-            lookup = answered.open_answered(cache, task, entry.model, entry.prompt)
-            figures = evaluate.evaluate(task, evaluate.teacher(task, lookup), episodes, seed)
+            figures = evaluate.evaluate(task, evaluate.teacher(task, lookup_of(task, cache, entry)), episodes, seed)
         yield Evaluated(name, entry.name, None, figures)
     for student in students:
         figures = None
