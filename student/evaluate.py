@@ -10,6 +10,7 @@ import torch
 from cache.errors import AskonceError
 from pipeline.collect import draw, play
 from pipeline.growing_plans import GrowingPlans
+from pipeline.interval import wilson
 from pipeline.tasks.task import Batch, Lookup, Task
 from student import checkpoint
 from student.hierarchical import over_options
@@ -52,7 +53,7 @@ def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
         successes[part] = successes_of(batch, returns[part])
     return Evaluation(
         episodes, returns.mean(), _mean_interval(returns), lengths.mean(), _mean_interval(lengths),
-        successes.mean(), _rate_interval(successes.mean(), episodes),
+        successes.mean(), wilson(successes.mean(), episodes, Z95),
     )
 
 
@@ -97,9 +98,3 @@ def teacher(task: Task, lookup: Lookup) -> Act:
 def _mean_interval(figures: np.ndarray) -> tuple[float, float]:
     half = Z95 * figures.std(ddof=1) / len(figures) ** 0.5 if len(figures) > 1 else float("inf")
     return figures.mean() - half, figures.mean() + half
-
-
-def _rate_interval(rate: float, count: int) -> tuple[float, float]:
-    middle = (rate + Z95**2 / (2 * count)) / (1 + Z95**2 / count)
-    half = Z95 / (1 + Z95**2 / count) * (rate * (1 - rate) / count + Z95**2 / (4 * count**2)) ** 0.5
-    return middle - half, middle + half

@@ -19,7 +19,8 @@ from cache.errors import AskonceError
 from pipeline.audit.audit import Audit
 from pipeline.audit.states import part
 from pipeline.audit.table import place, write_table
-from pipeline.audit.verdict import FAULTY, mean
+from pipeline.audit.verdict import FAULTY
+from pipeline.interval import mean
 from pipeline.tasks.task import Task
 from student.evaluate import trained
 from student.network import as_policy

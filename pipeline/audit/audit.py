@@ -20,8 +20,9 @@ from pipeline.audit.alternatives import alternatives
 from pipeline.audit.rules import Broken, broken
 from pipeline.audit.states import Visited, part, visited
 from pipeline.audit.table import Row
-from pipeline.audit.verdict import LOOKS, SUCCESS, Evidence, Interval, compare, returns, verdict
+from pipeline.audit.verdict import LOOKS, SUCCESS, Evidence, compare, returns, verdict
 from pipeline.distribution import distribution_of, read_decision
+from pipeline.interval import Interval
 from pipeline.tasks.task import Decision, Outcomes, Playout, Scene, Task
 
 # States by which a text's best decision is chosen.

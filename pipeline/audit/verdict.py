@@ -19,6 +19,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from pipeline.interval import Interval, mean, variance, wilson
 from pipeline.tasks.task import Outcomes
 
 # From what cannot be read to what is right.
@@ -30,13 +31,6 @@ SUCCESS, STEPS = 0.02, 0.5
 # So many states in all at each look.
 LOOKS = (512, 1024, 2048, 4096)
 Z = NormalDist().inv_cdf(1 - 0.05 / len(LOOKS) / 2)
-
-
-@dataclass(frozen=True)
-class Interval:
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,7 @@ def compare(ours: Outcomes, best: Outcomes, episodes: np.ndarray, time: int) -> 
     return Evidence(
         len(episodes), float(ours.success.mean()), float(best.success.mean()),
         _difference_of_shares(difference, episodes),
-        mean(longer, episodes[both]) if both.any() else None, mean(cost, episodes),
+        mean(longer, episodes[both], Z) if both.any() else None, mean(cost, episodes, Z),
     )
 
 
@@ -81,37 +75,17 @@ def verdict(evidence: Evidence) -> str | None:
     return "sound" if steps.high < STEPS else None
 
 
-def mean(figures: np.ndarray, clusters: np.ndarray, z: float = Z) -> Interval:
-    """Of figures that come in clusters: normal, its variance that of the clusters' sums."""
-    middle, half = float(figures.mean()), z * _variance(figures, clusters) ** 0.5
-    return Interval(middle, middle - half, middle + half)
-
-
-def _variance(figures: np.ndarray, clusters: np.ndarray) -> float:
-    """Of the mean."""
-    _, cluster = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(cluster, figures - figures.mean())
-    few = len(sums) / max(len(sums) - 1, 1)
-    return float(few * (sums**2).sum() / len(figures) ** 2)
-
-
 def _difference_of_shares(differences: np.ndarray, clusters: np.ndarray) -> Interval:
     """Of a mean of −1, 0 and 1: Newcombe's square-and-add of Wilson's intervals for the two discordant shares.
 
     Unlike the normal one it is right where hardly any state or none differs (Statistics in Medicine 17, 1998).
     """
-    alone, together = differences.var() / len(differences), _variance(differences, clusters)
+    alone, together = differences.var() / len(differences), variance(differences, clusters)
     effective = len(np.unique(clusters)) if alone == 0 else len(differences) * min(1.0, alone / together)
     gained, lost = (differences > 0).mean(), (differences < 0).mean()
-    (gained_low, gained_high), (lost_low, lost_high) = (_wilson(share, effective) for share in (gained, lost))
-    mean = float(gained - lost)
+    (gained_low, gained_high), (lost_low, lost_high) = (wilson(share, effective, Z) for share in (gained, lost))
+    middle = float(gained - lost)
     return Interval(
-        mean, mean - float(np.hypot(gained - gained_low, lost_high - lost)),
-        mean + float(np.hypot(gained_high - gained, lost - lost_low)),
+        middle, middle - float(np.hypot(gained - gained_low, lost_high - lost)),
+        middle + float(np.hypot(gained_high - gained, lost - lost_low)),
     )
-
-
-def _wilson(share: float, count: float) -> tuple[float, float]:
-    middle = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
-    half = Z / (1 + Z**2 / count) * (share * (1 - share) / count + Z**2 / (4 * count**2)) ** 0.5
-    return middle - half, middle + half

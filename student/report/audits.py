@@ -19,6 +19,7 @@ from cache.errors import AskonceError
 from cache.verify import AUDIT
 from pipeline.audit.table import SCHEMA
 from pipeline.audit.verdict import VERDICTS
+from pipeline.interval import Interval
 from student import unlearned
 
 
@@ -52,15 +53,6 @@ class Example:
     knowledge: np.ndarray
     path: Played
     best: Played
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
