@@ -51,6 +51,5 @@ def choices(sees: tuple[str, ...], holds: str | None, errand: Errand) -> tuple[l
 
 
 def _things(words: str) -> tuple[str, ...]:
-    """"a mug on a table ahead, near; a can and a ball on the floor" → mug, can, ball"""
-    phrases = (phrase.partition(" on ")[0] for phrase in words.split(";"))
-    return tuple(name for phrase in phrases for name in re.findall(r"\ban? (\w+)", phrase))
+    """"a mug on a table ahead, near; a can on the floor" → mug, can"""
+    return tuple(re.findall(r"\ban? (?!table)(\w+)", words))

@@ -1,13 +1,12 @@
 """What the camera shows and the gripper holds → the text c(s); the same facts give the same text.
 
-Texts are few because places are rough. The wanted object is named first, ahead, to the left or to the right, near
-(the arm reaches it when the robot faces it) or far; of the others the text says what they stand on, no more,
-and names those on the same together, in alphabetical order.
+Texts are few because places are rough and because no more is told than decisions depend on. The wanted object is
+named first, ahead, to the left or to the right, near (the arm reaches it when the robot faces it) or far. Of the
+others the nearest alone is named, and beside the wanted one only where the arm could take it by mistake.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 from math import atan2, hypot, radians
 import re
 
@@ -18,6 +17,9 @@ SIDEWAYS = radians(20)
 NEAR = 0.70  # m from the robot's middle
 
 VOWELS = "aeiou"
+ONE = r"an? (\w+)"
+TEXT = re.compile(rf"Agent is to pick up {ONE}\. It sees (.+)\. It holds (nothing|an? \w+)\.")
+PLACE = re.compile(rf"{ONE} on (?:a|the) (table|floor)(?: (.+))?")
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,12 @@ def text(wanted: str, sights: list[Sight], reading: Reading) -> str:
 
 
 def places(wanted: str, sights: list[Sight], held: str | None) -> list[str]:
-    """A phrase for each place in view with the objects in it; what is held is in no place."""
+    """A phrase for each object that is named; what is held is in no place."""
     seen = {sight.name: sight for sight in sights if sight.pixels >= IDENTIFIED and sight.name != held}
     first = seen.pop(wanted, None)
-    others = sorted((_under(sight), name) for name, sight in seen.items())
-    named = [f"{article(wanted)} on {_under(first)} {direction(first)}"] if first else []
-    return named + [f"{' and '.join(article(name) for _, name in together)} on {under}"
-                    for under, together in groupby(others, key=lambda other: other[0])]
+    named = [f"{_placed(first)} {direction(first)}"] if first else []
+    other = min(seen.values(), key=away, default=None)
+    return [*named, _placed(other)] if other and (first is None or away(other) < NEAR) else named
 
 
 def told(text: str) -> Told:
@@ -66,8 +67,8 @@ def told(text: str) -> Told:
     wanted, seen, held = found.groups()
     sees, where = [], None
     for phrase in () if seen == "nothing" else seen.split("; "):
-        names, on, place = PLACE.fullmatch(phrase).groups()
-        sees += [(name, on) for name in re.findall(ONE, names)]
+        name, on, place = PLACE.fullmatch(phrase).groups()
+        sees.append((name, on))
         where = where or place
     return Told(wanted, tuple(sees), where, None if held == "nothing" else held.split()[-1])
 
@@ -77,17 +78,19 @@ def direction(sight: Sight) -> str:
     x, y, _ = sight.at
     angle = atan2(y, x)
     side = "to the left" if angle > SIDEWAYS else "to the right" if angle < -SIDEWAYS else "ahead"
-    return f"{side}, {'near' if hypot(x, y) < NEAR else 'far'}"
+    return f"{side}, {'near' if away(sight) < NEAR else 'far'}"
 
 
-def _under(sight: Sight) -> str:
-    return "the floor" if sight.on == "floor" else "a table"
+def away(sight: Sight) -> float:
+    """m on the floor."""
+    x, y, _ = sight.at
+    return hypot(x, y)
+
+
+def _placed(sight: Sight) -> str:
+    return f"{article(sight.name)} on {'the floor' if sight.on == 'floor' else 'a table'}"
 
 
 def article(name: str) -> str:
     return f"an {name}" if name[0] in VOWELS else f"a {name}"
 
-
-ONE = r"\ban? (\w+)"
-TEXT = re.compile(rf"Agent is to pick up {ONE}\. It sees (.+)\. It holds (nothing|an? \w+)\.")
-PLACE = re.compile(r"(.+) on (?:a|the) (table|floor)(?: (.+))?")

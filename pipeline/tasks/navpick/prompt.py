@@ -25,8 +25,8 @@ PROMPT = Prompt(
     "failure, and so is to drop the right one. The robot knows where that object is even where it does not see it. "
     "It sees what is before it alone, and the arm may hide the object that it reaches for.",
     options=OPTIONS,
-    example_text="Agent is to pick up a mug. It sees a mug on a table ahead, far; a can on a table. It holds nothing.",
-    example_observation="The robot sees the mug on a table ahead, but far away, and a can. It holds nothing.",
+    example_text="Agent is to pick up a mug. It sees a mug on a table ahead, far. It holds nothing.",
+    example_observation="The robot sees the mug on a table ahead, but far away. It holds nothing.",
     example_reasoning="The arm does not reach the mug from here, so the robot should first drive up to it, and then "
     "take it.",
     example_decision=("navigate to mug", "pick up mug"),

@@ -13,7 +13,7 @@ TASK = tasks.find("NavPick")
 SOUND = {
     "Agent is to pick up a mug. It sees nothing. It holds nothing.": "navigate to mug, pick up mug",
     "Agent is to pick up a mug. It sees a can on a table. It holds nothing.": "navigate to mug, pick up mug",
-    "Agent is to pick up a mug. It sees a mug on a table ahead, far; a ball and a can on a table. It holds nothing.":
+    "Agent is to pick up a mug. It sees a mug on a table ahead, far; a can on a table. It holds nothing.":
         "navigate to mug, pick up mug",
     "Agent is to pick up a mug. It sees a mug on a table to the left, near; a ball on the floor. It holds nothing.":
         "navigate to mug, pick up mug",

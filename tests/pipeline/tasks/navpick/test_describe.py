@@ -17,11 +17,16 @@ def text(wanted: str, sights: list[Sight], held: str | None = None) -> str:
     return describe.describe(wanted, describe.places(wanted, sights, held), held)
 
 
-def test_the_wanted_object_is_named_first_with_its_place_and_the_others_without():
-    assert text("mug", [sight("ball", 2, 0), sight("can", 1, 1), sight("mug", 0.6, 0)]) == (
-        "Agent is to pick up a mug. It sees a mug on a table ahead, near; a ball and a can on a table. "
-        "It holds nothing."
+def test_the_wanted_object_is_named_first_with_its_place_and_another_where_the_arm_could_take_it():
+    mug = sight("mug", 0.6, 0)
+    assert text("mug", [sight("ball", 0.5, 0.4), sight("can", 0.4, 0.1), mug]) == (
+        "Agent is to pick up a mug. It sees a mug on a table ahead, near; a can on a table. It holds nothing."
     )
+    assert describe.places("mug", [sight("ball", 2, 0), mug], None) == ["a mug on a table ahead, near"]
+
+
+def test_where_the_wanted_object_is_not_in_view_the_nearest_is_named():
+    assert describe.places("mug", [sight("ball", 2, 0), sight("can", 1, 1)], None) == ["a can on a table"]
 
 
 @pytest.mark.parametrize("x, y, words", [
