@@ -14,13 +14,13 @@ import typer
 from cache.errors import AskonceError
 from commands.options import (
     BaseUrl, CacheDir, Concurrency, Confidence, Episodes, Estimator, Extra, Json, MaxCost, MaxRequests, MaxTokens,
-    MaxTv, ModelId, Prices, Retry, Rpm, Samples, Seed, TaskName, Temperature, Timeout, Tpm, Transport,
+    MaxTv, ModelId, Prices, Retry, Rpm, Samples, Seed, Simulator, TaskName, Temperature, Timeout, Tpm, Transport,
 )
 from commands.show import emit, err, going_on, out, print_json
 
 
 def build_cache(
-    task: TaskName, cache: CacheDir, episodes: Episodes = 500, samples: Samples = "10",
+    task: TaskName, cache: CacheDir, simulator: Simulator = None, episodes: Episodes = 500, samples: Samples = "10",
     max_tv: MaxTv = 0.1, confidence: Confidence = 0.95, estimator: Estimator = "sampling",
     model: Annotated[str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")] = "simulated",
     base_url: BaseUrl = None, model_id: ModelId = None, temperature: Temperature = 1.0,
@@ -35,7 +35,7 @@ def build_cache(
     from pipeline import build, tasks
     from pipeline.questions import Wanted
 
-    world = tasks.find(task)
+    world = tasks.find(task, simulator)
     teacher = teacher_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
     wanted = Wanted(1 if estimator == "hard" else samples_of(samples, max_tv, confidence), tuple(retry))
     terms = terms_of(model, concurrency, rpm, tpm, timeout, max_cost, max_requests, prices)

@@ -9,12 +9,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 import typer
 
-from commands.options import CacheDir, Json, Model, Seed, TaskName, TeacherForm
+from commands.options import CacheDir, Json, Model, Seed, Simulator, TaskName, TeacherForm
 from commands.show import err, out, print_json, visible
 
 
 def audit(
-    task: TaskName, cache: CacheDir, model: Model = None,
+    task: TaskName, cache: CacheDir, model: Model = None, simulator: Simulator = None,
     run: Annotated[list[Path], typer.Option(help="Say which mistakes the student of this run has unlearned.")] = (),
     compare: Annotated[Path | None, typer.Option(help="Another cache, or the same: what does each teacher get wrong alone?")] = None,
     compare_model: Annotated[str | None, typer.Option(help="Its LLM's name, as --model.")] = None,
@@ -29,7 +29,7 @@ def audit(
     from pipeline.audit.audit import audit as judge
     from pipeline.audit.table import place, record
 
-    world = tasks.find(task)
+    world = tasks.find(task, simulator)
     with _judging() as show:
         found = judge(world, cache, model, seed, show)
     for line in _remarks(found):

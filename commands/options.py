@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 TaskName = Annotated[str, typer.Option("--task", help="A task's name, or package.module:NAME for your own.")]
+Simulator = Annotated[Literal["mujoco", "habitat"] | None, typer.Option(help="What steps NavPick; default mujoco.")]
 CacheDir = Annotated[Path, typer.Option("--cache", help="The cache's directory.")]
 Model = Annotated[str | None, typer.Option(help="The LLM's name, NAME or NAME@PROMPT where a cache holds several.")]
 BaseUrl = Annotated[str | None, typer.Option(help="An OpenAI-compatible server; default OPENAI_BASE_URL.")]
@@ -34,7 +35,7 @@ Episodes = Annotated[int, typer.Option(min=1, help="Episodes to play.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RunDir = Annotated[Path, typer.Option("--run", help="The run's directory.")]
 TaskOfRun = Annotated[str | None, typer.Option(
-    "--task", help="The run's task where it is your own, as package.module:NAME.")]
+    "--task", help="The run's task where it is your own, as package.module:NAME, or without a run.")]
 Preset = Annotated[Literal["default", "paper"], typer.Option(
     help="The defaults, or the paper's own hyperparameters and schedule of λ.")]
 TeacherForm = Annotated[Literal["soft", "hard", "audited"], typer.Option(

@@ -77,7 +77,7 @@ def _table(directory: Path, found) -> Table:
     return table
 
 
-def task_of(run: Path, name: str | None):
+def task_of(run: Path, name: str | None, simulator: str | None = None):
     from pipeline import tasks
     from student.checkpoint import describe
 
@@ -86,7 +86,7 @@ def task_of(run: Path, name: str | None):
         raise AskonceError(
             f"{run} is a run of {name}, a task of your own: name it by --task package.module:NAME", 2,
         )
-    return tasks.find(name)
+    return tasks.find(name, simulator)
 
 
 def check_target(to: Path) -> None:

@@ -12,14 +12,14 @@ from cache.errors import AskonceError
 from commands.asking import samples_of, teacher_of, terms_of
 from commands.options import (
     BaseUrl, Episodes, Estimator, Extra, Json, MaxCost, MaxRequests, MaxTokens, Model, ModelId, Preset, Prices,
-    Samples, Seed, TaskName, TeacherForm, Temperature,
+    Samples, Seed, Simulator, TaskName, TeacherForm, Temperature,
 )
 from commands.show import emit, err, going_on, print_rows
 from commands.teachers import asking_teacher, chosen_lookup, held_model, offline_teacher
 
 
 def train(
-    task: TaskName,
+    task: TaskName, simulator: Simulator = None,
     cache: Annotated[Path | None, typer.Option(help="The cache's directory, for methods with a teacher.")] = None,
     method: Annotated[Literal["llm4teach", "ppo", "hierarchical"], typer.Option(
         help="PPO and distillation; or without a teacher: PPO alone, PPO over the task's options.")] = "llm4teach",
@@ -59,7 +59,7 @@ def train(
     from student import anneal as annealing, presets
     from student.train import Settings
 
-    world = tasks.find(task)
+    world = tasks.find(task, simulator)
     given = {"lambda_0": lambda_0, "lambda_c": lambda_c, "i1": i1, "i2": i2, "decay": decay}
     usual = presets.preset(preset, world)
     iterations = iterations or usual.iterations
@@ -97,7 +97,7 @@ def train(
 
 
 def evaluate(
-    task: TaskName,
+    task: TaskName, simulator: Simulator = None,
     run: Annotated[Path | None, typer.Option(help="Evaluate the student of this run.")] = None,
     teacher: Annotated[bool, typer.Option("--teacher", help="Evaluate the LLM alone, from --cache.")] = False,
     cache: Annotated[Path | None, typer.Option(help="The cache's directory.")] = None,
@@ -108,7 +108,7 @@ def evaluate(
     from pipeline import tasks
     from student import evaluate as evaluation
 
-    world = tasks.find(task)
+    world = tasks.find(task, simulator)
     if teacher == (run is not None) or teacher == (cache is None):
         raise AskonceError("name either --run DIR, or --teacher with --cache DIR", 2)
     if teacher:

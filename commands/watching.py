@@ -9,41 +9,46 @@ from rich.live import Live
 import typer
 
 from cache.errors import AskonceError
-from commands.options import Json, Model, RunDir, Seed, TaskOfRun, TeacherForm
+from commands.options import Json, Model, Seed, Simulator, TaskOfRun, TeacherForm
 from commands.runs import check_target, task_of
 from commands.show import going_on, out, print_json
 from commands.teachers import offline_teacher
 
 
 def watch(
-    run: RunDir, task: TaskOfRun = None,
+    run: Annotated[Path | None, typer.Option(
+        help="The run's directory; without one the teacher of --cache plays alone.")] = None,
+    task: TaskOfRun = None,
     cache: Annotated[Path | None, typer.Option(help="Show this cache's teacher beside the student.")] = None,
-    model: Model = None, teacher_form: TeacherForm = "soft",
+    model: Model = None, teacher_form: TeacherForm = "soft", simulator: Simulator = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3, seed: Seed = 0,
-    to: Annotated[Path | None, typer.Option(help="Write a GIF instead of playing in the terminal.")] = None,
-    fps: Annotated[float, typer.Option(min=0.1, max=50, help="Steps shown a second.")] = 4,
+    to: Annotated[Path | None, typer.Option(help="Write a GIF or an MP4 instead of playing in the terminal.")] = None,
+    fps: Annotated[float | None, typer.Option(
+        min=0.1, max=50, help="Steps shown a second; default 4, of NavPick 10, which is real time.")] = None,
     json: Json = False,
 ) -> None:
-    """Play held-out episodes of a student, with what it and its teacher think of every action."""
-    from student import watch as watching
+    """Play held-out episodes of a student or of its teacher, with what they think of every action."""
+    from pipeline import tasks
+    from student import animation, watch as watching
 
     if to:
-        if to.suffix.lower() != ".gif":
-            raise AskonceError(f"{to}: watch writes GIFs, name it *.gif", 2)
+        animation.check(to)
         check_target(to)
-    world = task_of(run, task)
+    if run is None and (task is None or cache is None):
+        raise AskonceError("name a student by --run DIR, or a teacher by --task NAME and --cache DIR", 2)
+    world = task_of(run, task, simulator) if run else tasks.find(task, simulator)
     teacher = offline_teacher(world, cache, model, teacher_form, refuse=False)[0] if cache else None
     shown = watching.watched(world)
-    frames = watching.frames(world, shown, run, teacher, episodes, seed)
+    frames, fps = watching.frames(world, shown, run, teacher, episodes, seed), fps or shown.fps
     if to:
-        kept = _write_gif(world, shown, frames, to, fps)
+        kept = _write(world, shown, frames, to, fps)
     elif json:
         kept = list(frames)
     else:
         return _play(world, shown, frames, fps)
     played = _played(world, kept)
     if json:
-        return print_json({"task": world.name, "run": str(run), "to": to and str(to), "episodes": played})
+        return print_json({"task": world.name, "run": run and str(run), "to": to and str(to), "episodes": played})
     out.print(f"{to}: {len(played)} episodes, {to.stat().st_size:,} bytes", soft_wrap=True)
 
 
@@ -66,16 +71,19 @@ def _play(world, shown, frames, fps: float) -> None:
                     time.sleep(1 / fps)
 
 
-def _write_gif(world, shown, frames, to: Path, fps: float) -> list:
+def _write(world, shown, frames, to: Path, fps: float) -> list:
     from pipeline.tasks.task import action_names
     from student import animation
 
-    kept, images, actions = [], [], action_names(world)
-    for frame in frames:
-        picture = shown.picture and shown.picture(animation.SIDE)
-        images.append(animation.draw(world.name, frame, picture, actions))
-        kept.append(frame)
-    animation.save(to, images, [frame.ended for frame in kept], fps)
+    kept, actions = [], action_names(world)
+
+    def drawn():
+        for frame in frames:
+            picture = shown.picture and shown.picture(animation.SIDE)
+            kept.append(frame)
+            yield animation.draw(world.name, frame, picture, actions), frame.ended
+
+    animation.save(to, drawn(), fps)
     return kept
 
 
@@ -85,13 +93,14 @@ def _played(world, frames) -> list[dict[str, Any]]:
 
     actions = action_names(world)
     by_action = lambda policy: None if policy is None else dict(zip(actions, map(float, policy)))
+    taken = lambda frame: by_action(frame.action) if frame.is_vector else actions[frame.action]
     played = []
     for _, episode in groupby(frames, lambda frame: frame.episode):
         *steps, last = episode
         played.append({
-            "layout": last.layout, "length": last.step, "return": last.returned, "success": last.returned > 0,
+            "layout": last.layout, "length": last.step, "return": last.returned, "success": last.success,
             "steps": [
-                {"text": frame.text, "holds": frame.holds, "action": actions[frame.action],
+                {"text": frame.text, "holds": frame.holds, "action": taken(frame),
                  "student": by_action(frame.student), "teacher": by_action(frame.teacher)}
                 for frame in steps
             ],

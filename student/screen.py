@@ -13,7 +13,7 @@ STYLES = {
 }
 STUDENT, TEACHER = "dark_cyan", "dark_orange3"
 # How long a bar is for certainty, and the longest name of an action.
-BAR, NAME = 14, 12
+BAR, NAME = 14, 14
 
 
 def screen(
@@ -44,20 +44,19 @@ def _held(frame: Frame) -> list[Text]:
 
 
 def _bars(frame: Frame, actions: tuple[str, ...], bar: str) -> Table:
-    policies = [("student", frame.student, STUDENT)]
-    if frame.teacher is not None:
-        policies.append(("teacher" if frame.teacher.any() else "teacher: no answer", frame.teacher, TEACHER))
+    styles = {name: TEACHER if name.startswith("teacher") else STUDENT for name in frame.policies}
+    show = _signed if frame.is_vector else _probability
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(min_width=1)
     table.add_column(max_width=NAME, no_wrap=True)
-    for _ in policies:
+    for _ in styles:
         table.add_column(no_wrap=True)
-    table.add_row("", "", *(Text(name, f"bold {style}") for name, _, style in policies))
+    table.add_row("", "", *(Text(name, f"bold {style}") for name, style in styles.items()))
     for action, name in enumerate(actions):
-        chosen = action == frame.action
+        chosen = not frame.is_vector and action == frame.action
         table.add_row(
             ">" if chosen else "", Text(name, "bold" if chosen else ""),
-            *(_probability(float(policy[action]), style, bar) for _, policy, style in policies),
+            *(show(float(policy[action]), styles[who], bar) for who, policy in frame.policies.items()),
         )
     return table
 
@@ -66,6 +65,14 @@ def _probability(probability: float, style: str, bar: str) -> Text:
     return Text(f"{probability:.2f} {(bar * round(probability * BAR)).ljust(BAR)}", style)
 
 
+def _signed(value: float, style: str, bar: str) -> Text:
+    """Of a number in [−1, 1], left or right of the middle."""
+    half = BAR // 2
+    long = bar * round(min(abs(value), 1.0) * half)
+    sides = (long.rjust(half), " " * half) if value < 0 else (" " * half, long.ljust(half))
+    return Text(f"{value:+.2f} {'|'.join(sides)}", style)
+
+
 def _result(frame: Frame) -> Text:
-    words = "success" if frame.returned > 0 else "no success"
+    words = "success" if frame.success else "no success"
     return Text(f"{words}: return {frame.returned:.2f} in {frame.step} steps", "bold")

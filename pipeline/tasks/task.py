@@ -115,12 +115,14 @@ class Watched:
     picture  pixels a side → (h, w, 3) uint8: the world as it is, about as large
     symbols  the rows of the agent's map, each cell a symbol and the name of its colour
     holds    what the agent holds, in words
+    fps      steps that are shown a second
     """
 
     batch: Batch
     picture: Callable[[int], np.ndarray] | None = None
     symbols: Callable[[], list[list[tuple[str, str]]]] | None = None
     holds: Callable[[], str] | None = None
+    fps: float = 4.0
 
 
 @dataclass(frozen=True)

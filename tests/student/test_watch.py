@@ -147,7 +147,7 @@ def test_the_screen_says_where_there_is_no_teacher_no_answer_and_no_map():
     with_map = printed(moment(), [[("#", "grey"), ("k", "red")], [(">", "agent"), (".", "empty")]])
     assert "# k" in with_map and "> ." in with_map
     assert "success: return 0.75 in 9 steps" in printed(moment(
-        student=None, teacher=None, action=None, returned=0.75, step=9,
+        student=None, teacher=None, action=None, returned=0.75, step=9, success=True,
     ))
 
 
@@ -189,7 +189,7 @@ def test_everything_stays_inside_the_picture(actions, text, shape):
 def test_a_gif_holds_every_frame_and_rests_at_an_episodes_end(tmp_path):
     frames = [moment(step=0), moment(step=1), moment(step=2, student=None, action=None)]
     images = [animation.draw("Task", frame, None, ACTIONS) for frame in frames]
-    animation.save(tmp_path / "a.gif", images, [frame.ended for frame in frames], frames_a_second=5)
+    animation.save(tmp_path / "a.gif", zip(images, [frame.ended for frame in frames]), frames_a_second=5)
     with Image.open(tmp_path / "a.gif") as gif:
         durations = []
         for number in range(gif.n_frames):

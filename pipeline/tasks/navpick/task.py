@@ -22,6 +22,11 @@ from pipeline.tasks.navpick.stages import beside, reached
 from pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE, Memory, view
 from pipeline.tasks.task import Advice, Decision, Distributions, Scene, Watched
 
+# A step, in seconds.
+STEP = 0.1
+# Of three pictures side by side each is so much smaller than one alone.
+SIDE = 0.7
+
 # Which frozen network carries an option out.
 POLICIES = {NAVIGATE: "navigate", PICK: "pick"}
 
@@ -112,9 +117,11 @@ class NavPickTask(Interned):
         return plans
 
     def watched(self) -> Watched:
+        """From outside, from close by, and what the head camera sees, side by side; in real time."""
         batch = self.batch(1)
-        simulator = batch.envs[0].simulator
-        return Watched(batch, simulator.picture, holds=lambda: batch.envs[0].reading.held or "nothing")
+        env = batch.envs[0]
+        picture = lambda side: env.simulator.picture(round(SIDE * side))
+        return Watched(batch, picture, holds=lambda: env.reading.held or "nothing", fps=1 / STEP)
 
 
 def _told(text: str) -> describe.Told | None:
