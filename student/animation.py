@@ -17,7 +17,7 @@ from student.watch import Frame
 # Pixels of the finished picture.
 SIDE, MARGIN, PANEL = 420, 20, 400
 # A picture so many times as wide as high has its panel below it, with rows so low, and no lower than what a result takes.
-WIDE, LOW_ROW, LOWEST = 1.5, 20, 120
+WIDE, LOW_ROW, LOWEST = 1.5, 24, 120
 PAPER, INK, PALE, TRACK = "#ffffff", "#30343b", "#6c727d", "#eceef1"
 STUDENT, TEACHER = "#0b6e99", "#c2571a"
 TITLE, TEXT, LABEL = 22, 18, 17
@@ -68,7 +68,7 @@ def check(path: Path) -> None:
         try:
             import av  # noqa: F401
         except ImportError:
-            raise AskonceError("an MP4 needs PyAV: pip install '.[video]' in a checkout, or name it *.gif") from None
+            raise AskonceError("an MP4 needs PyAV: pip install 'askonce[video]', or name it *.gif") from None
 
 
 def save(path: Path, frames: Iterable[tuple[Image.Image, bool]], frames_a_second: float) -> None:

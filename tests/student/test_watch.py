@@ -1,15 +1,19 @@
 """Episodes moment by moment, and how they look in a terminal and in a GIF."""
 
+import sys
+
 import numpy as np
 from PIL import Image
 import pytest
 from rich.console import Console
 import torch
 
+from cache.errors import AskonceError
 from pipeline import tasks
 from pipeline.tasks.gym_task import GymTask
 from pipeline.tasks.task import action_names
 from student import animation, checkpoint, evaluate, ppo, watch
+from student.distill import Teacher
 from student.network import ActorCritic
 from student.screen import screen
 from student.watch import Frame
@@ -98,6 +102,23 @@ def test_the_teacher_is_asked_at_every_step(door_key):
     assert all(frame.teacher is None for frame in played(*door_key, episodes=1))
 
 
+def test_without_a_student_its_teacher_plays_alone(door_key):
+    task, _ = door_key
+    explore = Teacher(task, lambda text: {("explore",): 1.0})
+    frame, *_ = played(task, None, explore, episodes=1)
+    assert frame.student is None and frame.teacher[frame.action] == 1 and set(frame.policies) == {"teacher"}
+
+
+def test_a_robot_is_shown_in_its_home():
+    task = tasks.find("NavPick")
+    shown, teacher = watch.watched(task), Teacher(task, lambda text: {("wait",): 1.0})
+    frame = next(watch.frames(task, shown, None, teacher, 1, 0))
+    assert frame.is_vector and (frame.action == task.idle_action).all() and (frame.teacher == task.idle_action).all()
+    picture = shown.picture(animation.SIDE // 4)
+    image = animation.draw(task.name, frame, picture, action_names(task))
+    assert picture.shape[1] > 2 * picture.shape[0] and shown.fps == 10 and image.height > picture.shape[0]
+
+
 def test_a_task_of_ones_own_shows_what_its_environment_draws(tmp_path):
     shown = watch.watched(POLE)
     frame = next(watch.frames(POLE, shown, keep(tmp_path, POLE), None, 1, 0))
@@ -151,6 +172,18 @@ def test_the_screen_says_where_there_is_no_teacher_no_answer_and_no_map():
     ))
 
 
+def test_a_vector_is_shown_by_how_far_each_number_is_from_zero():
+    text = printed(moment(student=np.array([0.5, -1.0, 0.0]), teacher=None, action=np.array([0.5, -1.0, 0.0])))
+    left, right = (next(line for line in text.splitlines() if f"{name} " in line) for name in ("left", "right"))
+    assert "+0.50" in left and "-1.00" in right and not left.startswith(">")
+    assert left.index("|") < left.index("━") and right.index("|") > right.rindex("━")
+
+
+def test_without_a_student_the_action_taken_is_beside_its_teacher():
+    text = printed(moment(student=None, teacher=np.zeros(3), action=np.ones(3)))
+    assert "student" not in text and "action" in text and "teacher: no answer" in text
+
+
 # ---- As a GIF ------------------------------------------------------------------------------------
 
 def pixels(image: Image.Image, color: str) -> np.ndarray:
@@ -173,8 +206,19 @@ def test_bars_are_as_long_as_probabilities_say():
     assert not pixels(animation.draw("Task", moment(teacher=None), None, ACTIONS), animation.TEACHER).any()
 
 
+def test_bars_of_vectors_are_left_or_right_of_the_middle():
+    vector = np.array([-1.0, 0.5, 0.0])
+    image = animation.draw("Task", moment(student=vector, action=vector, teacher=None), None, ACTIONS)
+    middle = animation.MARGIN + animation.BARS + (animation.PANEL - animation.NUMBERS - animation.BARS) // 2
+    rows = pixels(image, animation.STUDENT)[animation.MARGIN + 160:]
+    reach = slice(animation.MARGIN + animation.BARS, animation.MARGIN + animation.PANEL - animation.NUMBERS)
+    to_left = rows[:, reach.start:middle].sum(axis=1).max()
+    to_right = rows[:, middle + 1:reach.stop].sum(axis=1).max()
+    assert to_left == pytest.approx(2 * to_right, abs=3) and to_right > 50
+
+
 @pytest.mark.parametrize("actions, text, shape", [
-    (1, "", None), (7, "short", (420, 420)), (18, "word " * 200, (400, 600)), (60, "x" * 500, (3, 5)),
+    (1, "", None), (11, "word " * 200, (300, 750)), (3, "", (100, 1200)), (7, "short", (420, 420)), (18, "word " * 200, (400, 600)), (60, "x" * 500, (3, 5)),
 ])
 def test_everything_stays_inside_the_picture(actions, text, shape):
     policy = np.full(actions, 1 / actions)
@@ -186,14 +230,39 @@ def test_everything_stays_inside_the_picture(actions, text, shape):
     assert (edge == 255).all()
 
 
+FRAMES = [moment(step=0), moment(step=1), moment(step=2, student=None, action=None)]
+
+
+def save(path) -> tuple[int, int]:
+    """The size of what was saved."""
+    images = [animation.draw("Task", frame, None, ACTIONS) for frame in FRAMES]
+    animation.check(path)
+    animation.save(path, ((image, frame.ended) for image, frame in zip(images, FRAMES)), frames_a_second=5)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    return images[0].size
+
+
 def test_a_gif_holds_every_frame_and_rests_at_an_episodes_end(tmp_path):
-    frames = [moment(step=0), moment(step=1), moment(step=2, student=None, action=None)]
-    images = [animation.draw("Task", frame, None, ACTIONS) for frame in frames]
-    animation.save(tmp_path / "a.gif", zip(images, [frame.ended for frame in frames]), frames_a_second=5)
+    size = save(tmp_path / "a.gif")
     with Image.open(tmp_path / "a.gif") as gif:
         durations = []
         for number in range(gif.n_frames):
             gif.seek(number)
             durations.append(gif.info["duration"])
-        assert durations == [200, 200, 2000] and gif.size == images[0].size
-    assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
+        assert durations == [200, 200, 2000] and gif.size == size
+
+
+def test_an_mp4_holds_every_frame_and_rests_at_an_episodes_end(tmp_path):
+    av = pytest.importorskip("av", reason="an MP4 needs PyAV")
+    size = save(tmp_path / "a.mp4")
+    with av.open(tmp_path / "a.mp4") as video:
+        stream, images = video.streams.video[0], list(video.decode(video=0))
+        assert stream.average_rate == 5 and len(images) == 2 + 10 and (stream.width, stream.height) == size
+
+
+def test_what_cannot_be_written_is_said_before_an_effort_is_made(tmp_path, monkeypatch):
+    with pytest.raises(AskonceError, match="GIFs and MP4s"):
+        animation.check(tmp_path / "a.webm")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(AskonceError, match="PyAV"):
+        animation.check(tmp_path / "a.mp4")

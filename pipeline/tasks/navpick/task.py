@@ -119,9 +119,8 @@ class NavPickTask(Interned):
     def watched(self) -> Watched:
         """From outside, from close by, and what the head camera sees, side by side; in real time."""
         batch = self.batch(1)
-        env = batch.envs[0]
-        picture = lambda side: env.simulator.picture(round(SIDE * side))
-        return Watched(batch, picture, holds=lambda: env.reading.held or "nothing", fps=1 / STEP)
+        simulator = batch.envs[0].simulator
+        return Watched(batch, lambda side: simulator.picture(round(SIDE * side)), fps=1 / STEP)
 
 
 def _told(text: str) -> describe.Told | None:

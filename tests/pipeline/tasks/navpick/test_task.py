@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from cache.errors import AskonceError
-from pipeline import collect, tasks
+from pipeline import build, collect, tasks
 from pipeline.prompt import parse
+from pipeline.questions import Wanted
 from pipeline.tasks.navpick import describe
 from pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP
 from pipeline.tasks.navpick.task import Call
 from pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE
+from pipeline.teacher import Teacher
 
 TASK = tasks.find("NavPick")
 TEXT = "Agent is to pick up a mug. It sees a mug on a table ahead, far; a can on the floor. It holds nothing."
@@ -144,6 +146,15 @@ def test_rollouts_meet_the_same_texts_with_the_same_seed():
         for _ in range(2)
     )
     assert first == again and len({text for met in first for text in met}) > 3
+
+
+def test_a_cache_is_built_of_a_few_episodes(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "ROUNDS", 1)
+    report = build.build_cache(TASK, tmp_path, Teacher(), episodes=2, wanted=Wanted(3))
+    assert report.asked == report.texts > 3 and report.unparsable == 0 and report.coverage > 0.9
+    answered, _ = build.answered(TASK, tmp_path, Teacher())
+    for text, distribution in answered.items():
+        assert sum(distribution.values()) == pytest.approx(1) and TASK.scene(text).wanted == describe.told(text).wanted
 
 
 def test_a_simulator_is_named_for_navpick_alone():
