@@ -12,7 +12,9 @@ import typer
 from typer.exceptions import TyperException
 
 from cache.errors import AskonceError, Unfinished
-from commands import asking, auditing, caching, demo, listing, reporting, reproducing, runs, training, watching
+from commands import (
+    asking, auditing, caching, demo, listing, pretraining, reporting, reproducing, runs, training, watching,
+)
 from commands.show import print_json
 
 app = typer.Typer(
@@ -21,7 +23,7 @@ app = typer.Typer(
 )
 for command in (
     asking.build_cache, training.train, training.evaluate, reproducing.reproduce, runs.runs, watching.watch,
-    runs.export, auditing.audit, reporting.report, listing.tasks, asking.serve_teacher, demo.demo,
+    runs.export, auditing.audit, reporting.report, listing.tasks, asking.serve_teacher, demo.demo, pretraining.pretrain,
 ):
     app.command()(command)
 

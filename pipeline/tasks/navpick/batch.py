@@ -31,10 +31,11 @@ class NavPickBatch:
         self._truncated = np.zeros(size, dtype=bool)
         self._threads = ThreadPoolExecutor(threads or min(size, os.cpu_count() or 1))
 
-    def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
+    def reset(self, index: np.ndarray, seeds: np.ndarray, beside: bool = False) -> None:
+        """With `beside`, as `NavPick.reset` takes it."""
         def start(job: tuple[int, int]) -> None:
             n, seed = job
-            observation, self.infos[n] = self.envs[n].reset(seed=seed)
+            observation, self.infos[n] = self.envs[n].reset(seed=seed, options={"beside": beside})
             self._observe(n, observation)
             self._terminated[n] = self._truncated[n] = False
 

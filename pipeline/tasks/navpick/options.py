@@ -6,13 +6,18 @@ and the sensors give the mean action, and `DEVIATION` the standard deviation, wh
 
 from collections.abc import Callable
 from functools import cache
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 import torch
 from torch import nn
 
+from cache import durable
+from cache.errors import AskonceError
 from pipeline.resnet import ResNet18
 from pipeline.tasks.navpick.env import ACTIONS
 from pipeline.tasks.navpick.view import IMAGE_SHAPE, SENSORS
@@ -50,13 +55,29 @@ class OptionNetwork(nn.Module):
 @cache
 def policy(name: str) -> OptionPolicy:
     """One of `NAMES`, as it was trained."""
-    network = OptionNetwork()
-    network.load_state_dict(load_file(weights(name)))
-    return as_policy(network)
+    return as_policy(load(weights(name)))
 
 
 def weights(name: str) -> Path:
     return Path(__file__).with_name(f"{name}.safetensors")
+
+
+def save(network: OptionNetwork, path: Path, about: dict[str, Any]) -> None:
+    """Halves of the weights' digits are enough, and half the bytes; `about` is kept beside them."""
+    halved = {name: value.half() for name, value in network.state_dict().items()}
+    with durable.unfinished(path.parent) as temporary:
+        save_file(halved, temporary, {"about": json.dumps(about)})
+        durable.rename(temporary, path)
+
+
+def load(path: Path) -> OptionNetwork:
+    """AskonceError where there are no weights of an option."""
+    network = OptionNetwork()
+    try:
+        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise AskonceError(f"{path} holds no weights of an option ({error}): make them with `cli pretrain`") from None
+    return network
 
 
 def as_policy(network: OptionNetwork) -> OptionPolicy:

@@ -156,10 +156,10 @@ class AdvisedBatch(NavPickBatch):
             self._view = view(self.observations, self._memories)
         return self._view
 
-    def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
+    def reset(self, index: np.ndarray, seeds: np.ndarray, beside: bool = False) -> None:
         for n in index.tolist():
             self._memories[n].reset()
-        super().reset(index, seeds)
+        super().reset(index, seeds, beside)
         self._tell(index)
 
     def step(
