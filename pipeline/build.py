@@ -102,7 +102,7 @@ def build_cache(
     a third driven by the teacher's own answers, repeated while these lead to new texts."""
     started = time.perf_counter()
     store.create(directory)
-    visits = _first_visits(task, episodes, seed)
+    visits = first_visits(task, episodes, seed)
     with builder(task, directory, teacher, wanted, terms, show, in_batches) as build:
         build.teach(visits.counts)
         for round_number in range(ROUNDS):
@@ -146,7 +146,7 @@ def plan(
 ) -> Plan:
     """Asks nothing and stores nothing. Answers count as long as those stored are on average, or, where there
     are none, as long as they may be."""
-    visits = _first_visits(task, episodes, seed)
+    visits = first_visits(task, episodes, seed)
     hits = 0
 
     def bodies(cache: Path) -> Iterator[tuple[dict[str, Any], int]]:
@@ -163,6 +163,15 @@ def plan(
             visits = merge(visits, _teacher_visits(task, directory, teacher, episodes, seed))
         expected = forecast(bodies(directory), price, held and held.completion_tokens / held.completions)
     return Plan(visits.total, len(visits.counts), hits, **vars(expected))
+
+
+def first_visits(task: Task, episodes: int, seed: int) -> Visits:
+    """What a build begins with, before it knows any answer: two thirds of its rollouts."""
+    part = -(-episodes // 3)
+    return merge(
+        distinct_texts(task, collect.random_actions(task, part, seed)),
+        distinct_texts(task, collect.random_options(task, part, seed)),
+    )
 
 
 def answered(task: Task, directory: Path, teacher: Teacher) -> tuple[Distributions, list[Unparsable]]:
@@ -327,14 +336,6 @@ def distributions_of(build: Builder, texts: Iterable[str]) -> dict[str, dict[Dec
 def _name(task: Task, teacher: Teacher) -> tuple[str, str]:
     """Model and prompt, by which the cache knows the teacher."""
     return teacher.model, prompt_digest(teacher, task.prompt)
-
-
-def _first_visits(task: Task, episodes: int, seed: int) -> Visits:
-    part = -(-episodes // 3)
-    return merge(
-        distinct_texts(task, collect.random_actions(task, part, seed)),
-        distinct_texts(task, collect.random_options(task, part, seed)),
-    )
 
 
 def _teacher_visits(task: Task, directory: Path, teacher: Teacher, episodes: int, seed: int) -> Visits:

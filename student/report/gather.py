@@ -13,8 +13,8 @@ from cache.errors import AskonceError
 from cache.query import TeacherEntry
 from pipeline import answered, collect, tasks
 from pipeline.asking.prices import Price, price_of
-from pipeline.build import EPISODES
-from pipeline.deduplicate import Visits, distinct_texts, merge
+from pipeline.build import EPISODES, first_visits
+from pipeline.deduplicate import distinct_texts, merge
 from pipeline.tasks.task import Task
 from student import curve, evaluate, runs
 from student.evaluate import Evaluation
@@ -26,7 +26,7 @@ from student.report.audits import Decision, Unlearning
 @dataclass(frozen=True)
 class Held:
     """What the cache holds of a teacher. What cannot be known is None: for what is no built-in task, no reading of
-    its completions and no rollouts; the cost in USD where the price is unknown."""
+    its completions and no rollouts for a coverage that no build kept; the cost in USD where the price is unknown."""
 
     entry: TeacherEntry
     unparsable: int | None
@@ -140,23 +140,23 @@ def _built_in(name: str) -> Task | None:
 def _held(
     cache: Path, task: Task | None, entries: Sequence[TeacherEntry], prices: Mapping[str, Price],
 ) -> Iterator[Held]:
-    """The teachers of one task. Coverage is over the rollouts with which `build-cache` begins."""
-    part = -(-EPISODES // 3)
-    at_random = Visits({}) if task is None else merge(
-        distinct_texts(task, collect.random_actions(task, part, 0)),
-        distinct_texts(task, collect.random_options(task, part, 0)),
-    )
+    """The teachers of one task."""
+    at_random = None
     for entry in entries:
         price = price_of(entry.model, prices)
         cost = None if price is None else price.of(entry.prompt_tokens, entry.completion_tokens)
+        covered = entry.coverage and entry.coverage.share
         if task is None:
-            yield Held(entry, None, None, cost)
+            yield Held(entry, None, covered, cost)
             continue
         found = dict(answered.entries(cache, task, entry.model, entry.prompt))
-        distributions = {text: said.distribution for text, said in found.items()}
-        visits = merge(at_random, distinct_texts(task, collect.teacher(task, distributions, part, 0)))
-        unparsable = sum(len(said.unreadable) for said in found.values())
-        yield Held(entry, unparsable, visits.coverage(distributions), cost)
+        if covered is None:
+            # Nothing was built here, so it is over the rollouts with which `build-cache` would begin.
+            at_random = at_random or first_visits(task, EPISODES, 0)
+            distributions = {text: said.distribution for text, said in found.items()}
+            driven = distinct_texts(task, collect.teacher(task, distributions, -(-EPISODES // 3), 0))
+            covered = merge(at_random, driven).coverage(distributions)
+        yield Held(entry, sum(len(said.unreadable) for said in found.values()), covered, cost)
 
 
 def _evaluated(

@@ -22,7 +22,7 @@ EPISODES = 50
 
 @pytest.fixture(scope="session", autouse=True)
 def short_rollouts():
-    """Coverage is over no more episodes than the cache was built from."""
+    """A coverage that no build kept is over no more episodes than the cache was built from."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gather, "EPISODES", EPISODES)
         yield

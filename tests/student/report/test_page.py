@@ -49,7 +49,7 @@ def test_says_all_that_is_known_of_the_cache_its_audit_and_its_students(made, fo
     shown = read(page.render(found))
     (entry,) = query.stats(made.cache).teachers
     (held,) = found.held
-    assert held.unparsable == 0 and held.cost == 0 and 0.9 < held.coverage <= 1
+    assert held.unparsable == 0 and held.cost == 0 and held.coverage == entry.coverage.share > 0.9
     for words in (entry.name, f"{entry.completions:,}", f"{entry.prompt_tokens:,}", f"{entry.completion_tokens:,}"):
         assert words in shown.words
     alone, student = found.evaluated
@@ -158,6 +158,12 @@ def test_a_run_of_another_task_and_a_cache_without_answers_are_refused(made, tmp
     assert refused.value.exit_code == 2
     with pytest.raises(AskonceError, match="no answers for LavaDoorKey"):
         report(made, task=tasks.find("LavaDoorKey"))
+
+
+def test_a_coverage_that_no_build_has_kept_is_estimated(copied):
+    shutil.rmtree(copied.cache / "coverage")
+    (held,) = report(copied, episodes=0).held
+    assert held.entry.coverage is None and 0.9 < held.coverage <= 1
 
 
 def test_what_is_no_built_in_task_is_reported_without_being_played(made, copied):
