@@ -1,4 +1,4 @@
-"""Pr(k | c(s)) from token log-probabilities, and its hard form; by counting it is `pipeline.distribution`.
+"""Pr(k | c(s)) from token log-probabilities; by counting it is `pipeline.distribution`.
 
 After its reasoning the LLM is shown the decisions as single-letter choices, and the log-probabilities of
 its next token say how likely each is, where sampling would need hundreds of answers. A letter's place
@@ -125,11 +125,6 @@ def distribution(estimate: Estimate) -> dict[Decision, float]:
     """Decision → probability, given that it is one of the decisions; empty where none has any mass."""
     total = math.fsum(estimate.probabilities.values())
     return {decision: mass / total for decision, mass in estimate.probabilities.items() if mass > 0}
-
-
-def hard(probabilities: Mapping[Decision, float]) -> dict[Decision, float]:
-    """The most likely decision alone, the first of equals; empty where there is none."""
-    return {max(probabilities, key=probabilities.__getitem__): 1.0} if probabilities else {}
 
 
 def _first_token(logprobs: Any) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@ import math
 from hypothesis import given, strategies as st
 import pytest
 
-from pipeline.estimate import average, distribution, hard, letter_messages, letter_request, letters
+from pipeline.estimate import average, distribution, letter_messages, letter_request, letters
 from pipeline.estimate import letters_in, of_letters, reasoning_of
 from pipeline.prompt import messages
 from pipeline.simulated import llm as simulated
@@ -126,8 +126,3 @@ def test_a_server_without_logprobs_gives_none():
     body = request(Teacher(), PROMPT, TEXT)
     (answer,) = ask_all(Teacher(), [Job(0, body, 1)])
     assert answer.replies[0].logprobs is None
-
-
-def test_the_hard_form_is_the_most_likely_decision_alone():
-    assert hard({A: 0.2, B: 0.5, C: 0.3}) == {B: 1.0}
-    assert hard({B: 0.5, A: 0.5}) == {B: 1.0} and hard({}) == {}

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from numba import njit
 import numpy as np
@@ -31,6 +31,9 @@ from pipeline.tasks.minigrid.engine import (
 )
 from pipeline.tasks.minigrid.options import ENDED, EXPLORE
 from pipeline.tasks.task import Batch, Decision, Outcomes, Trace
+
+if TYPE_CHECKING:
+    from pipeline.tasks.minigrid.doorkey import DoorKeyTask
 
 # What stands in the place of a slot: a name that the text lacks; a colour that it lacks, and any.
 ABSENT, OTHER_COLOR, ANY_COLOR = -1, -2, -1

@@ -92,7 +92,7 @@ def _path(memory, agent, doors, goal, kind, color, state, through_unseen, otherw
     Breadth first; of equally short ones it prefers walking on, then left. ENDED if the goal is already met,
     `otherwise` if no path leads there. `scratch` is (2, 8·W·H) int64.
     """
-    width, height = memory.shape[0], memory.shape[1]
+    height = memory.shape[1]
     first, queue = scratch[0], scratch[1]
     first[:] = ENDED
     start = ((agent[0] * height + agent[1]) * 4 + agent[2]) * 2

@@ -43,7 +43,6 @@ def test_what_is_held_does_not_slip_and_falls_when_let_go(env, kind):
 
 def test_dropping_the_object_ends_the_episode(env):
     play(env, seed_with("can"), until=lambda env: env.picked and env.reading.lifted > 0.2)
-    ended = ""
     for _ in range(10):
         _, reward, terminated, _, info = env.step(STILL)
         if terminated:
