@@ -60,3 +60,7 @@ def _fail(message: str, exit_code: int, missing: Sequence[str] = ()) -> NoReturn
     for text in missing:
         print(f"  missing: {text}", file=sys.stderr)
     sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,9 @@
 """`cli train` and `cli evaluate`."""
 
+from collections import Counter
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +20,19 @@ from commands.show import emit, err, going_on, print_rows
 from commands.teachers import asking_teacher, chosen_lookup, held_model, offline_teacher
 
 
+def _by_workers(command):
+    """A command that torchrun may start several times over, for one result."""
+    @wraps(command)
+    def by_workers(*given, **named):
+        from student import distributed
+
+        with distributed.joined():
+            return command(*given, **named)
+
+    return by_workers
+
+
+@_by_workers
 def train(
     task: TaskName, simulator: Simulator = None,
     cache: Annotated[Path | None, typer.Option(help="The cache's directory, for methods with a teacher.")] = None,
@@ -56,7 +71,7 @@ def train(
 ) -> None:
     """Train a student by PPO and distillation from the cache, or by a baseline without a teacher."""
     from pipeline import tasks
-    from student import anneal as annealing, presets
+    from student import anneal as annealing, distributed, presets
     from student.train import Settings
 
     world = tasks.find(task, simulator)
@@ -76,6 +91,8 @@ def train(
     if cache is None:
         raise AskonceError("name the teacher's answers by --cache DIR, or train without a teacher by --method ppo", 2)
     run = run or Path("runs") / f"{world.name}-{seed}"
+    if distributed.size() > 1 and not cache_only and on_miss not in ("skip", "error"):
+        raise AskonceError("several workers would ask about the same texts: add --cache-only (or --on-miss error)", 2)
     if cache_only and on_miss in ("ask", "defer"):
         raise AskonceError(f"--cache-only never asks: leave out --on-miss {on_miss}, or --cache-only", 2)
     if cache_only or on_miss in ("skip", "error"):
@@ -90,7 +107,7 @@ def train(
         about = {"method": method, "teacher": name, "teacher_form": teacher_form}
         figures = run_training(world, teacher, about, settings, run, **how)
     _show_trained(world, figures, json)
-    for text, count in teacher.missing.most_common():
+    for text, count in Counter(figures["missing"]).most_common():
         err.print(f"not in the cache, met {count} times: {text}", soft_wrap=True)
     if questions and questions.failure:
         raise AskonceError(f"trained to the end, but asked no more after a failure: {questions.failure}", 3)
@@ -135,9 +152,11 @@ def run_training(
     world, teacher, about: dict, settings, run: Path, resume: bool = False, profile: bool = False, **how,
 ) -> dict[str, Any]:
     """The figures of a run; `how` are further options of `student.train.train`."""
-    from student import profile as profiling
+    from student import distributed, profile as profiling
     from student.train import train
 
+    # torchrun starts the same command anew.
+    resume = resume or distributed.restarted() and (run / "run.json").exists()
     with going_on(f"go on with the same command and --resume --run {run}"), _progress(settings.iterations) as show:
         laps = profiling.Laps()
         network, progress = train(world, teacher, settings, run, resume, about, show, laps, **how)

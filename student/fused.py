@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pipeline.tasks.task import Batch
-from student import ppo
+from student import distributed, ppo
 from student.actor import Categorical
 from student.network import ActorCritic
 from student.rollout import Rollout
@@ -138,9 +138,13 @@ class Learner:
 def learner_of(
     network: ActorCritic, adam: torch.optim.Adam, hyperparameters: ppo.Hyperparameters, batch: Batch,
 ) -> "Learner | ppo.Learner":
-    """The compiled learner where it knows the network and the batch says which inputs are 1, torch's elsewhere."""
+    """The compiled learner where it knows the network and the batch says which inputs are 1, torch's elsewhere.
+
+    It takes its steps alone; several workers learn with torch.
+    """
+    alone = distributed.size() == 1
     known = type(network) is ActorCritic and type(network.actor) is Categorical and hasattr(batch, "ones")
-    return (Learner if known else ppo.Learner)(network, adam, hyperparameters)
+    return (Learner if known and alone else ppo.Learner)(network, adam, hyperparameters)
 
 
 def _layers(flat: np.ndarray, network: ActorCritic) -> Layers:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pipeline.tasks.task import Batch
+from student import distributed
 from student.network import ActorCritic, as_policy
 from student.rollout import Rollout
 
@@ -90,7 +91,10 @@ def update(
     network: ActorCritic, adam: torch.optim.Adam, rollout: Rollout, teacher_weight: float,
     hyperparameters: Hyperparameters, rng: np.random.Generator,
 ) -> dict[str, float]:
-    """Some epochs over a rollout in random minibatches; `teacher_weight` is λ. Returns the mean losses."""
+    """Some epochs over a rollout in random minibatches; `teacher_weight` is λ. Returns the mean losses.
+
+    Of several workers each brings the rows of its own rollout: losses are means over the rows of all of them.
+    """
     columns = [
         torch.from_numpy(column)
         for column in (
@@ -98,29 +102,34 @@ def update(
             rollout.value, rollout.value_target, rollout.teacher,
         )
     ]
-    sums, batches = torch.zeros(4), 0
+    sizes, shares = zip(*distributed.minibatches(len(rollout.action), hyperparameters.minibatch))
+    sums = torch.zeros(4)
     for _ in range(hyperparameters.epochs):
         order = torch.from_numpy(rng.permutation(len(rollout.action)))
-        for rows in order.split(hyperparameters.minibatch):
-            losses = _losses(network, *(column[rows] for column in columns), hyperparameters)
-            policy, value, entropy, distillation = losses
-            loss = (
-                policy
-                + hyperparameters.value_coefficient * value
-                - hyperparameters.entropy_coefficient * entropy
-                + teacher_weight * distillation
-            )
+        for rows, share in zip(order.split(sizes), shares, strict=True):
             adam.zero_grad()
-            loss.backward()
+            if len(rows):
+                losses = _losses(network, *(column[rows] for column in columns), hyperparameters)
+                policy, value, entropy, distillation = losses
+                loss = (
+                    policy
+                    + hyperparameters.value_coefficient * value
+                    - hyperparameters.entropy_coefficient * entropy
+                    + teacher_weight * distillation
+                )
+                (share * loss).backward()
+                sums += share * torch.stack(losses).detach()
+            distributed.add_gradients(network.parameters())
             nn.utils.clip_grad_norm_(network.parameters(), hyperparameters.max_gradient_norm)
             adam.step()
-            sums += torch.stack(losses).detach()
-            batches += 1
-    return dict(zip(LOSSES, (sums / batches).tolist()))
+    means = distributed.total(sums) / (hyperparameters.epochs * len(sizes))
+    return dict(zip(LOSSES, means.tolist()))
 
 
 def normalized(advantage: np.ndarray) -> np.ndarray:
-    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+    """Of mean 0 and deviation 1 over the rows of all workers."""
+    centred = advantage - distributed.mean(advantage)
+    return centred / (np.sqrt(distributed.mean(centred**2)) + 1e-8)
 
 
 def _losses(network, view, action, old_log_probability, advantage, old_value, target, teacher, hyperparameters):

@@ -1,14 +1,15 @@
 """Algorithm 1: the student plays, its teacher advises from the cache, PPO and distillation improve it.
 
-Every iteration's randomness comes from (seed, iteration) alone, so a resumed run ends bit for bit where
-an unbroken one does.
+Every iteration's randomness comes from (seed, iteration) alone, and from which of several workers it is, so a
+resumed run ends bit for bit where an unbroken one does.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 import json
+import math
 from pathlib import Path
 import time
 from typing import NoReturn
@@ -19,7 +20,7 @@ import torch
 from cache.errors import AskonceError
 from pipeline.interrupt import interruption
 from pipeline.tasks.task import Task
-from student import checkpoint, episodes, evaluate, fused, ppo
+from student import checkpoint, distributed, episodes, evaluate, fused, ppo
 from student.anneal import Annealing
 from student.distill import Teacher
 from student.network import ActorCritic, build
@@ -48,12 +49,12 @@ class Settings:
 
 
 # What a run.json that does not say otherwise means.
-DEFAULTS = {"method": "llm4teach", "settings": asdict(Settings())}
+DEFAULTS = {"method": "llm4teach", "workers": 1, "settings": asdict(Settings())}
 
 
 @dataclass
 class Progress:
-    """How far a run has come; rates and means are over the last `RECENT` iterations.
+    """How far a run has come, all workers together; rates and means are over the last `RECENT` iterations.
 
     `evaluations` are on held-out layouts, a dict each: iteration, env_steps, success_rate, return_mean, length_mean.
     `seconds` are without them. `stopped_at_success` is the success rate at which the run was to stop, and did.
@@ -91,6 +92,9 @@ def train(
     Every `evaluate_every` iterations the student plays held-out layouts, which changes nothing of its training. It
     stops early once it succeeds in a share `stop_at_success` of the episodes of an evaluation, or, without any, of
     those of the last `RECENT` iterations. AskonceError where a loss is not finite; see `_keep_from_going_on`.
+
+    Of several workers (`distributed`) each plays as many episodes an iteration as one alone, and counts what its own
+    teacher is asked; the first of them writes.
     """
     # More threads only get in each other's way at these sizes.
     torch.set_num_threads(1)
@@ -100,10 +104,15 @@ def train(
     adam = ppo.optimizer(network, hyperparameters)
     progress = Progress()
     recent: deque[list[float]] = deque(maxlen=RECENT)
-    about = {"task": task.name, "settings": asdict(settings), "parameters": network.parameter_count} | (about or {})
-    if run is not None:
-        recent.extend(_open(run, about, network, adam, progress, resume))
+    about = {
+        "task": task.name, "settings": asdict(settings), "parameters": network.parameter_count,
+        "workers": distributed.size(),
+    } | (about or {})
+    kept = run if distributed.first() else None
+    if kept is not None:
+        recent.extend(_open(kept, about, network, adam, progress, resume))
         teacher.count(progress.cache_hits, progress.missing, progress.llm_calls)
+    _begin_alike(network, adam, progress, recent)
     batch = task.batch(hyperparameters.trajectories)
     learner = fused.learner_of(network, adam, hyperparameters, batch)
     play = episodes.player(batch, learner)
@@ -119,45 +128,49 @@ def train(
 
     def save() -> None:
         learner.write()
-        checkpoint.save(run, network, adam, about | {
+        checkpoint.save(kept, network, adam, about | {
             "iteration": progress.iteration, "progress": asdict(progress), "recent": list(recent),
         })
 
     # What is not finite shows in the losses; numpy need not warn of it on the way there.
     quietly = np.errstate(invalid="ignore", over="ignore")
-    with _curves(run, progress.iteration) as write, interruption() as interrupted, quietly:
+    with _curves(kept, progress.iteration) as write, interruption() as interrupted, quietly:
         last = over()
         while not last:
             iteration = progress.iteration
             laps.start()
-            rng = np.random.default_rng([settings.seed, iteration])
+            rng = np.random.default_rng([distributed.own(settings.seed), iteration])
             weight = settings.annealing.weight(iteration)
             teacher.update()
-            seeds = task.seeds(batch.size, settings.seed << 32 | iteration)
+            seeds = task.seeds(batch.size, distributed.own(settings.seed << 32 | iteration))
             laps.end("layouts")
             try:
                 rollout = play(seeds, teacher if weight else None, rng)
             except (AskonceError, KeyboardInterrupt):
                 # Asking about a missing text failed, or was interrupted; the last iteration still stands.
-                if run is not None and progress.iteration:
+                if kept is not None and progress.iteration:
                     save()
                 raise
             laps.end("playing")
             losses = learner.update(rollout, weight, rng, iteration / settings.iterations)
             laps.end("learning")
             if not (np.isfinite(list(losses.values())).all() and learner.finite()):
-                _keep_from_going_on(run, iteration + 1, rollout, losses)
+                _keep_from_going_on(kept, iteration + 1, rollout, losses)
             steps = int(rollout.lengths.sum())
             laps.steps += steps
             laps.advised += steps if weight else 0
-            recent.append(_figures(rollout))
+            figures, played, hits, missing, asked = zip(*distributed.gather(
+                (_figures(rollout), steps, teacher.hits, teacher.missing, teacher.asked)
+            ))
+            recent.append(np.mean(figures, axis=0).tolist())
             progress.iteration = iteration + 1
-            progress.env_steps += steps
+            progress.env_steps += sum(played)
             progress.seconds = time.perf_counter() - started
             progress.teacher_weight = weight
             progress.return_mean, progress.length_mean, progress.success_rate = np.mean(recent, axis=0).tolist()
-            progress.cache_hits, progress.cache_misses = teacher.hits, teacher.misses
-            progress.llm_calls, progress.missing = teacher.asked, dict(teacher.missing)
+            progress.missing = dict(sum(missing, Counter()))
+            progress.cache_hits, progress.cache_misses = sum(hits), sum(progress.missing.values())
+            progress.llm_calls = sum(asked)
             laps.end("figures")
             evaluated = {}
             if evaluate_every and progress.iteration % evaluate_every == 0:
@@ -167,13 +180,14 @@ def train(
                 )
                 started += laps.end("evaluating")
             last = over()
-            write(progress, rollout, losses, evaluated)
+            write(progress, recent[-1], losses, evaluated)
             show(progress)
             laps.end("figures")
-            if run is not None and (last or interrupted.is_set() or progress.iteration % CHECKPOINT_EVERY == 0):
+            stopping = distributed.agreed(interrupted.is_set())
+            if kept is not None and (last or stopping or progress.iteration % CHECKPOINT_EVERY == 0):
                 save()
             laps.end("checkpoints")
-            if interrupted.is_set() and not last:
+            if stopping and not last:
                 raise KeyboardInterrupt
     learner.write()
     return network, progress
@@ -198,6 +212,19 @@ def _open(run: Path, about: dict, network, adam, progress: Progress, resume: boo
     return stored["recent"]
 
 
+def _begin_alike(network, adam, progress: Progress, recent: deque[list[float]]) -> None:
+    """All workers begin with what the first one has: a run's directory may be on its machine alone."""
+    if distributed.size() == 1:
+        return
+    state = network.state_dict(), adam.state_dict(), asdict(progress), list(recent)
+    weights, moments, reached, figures = distributed.from_first(state)
+    network.load_state_dict(weights)
+    adam.load_state_dict(moments)
+    vars(progress).update(reached)
+    recent.clear()
+    recent.extend(figures)
+
+
 def _flat(values: dict) -> dict:
     """{"settings": {"seed": 0}} → {"seed": 0}, at any depth."""
     flat = {}
@@ -214,19 +241,29 @@ def _evaluate(task: Task, learner: ppo.Learner | fused.Learner, seed: int) -> di
     """The student as it is, on the same held-out layouts every time, which are not those of `cli evaluate`."""
     decide = learner.network.actor.decide
     act = lambda batch, running, rng: decide(learner.policy(learner.see(batch))[0], rng)
-    found = evaluate.evaluate(task, act, EVALUATED, seed << 32 | 0xFFFFFFFF)
-    return {name: float(getattr(found, name)) for name in ("success_rate", "return_mean", "length_mean")}
+    episodes = math.ceil(EVALUATED / distributed.size())
+    found = evaluate.evaluate(task, act, episodes, distributed.own(seed << 32 | 0xFFFFFFFF))
+    names = "success_rate", "return_mean", "length_mean"
+    told = distributed.gather([float(getattr(found, name)) for name in names])
+    return dict(zip(names, np.mean(told, axis=0).tolist()))
 
 
 def _keep_from_going_on(run: Path | None, iteration: int, rollout: Rollout, losses: dict[str, float]) -> NoReturn:
-    """Keeps the batch of which a loss, or the weights that it led to, are not finite; weights are not written."""
+    """Keeps the batch of which a loss, or the weights that it led to, are not finite; weights are not written.
+
+    Of several workers' batches it is the first that is not finite.
+    """
     bad = ", ".join(name for name, value in losses.items() if not np.isfinite(value)) or "no, but a weight's,"
-    found = ", ".join(name for name, column in vars(rollout).items() if not np.isfinite(column).all())
-    where = "" if run is None else f"; the batch is kept in {checkpoint.keep_batch(run, iteration, vars(rollout))}"
+    batches = distributed.gather(vars(rollout))
+    spoilt = [[name for name, column in batch.items() if not np.isfinite(column).all()] for batch in batches]
+    worst = next((n for n, names in enumerate(spoilt) if names), 0)
+    found = ", ".join(spoilt[worst])
+    kept = distributed.from_first(run and checkpoint.keep_batch(run, iteration, batches[worst]))
     raise AskonceError(
         f"iteration {iteration} has a loss that is not finite ({bad}); of its batch {found or 'all'} "
-        f"{'is not finite either' if found else 'is finite'}{where}; the last checkpoint stands: look for what is "
-        "not finite in the task's views and rewards and in the teacher's probabilities"
+        f"{'is not finite either' if found else 'is finite'}{f'; the batch is kept in {kept}' if kept else ''}; the "
+        "last checkpoint stands: look for what is not finite in the task's views and rewards and in the teacher's "
+        "probabilities"
     )
 
 
@@ -245,9 +282,9 @@ def _curves(run: Path | None, iteration: int):
     writer = SummaryWriter(run, purge_step=iteration + 1, max_queue=CHECKPOINT_EVERY)
 
     def write(
-        progress: Progress, rollout: Rollout, losses: dict[str, float], evaluated: dict[str, float],
+        progress: Progress, figures: list[float], losses: dict[str, float], evaluated: dict[str, float],
     ) -> None:
-        mean_return, mean_length, success_rate = _figures(rollout)
+        mean_return, mean_length, success_rate = figures
         scalars = {
             "rollout/return_mean": mean_return, "rollout/length_mean": mean_length,
             "rollout/success_rate": success_rate, "rollout/env_steps": progress.env_steps,
