@@ -160,7 +160,7 @@ def _launched() -> bool:
 
 
 def _several() -> bool:
-    return dist.is_available() and dist.is_initialized()
+    return dist.is_initialized()
 
 
 @contextmanager

