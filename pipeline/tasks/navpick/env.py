@@ -34,13 +34,20 @@ GRIP = STOP - 1
 FAR = 20.0  # m, beyond all that a home holds
 
 
-def simulator(name: str) -> Simulator:
-    """The simulator of that name; AskonceError where it is unknown or not installed."""
+def simulator(name: str, pictures: bool = False) -> Simulator:
+    """The simulator of that name, with cameras for people if it needs them for `pictures`.
+
+    AskonceError where it is unknown or not installed.
+    """
     if name == "mujoco":
         from pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
 
         return MujocoSimulator()
-    raise AskonceError(f"unknown simulator {name!r}: use mujoco", 2)
+    if name == "habitat":
+        from pipeline.tasks.navpick.habitat_simulator import HabitatSimulator
+
+        return HabitatSimulator(pictures)
+    raise AskonceError(f"unknown simulator {name!r}: use mujoco or habitat", 2)
 
 
 class NavPick(gymnasium.Env):
@@ -62,7 +69,7 @@ class NavPick(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
 
     def __init__(self, simulator: str | Simulator = "mujoco", render_mode: str | None = None):
-        self.simulator = _simulator(simulator)
+        self.simulator = _simulator(simulator, pictures=render_mode is not None)
         self.render_mode = render_mode
         self.action_space = spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
         self.observation_space = spaces.Dict({
@@ -139,5 +146,5 @@ def observe(now: Reading) -> dict[str, np.ndarray]:
     }
 
 
-def _simulator(which: str | Simulator) -> Simulator:
-    return simulator(which) if isinstance(which, str) else which
+def _simulator(which: str | Simulator, pictures: bool) -> Simulator:
+    return simulator(which, pictures) if isinstance(which, str) else which

@@ -1,0 +1,308 @@
+"""The other simulator: habitat-lab 0.3.3's rearrangement simulator with its Fetch robot, over habitat-sim 0.3.4.
+
+A config of our own on habitat-lab's parts (`OVERRIDES`): arm_action, grip by suction and base_velocity take the ten
+commands, head_depth and head_panoptic are the camera. Only `reset` places the robot; rewards, endings and the
+request to stop are `env`'s. habitat-lab looks for its data in `data/`, where habitat-sim's own download puts them.
+"""
+
+from collections.abc import Iterable
+from math import atan2, pi
+import re
+
+import numpy as np
+
+from cache.errors import AskonceError
+from pipeline.tasks.navpick.env import MAX_FORCE
+from pipeline.tasks.navpick.episodes import START_DISTANCE
+from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH, Reading, Sight
+from pipeline.tasks.navpick.stages import FACING
+
+CONFIG = "benchmark/rearrange/skills/pick.yaml"  # with its episodes, ReplicaCAD's rearrange_easy
+SPLITS = "train", "val"  # even seeds, odd seeds: their scenes have different layouts
+FORCE_LIMIT = 10_000.0  # pick.yaml's max_instant_force, of Bullet's: what `MAX_FORCE` is to us
+ARM_STEP = 0.1  # rad
+LAG = 0.25  # rad: how far a joint's command may be ahead of the joint
+TIMESTEP = 0.008  # s, habitat-sim's
+SUBSTEPS = 10  # and 0.02 s more (physics_target_sps) that habitat-lab's task takes: 0.1 s in all
+# base_velocity moves the base once a step, by its speed over ctrl_freq = 120.
+FORWARD_SPEED = 0.075 * 120  # 7.5 cm a step
+TURN_SPEED = 0.1 * 120  # 0.1 rad a step
+
+AGENT = "habitat.simulator.agents.main_agent"
+SENSORS = f"{AGENT}.sim_sensors"
+OVERRIDES = (
+    "habitat.task.type=RearrangeEmptyTask-v0",
+    "habitat.task.actions.arm_action.delta_pos_limit=%g" % ARM_STEP,
+    "habitat.task.actions.base_velocity.lin_speed=%g" % FORWARD_SPEED,
+    "habitat.task.actions.base_velocity.ang_speed=%g" % TURN_SPEED,
+    "habitat.task.physics_target_sps=50",
+    "habitat.simulator.ac_freq_ratio=%d" % SUBSTEPS,
+    "habitat.environment.max_episode_steps=0",  # NavPick counts
+    "habitat.simulator.concur_render=False",
+    # The display driver's own choice. Any other number is one of CUDA's, and ends the process where there is none.
+    "habitat.simulator.habitat_sim_v0.gpu_device_id=-1",
+    # Where the robot starts is drawn here, from the seed alone.
+    f"{AGENT}.is_set_start_state=True",
+    f"{AGENT}.joint_start_noise=0.0",
+    f"+habitat/simulator/sim_sensors@{SENSORS}.head_panoptic_sensor=head_panoptic_sensor",
+    *(f"{SENSORS}.{name}.{side}={DEPTH_PIXELS}"
+      for name in ("head_depth_sensor", "head_panoptic_sensor") for side in ("width", "height")),
+    f"{SENSORS}.head_depth_sensor.max_depth=%g" % MAX_DEPTH,
+)
+PICTURES = (
+    f"+habitat/simulator/sim_sensors@{SENSORS}.third_rgb_sensor=third_rgb_sensor",
+    f"+habitat/simulator/sim_sensors@{SENSORS}.head_rgb_sensor=head_rgb_sensor",
+)
+
+
+def habitat():
+    """habitat-lab, with what it imports; AskonceError with what to install where it is not there.
+
+    `import habitat` itself fails without habitat-sim, so this is called by nothing but the simulator.
+    """
+    try:
+        import habitat
+    except ImportError as missing:
+        raise AskonceError(
+            f"the simulator habitat needs habitat-sim 0.3.4 with Bullet ('conda install habitat-sim=0.3.4 withbullet "
+            f"headless -c conda-forge -c aihabitat', or from source) and habitat-lab 0.3.3 "
+            f"(pip install 'askonce[habitat]'): {missing}", 1) from missing
+    return habitat
+
+
+class HabitatSimulator:
+    """See `pipeline.tasks.navpick.simulator.Simulator`. With `pictures` the cameras for people are there too."""
+
+    def __init__(self, pictures: bool = False):
+        self._habitat = habitat()
+        self._overrides = OVERRIDES + (PICTURES if pictures else ())
+        self._datasets: dict = {}
+        self._env = None
+
+    def reset(self, seed: int, beside: bool = False) -> None:
+        rng = np.random.default_rng([seed, 0x4AB1])
+        episodes = self._episodes(SPLITS[seed % 2])
+        self.episode = episodes[seed // 2 % len(episodes)]
+        self._env.current_episode = self.episode
+        self._env.reset()
+        self._name(rng)
+        self._under = self._support(self._wanted)
+        self._began_at = np.array(self._wanted.translation)
+        self._place(rng, beside)
+        self._start = self._base
+        self._agent.arm_motor_pos = self._agent.arm_joint_pos
+        self._sim.maybe_update_articulated_agent()
+        self._seen = self._sim.sensor_suite.get_observations(self._sim.get_sensor_observations())
+        self._rest = self._end_effector
+
+    def step(self, commands: np.ndarray) -> None:
+        commands = np.clip(np.asarray(commands, float), -1.0, 1.0)
+        arm = self._agent.arm_motor_pos + ARM_STEP * commands[2:9]
+        joints = np.asarray(self._agent.arm_joint_pos)
+        arm = np.clip(np.clip(arm, joints - LAG, joints + LAG), *self._agent.arm_joint_limits)
+        self._seen = self._env.step({
+            "action": ("base_velocity", "arm_action"),
+            "action_args": {
+                "base_vel": commands[:2],
+                "arm_action": (arm - self._agent.arm_motor_pos) / ARM_STEP,
+                "grip_action": commands[9] or None,  # suction on or off; as it was at 0
+            },
+        })
+
+    def read(self) -> Reading:
+        at = np.array(self._wanted.translation)
+        force, _, _ = self._env.task.get_coll_forces(0)
+        depth = self._seen["head_depth"][..., 0]
+        return Reading(
+            depth=np.where(depth > 0, depth, 1.0).astype(np.float32),  # habitat-sim has 0 where there is nothing
+            joints=np.asarray(self._agent.arm_joint_pos, float),
+            end_effector=self._end_effector,
+            rest=self._rest,
+            object=in_frame(self._base, at),
+            target=in_frame(self._base, self._under),
+            held=self._names.get(self._sim.grasp_mgr.snap_idx),
+            lifted=float(at[1] - self._began_at[1]),
+            clear=self._clear(at),
+            force=float(force) * MAX_FORCE / FORCE_LIMIT,
+            pose=travelled(self._start, self._base),
+        )
+
+    def sights(self) -> list[Sight]:
+        ids, pixels = np.unique(self._seen["head_panoptic"], return_counts=True)
+        ids = ids - self._sim.habitat_config.object_ids_start
+        seen = sorted((-count, number) for number, count in zip(ids.tolist(), pixels.tolist()) if number in self._names)
+        return [self._sight(number, -count) for count, number in seen]
+
+    def picture(self, side: int) -> np.ndarray:
+        """The views side by side, each (side, side): from behind and the head's colours if there are any, depth."""
+        views = [self._seen[name] for name in ("third_rgb", "head_rgb") if name in self._seen]
+        grey = (255 * self._seen["head_depth"]).astype(np.uint8)
+        return np.concatenate([resized(view, side) for view in (*views, grey.repeat(3, axis=2))], axis=1)
+
+    def close(self) -> None:
+        if self._env is not None:
+            self._env.close()
+
+    @property
+    def _sim(self):
+        return self._env.sim
+
+    @property
+    def _agent(self):
+        return self._sim.articulated_agent
+
+    @property
+    def _base(self) -> np.ndarray:
+        return np.array(self._agent.sim_obj.transformation)
+
+    @property
+    def _end_effector(self) -> np.ndarray:
+        return in_frame(self._base, np.array(self._agent.ee_transform().translation))
+
+    def _episodes(self, split: str) -> list:
+        """Loaded when first asked for; the first time, the simulator as well."""
+        if split not in self._datasets:
+            config = self._config(split)
+            try:
+                dataset = self._habitat.make_dataset(config.habitat.dataset.type, config=config.habitat.dataset)
+            except (OSError, ValueError) as error:
+                where = config.habitat.dataset.data_path.format(split=split)
+                raise AskonceError(f"no episodes at {where}, below the current folder: {error}", 1) from error
+            self._datasets[split] = dataset.episodes
+            if self._env is None:
+                self._env = self._habitat.Env(config, dataset)
+        return self._datasets[split]
+
+    def _config(self, split: str):
+        config = self._habitat.get_config(CONFIG, [*self._overrides, f"habitat.dataset.split={split}"])
+        with self._habitat.read_write(config):
+            config.habitat.task.measurements = {}  # `read` measures
+            config.habitat.task.lab_sensors = {}
+        return config
+
+    def _name(self, rng: np.random.Generator) -> None:
+        """Chooses the wanted one of the episode's targets, and gives the objects their names."""
+        objects = self._sim.get_rigid_object_manager()
+        targets = sorted(self.episode.targets)
+        self._wanted = objects.get_object_by_handle(targets[rng.integers(len(targets))])
+        handles = {number: objects.get_object_by_id(number).handle for number in self._sim.scene_obj_ids}
+        self._names = names(handles, self._wanted.object_id)
+        self.wanted = self._names[self._wanted.object_id]
+
+    def _place(self, rng: np.random.Generator, beside: bool) -> None:
+        """Beside: the nearest place to the object, facing it more or less. Else anywhere else where nothing is touched.
+
+        habitat-lab's own functions for this draw from generators that the whole process shares.
+        """
+        from habitat.tasks.rearrange.utils import rearrange_collision
+
+        at = np.array(self._wanted.translation)
+        if beside:
+            x, y, z = self._sim.safe_snap_point(at)
+            self._stand((x, y, z), atan2(z - at[2], at[0] - x) + 0.9 * rng.uniform(-FACING, FACING))
+            return
+        for _ in range(200):
+            place = self._somewhere(rng)
+            if np.hypot(*(place - at)[[0, 2]]) < START_DISTANCE:
+                continue
+            self._stand(place, rng.uniform(-pi, pi))
+            self._sim.perform_discrete_collision_detection()
+            if not rearrange_collision(self._sim, True, ignore_base=False)[0]:
+                return
+        raise AskonceError(f"no place to start in {self.episode.scene_id} (episode {self.episode.episode_id})", 1)
+
+    def _stand(self, place: Iterable[float], heading: float) -> None:
+        self._agent.base_pos = place
+        self._agent.base_rot = heading
+
+    def _somewhere(self, rng: np.random.Generator) -> np.ndarray:
+        """Evenly from the largest connected floor."""
+        finder, island = self._sim.pathfinder, self._sim.largest_island_idx
+        while True:
+            point = rng.uniform(*finder.get_bounds())
+            place = np.array(finder.snap_point(point, island))
+            if np.hypot(*(place - point)[[0, 2]]) < 1e-3:
+                return place
+
+    def _below(self, thing) -> tuple[int, np.ndarray] | None:
+        """What of the home a ray straight down from an object meets first: its id and where."""
+        return next(self._met(np.array(thing.translation), np.array([0.0, -10.0, 0.0])), None)
+
+    def _met(self, start: np.ndarray, way: np.ndarray):
+        """Ids and places of what a ray meets on its way, in order, less the robot and the objects."""
+        import habitat_sim
+        import magnum
+
+        robot = self._agent.sim_obj
+        passing = {robot.object_id, *robot.link_object_ids, *self._names}
+        ray = habitat_sim.geo.Ray(magnum.Vector3(*start), magnum.Vector3(*way))
+        for hit in self._sim.cast_ray(ray, max_distance=1.0).hits:
+            if hit.object_id not in passing:
+                yield hit.object_id, np.array(hit.point)
+
+    def _support(self, thing) -> np.ndarray:
+        """The middle of the top of what an object stands on; right below the object if that is the building itself."""
+        from habitat.sims.habitat_simulator import sim_utilities
+        import habitat_sim
+
+        below = self._below(thing)
+        if below is None:
+            return np.array(thing.translation)
+        number, point = below
+        if number == habitat_sim.stage_id:
+            return point
+        corners = np.array(sim_utilities.get_global_keypoints_from_object_id(self._sim, number))
+        middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
+        return np.array([middle[0], point[1], middle[2]])
+
+    def _sight(self, number: int, pixels: int) -> Sight:
+        import habitat_sim
+
+        thing = self._sim.get_rigid_object_manager().get_object_by_id(number)
+        on = "gripper"
+        if number != self._sim.grasp_mgr.snap_idx:
+            below = self._below(thing)
+            on = "floor" if below is None or below[0] == habitat_sim.stage_id else "table"
+        return Sight(self._names[number], on, in_frame(self._base, np.array(thing.translation)), pixels)
+
+    def _clear(self, place: np.ndarray) -> bool:
+        head = self._agent.sim_obj.transformation.transform_point(self._agent.params.cameras["head"].cam_offset_pos)
+        return next(self._met(np.array(head), 0.95 * (place - np.array(head))), None) is None
+
+
+def in_frame(base: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """A place (3,) of habitat's world (y up) as seen from a robot: ahead, left, up.
+
+    `base` is the robot's transformation (4, 4), whose axes are ahead, up, right.
+    """
+    ahead, up, right = base[:3, :3].T @ (place - base[:3, 3])
+    return np.array([ahead, -right, up])
+
+
+def travelled(start: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """x, y and heading of a robot from where it started, both as transformations (4, 4)."""
+    x, y, _ = in_frame(start, base[:3, 3])
+    ahead = in_frame(start, start[:3, 3] + base[:3, 0])
+    return np.array([x, y, atan2(ahead[1], ahead[0])])
+
+
+def names(handles: dict[int, str], wanted: int) -> dict[int, str]:
+    """Object id → name, from handles such as "data/…/024_bowl_:0001".
+
+    No other object has the wanted one's name: another bowl is an "other bowl".
+    """
+    kinds = {number: kind(handle) for number, handle in handles.items()}
+    return {number: f"other {name}" if name == kinds[wanted] and number != wanted else name
+            for number, name in kinds.items()}
+
+
+def kind(handle: str) -> str:
+    """The name in an object's handle, without YCB's number: "data/…/024_bowl_:0001" → "bowl"."""
+    short = re.sub(r"_:\d+$", "", handle.split("/")[-1].split(".")[0])
+    return re.sub(r"^\d+(-\w)?_", "", short).replace("_", " ")
+
+
+def resized(image: np.ndarray, side: int) -> np.ndarray:
+    """(h, w, 3) → (side, side, 3), each pixel the nearest."""
+    rows, columns = (np.arange(side) * length // side for length in image.shape[:2])
+    return image[rows[:, None], columns]
