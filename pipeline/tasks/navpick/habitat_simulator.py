@@ -90,7 +90,6 @@ class HabitatSimulator:
         self._began_at = np.array(self._wanted.translation)
         self._place(rng, beside)
         self._start = self._base
-        self._agent.arm_motor_pos = self._agent.arm_joint_pos
         self._sim.maybe_update_articulated_agent()
         self._seen = self._sim.sensor_suite.get_observations(self._sim.get_sensor_observations())
         self._rest = self._end_effector
@@ -190,29 +189,25 @@ class HabitatSimulator:
         self.wanted = self._names[self._wanted.object_id]
 
     def _place(self, rng: np.random.Generator, beside: bool) -> None:
-        """Beside: the nearest place to the object, facing it more or less. Else anywhere else where nothing is touched.
+        """Beside: the nearest place to the object, facing it more or less. Else anywhere else where the arm is free.
 
-        habitat-lab's own functions for this draw from generators that the whole process shares.
+        habitat-lab's own functions for this draw from generators that the whole process shares, and their test for
+        collisions may change what the same commands do later.
         """
-        from habitat.tasks.rearrange.utils import rearrange_collision
-
         at = np.array(self._wanted.translation)
         if beside:
-            x, y, z = self._sim.safe_snap_point(at)
-            self._stand((x, y, z), atan2(z - at[2], at[0] - x) + 0.9 * rng.uniform(-FACING, FACING))
+            place = np.array(self._sim.safe_snap_point(self._wanted.translation))
+            self._stand(place, atan2(place[2] - at[2], at[0] - place[0]) + 0.9 * rng.uniform(-FACING, FACING))
             return
-        for _ in range(200):
+        for _ in range(1000):
             place = self._somewhere(rng)
-            if np.hypot(*(place - at)[[0, 2]]) < START_DISTANCE:
-                continue
             self._stand(place, rng.uniform(-pi, pi))
-            self._sim.perform_discrete_collision_detection()
-            if not rearrange_collision(self._sim, True, ignore_base=False)[0]:
+            if np.hypot(*(place - at)[[0, 2]]) > START_DISTANCE and self._arm_is_free():
                 return
         raise AskonceError(f"no place to start in {self.episode.scene_id} (episode {self.episode.episode_id})", 1)
 
-    def _stand(self, place: Iterable[float], heading: float) -> None:
-        self._agent.base_pos = place
+    def _stand(self, place: np.ndarray, heading: float) -> None:
+        self._agent.base_pos = vector(place)
         self._agent.base_rot = heading
 
     def _somewhere(self, rng: np.random.Generator) -> np.ndarray:
@@ -220,9 +215,16 @@ class HabitatSimulator:
         finder, island = self._sim.pathfinder, self._sim.largest_island_idx
         while True:
             point = rng.uniform(*finder.get_bounds())
-            place = np.array(finder.snap_point(point, island))
+            place = np.array(finder.snap_point(vector(point), island))
             if np.hypot(*(place - point)[[0, 2]]) < 1e-3:
                 return place
+
+    def _arm_is_free(self) -> bool:
+        """Whether nothing of the home is between the robot's middle and a little beyond its hand."""
+        hand = np.array(self._agent.ee_transform().translation)
+        middle = np.array([*self._base[:3, 3]])
+        middle[1] = hand[1]
+        return next(self._met(middle, 1.2 * (hand - middle)), None) is None
 
     def _below(self, thing) -> tuple[int, np.ndarray] | None:
         """What of the home a ray straight down from an object meets first: its id and where."""
@@ -230,12 +232,11 @@ class HabitatSimulator:
 
     def _met(self, start: np.ndarray, way: np.ndarray):
         """Ids and places of what a ray meets on its way, in order, less the robot and the objects."""
-        import habitat_sim
-        import magnum
+        from habitat_sim.geo import Ray
 
         robot = self._agent.sim_obj
         passing = {robot.object_id, *robot.link_object_ids, *self._names}
-        ray = habitat_sim.geo.Ray(magnum.Vector3(*start), magnum.Vector3(*way))
+        ray = Ray(vector(start), vector(way))
         for hit in self._sim.cast_ray(ray, max_distance=1.0).hits:
             if hit.object_id not in passing:
                 yield hit.object_id, np.array(hit.point)
@@ -268,6 +269,13 @@ class HabitatSimulator:
     def _clear(self, place: np.ndarray) -> bool:
         head = self._agent.sim_obj.transformation.transform_point(self._agent.params.cameras["head"].cam_offset_pos)
         return next(self._met(np.array(head), 0.95 * (place - np.array(head))), None) is None
+
+
+def vector(place: Iterable[float]):
+    """A place as habitat-sim takes it."""
+    from magnum import Vector3
+
+    return Vector3(*map(float, place))
 
 
 def in_frame(base: np.ndarray, place: np.ndarray) -> np.ndarray:
