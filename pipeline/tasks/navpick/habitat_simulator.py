@@ -1,4 +1,4 @@
-"""The other simulator: habitat-lab 0.3.3's rearrangement simulator with its Fetch robot, over habitat-sim 0.3.4.
+"""The other simulator: habitat-lab 0.3.3's rearrangement simulator with its Fetch robot, over habitat-sim v0.3.4.
 
 A config of our own on habitat-lab's parts (`OVERRIDES`): arm_action, grip by suction and base_velocity take the ten
 commands, head_depth and head_panoptic are the camera. Only `reset` places the robot; rewards, endings and the
@@ -64,9 +64,9 @@ def habitat():
         import habitat
     except ImportError as missing:
         raise AskonceError(
-            f"the simulator habitat needs habitat-sim 0.3.4 with Bullet ('conda install habitat-sim=0.3.4 withbullet "
-            f"headless -c conda-forge -c aihabitat', or from source) and habitat-lab 0.3.3 "
-            f"(pip install 'askonce[habitat]'): {missing}", 1) from missing
+            "the simulator habitat needs habitat-sim v0.3.4 with Bullet, by conda from aihabitat-nightly or from "
+            "source, and habitat-lab 0.3.3: pip install 'askonce[habitat]' (docs/habitat.md): "
+            f"{missing}", 1) from missing
     return habitat
 
 
@@ -129,8 +129,8 @@ class HabitatSimulator:
     def sights(self) -> list[Sight]:
         ids, pixels = np.unique(self._seen["head_panoptic"], return_counts=True)
         ids = ids - self._sim.habitat_config.object_ids_start
-        seen = sorted((-count, number) for number, count in zip(ids.tolist(), pixels.tolist()) if number in self._names)
-        return [self._sight(number, -count) for count, number in seen]
+        seen = [(-count, number) for number, count in zip(ids.tolist(), pixels.tolist()) if number in self._names]
+        return [self._sight(number, -count) for count, number in sorted(seen)]
 
     def picture(self, side: int) -> np.ndarray:
         """The views side by side, each (side, side): from behind and the head's colours if there are any, depth."""
@@ -166,7 +166,7 @@ class HabitatSimulator:
                 dataset = self._habitat.make_dataset(config.habitat.dataset.type, config=config.habitat.dataset)
             except (OSError, ValueError) as error:
                 where = config.habitat.dataset.data_path.format(split=split)
-                raise AskonceError(f"no episodes at {where}, below the current folder: {error}", 1) from error
+                raise AskonceError(f"no episodes at {where}, from the current folder: {error}", 1) from error
             self._datasets[split] = dataset.episodes
             if self._env is None:
                 self._env = self._habitat.Env(config, dataset)
@@ -242,7 +242,7 @@ class HabitatSimulator:
                 yield hit.object_id, np.array(hit.point)
 
     def _support(self, thing) -> np.ndarray:
-        """The middle of the top of what an object stands on; right below the object if that is the building itself."""
+        """The middle of what an object stands on, as high as it stands; right below it if that is the building."""
         from habitat.sims.habitat_simulator import sim_utilities
         import habitat_sim
 

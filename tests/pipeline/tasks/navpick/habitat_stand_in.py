@@ -88,25 +88,27 @@ def robot() -> str:
     for name, kind, at, box in base:
         axis, limits = ((0, 0, 1), (0, 0.4)) if kind == "prismatic" else ((0, 1, 0), None)
         links.append(_jointed(name, "base_link", kind, at, axis, limits, box, to_z_up))
-    head = "head_tilt_joint"
     chains = (
         ("bellows_joint2", "torso_lift_joint", "fixed", (0, 0, 0), None, None, None),
         ("head_pan_joint", "torso_lift_joint", "revolute", (0.05, 0, 0.6), (0, 0, 1), (-1.57, 1.57), None),
-        (head, "head_pan_joint", "revolute", (0.14, 0, 0.06), (0, 1, 0), (-0.76, 1.45), ((0.03, 0.1, 0.04), (-0.08, 0, 0))),
-        ("head_camera_joint", head, "fixed", (0.05, 0, 0), None, None, None),
+        ("head_tilt_joint", "head_pan_joint", "revolute", (0.14, 0, 0.06), (0, 1, 0), (-0.76, 1.45),
+         ((0.03, 0.1, 0.04), (-0.08, 0, 0))),
+        ("head_camera_joint", "head_tilt_joint", "fixed", (0.05, 0, 0), None, None, None),
         ("head_camera_depth_joint", "head_camera_joint", "fixed", (0, 0, 0), None, None, None),
         ("head_camera_depth_optical_joint", "head_camera_depth_joint", "fixed", (0, 0, 0), None, None, None),
         ("head_camera_rgb_joint", "head_camera_joint", "fixed", (0, 0, 0), None, None, None),
         ("head_camera_rgb_optical_joint", "head_camera_rgb_joint", "fixed", (0, 0, 0), None, None, None),
         ("shoulder_pan_joint", "torso_lift_joint", "revolute", (0.12, 0, 0.35), (0, 0, 1), (-1.6, 1.6), _bar(0.12)),
-        ("shoulder_lift_joint", "shoulder_pan_joint", "revolute", (0.12, 0, 0.06), (0, 1, 0), (-1.22, 1.52), _bar(0.22)),
+        ("shoulder_lift_joint", "shoulder_pan_joint", "revolute", (0.12, 0, 0.06), (0, 1, 0), (-1.22, 1.52),
+         _bar(0.22)),
         ("upperarm_roll_joint", "shoulder_lift_joint", "continuous", (0.22, 0, 0), (1, 0, 0), None, _bar(0.13)),
         ("elbow_flex_joint", "upperarm_roll_joint", "revolute", (0.13, 0, 0), (0, 1, 0), (-2.25, 2.25), _bar(0.20)),
         ("forearm_roll_joint", "elbow_flex_joint", "continuous", (0.20, 0, 0), (1, 0, 0), None, _bar(0.12)),
         ("wrist_flex_joint", "forearm_roll_joint", "revolute", (0.12, 0, 0), (0, 1, 0), (-2.16, 2.16), _bar(0.14)),
         ("wrist_roll_joint", "wrist_flex_joint", "continuous", (0.14, 0, 0), (1, 0, 0), None, _bar(0.08)),
         ("gripper_axis", "wrist_roll_joint", "fixed", (0.10, 0, 0), None, None, None),
-        ("suction_joint", "gripper_axis", "prismatic", (0, 0, 0), (1, 0, 0), (0, 0.001), ((0.05, 0.02, 0.02), (0.03, 0, 0))),
+        ("suction_joint", "gripper_axis", "prismatic", (0, 0, 0), (1, 0, 0), (0, 0.001),
+         ((0.05, 0.02, 0.02), (0.03, 0, 0))),
     )
     links += [_jointed(name, _child(parent), *rest, "0 0 0") for name, parent, *rest in chains]
     return f'<?xml version="1.0"?>\n<robot name="fetch">\n{"".join(links)}</robot>\n'
@@ -173,14 +175,10 @@ def _home(folder: Path) -> None:
                 for x, z in tables
             ],
         })
-    # Light computed from an image takes long where there is no GPU, and shows nothing here.
-    _json(folder / "flat.pbr_config.json", {"enable_ibl": False, "enable_direct_lights": True})
     _json(folder / "replicaCAD.scene_dataset_config.json", {
         "stages": {"paths": {".json": ["stages"]}},
         "objects": {"paths": {".json": ["objects"]}},
-        "scene_instances": {"default_attributes": {"default_pbr_shader_config": "flat"},
-                            "paths": {".json": ["configs/scenes"]}},
-        "pbr_ibl_configs": {"paths": {".json": ["."]}},
+        "scene_instances": {"paths": {".json": ["configs/scenes"]}},
     })
 
 
@@ -206,8 +204,8 @@ def _link(name: str, box: tuple | None) -> str:
         (x, y, z), at = box
         geometry = f'<origin xyz="{_words(at)}"/><geometry><box size="{_words((2 * x, 2 * y, 2 * z))}"/></geometry>'
         shapes = f"<visual>{geometry}</visual><collision>{geometry}</collision>"
-    inertial = '<inertial><mass value="1"/><inertia ixx="0.01" iyy="0.01" izz="0.01" ixy="0" ixz="0" iyz="0"/></inertial>'
-    return f'<link name="{name}">{inertial}{shapes}</link>\n'
+    inertia = '<inertia ixx="0.01" iyy="0.01" izz="0.01" ixy="0" ixz="0" iyz="0"/>'
+    return f'<link name="{name}"><inertial><mass value="1"/>{inertia}</inertial>{shapes}</link>\n'
 
 
 def _jointed(name, parent, kind, at, axis, limits, box, turned) -> str:

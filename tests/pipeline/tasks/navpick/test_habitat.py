@@ -1,4 +1,4 @@
-"""NavPick over the real habitat-lab and habitat-sim, in the stand-in home: skipped where habitat-sim is not installed."""
+"""NavPick over the real habitat-lab and habitat-sim, in the stand-in home; skipped where habitat-sim is missing."""
 
 from math import cos, hypot, pi, sin
 
@@ -6,7 +6,7 @@ from gymnasium.utils.env_checker import check_env
 import numpy as np
 import pytest
 
-pytest.importorskip("habitat_sim", reason="habitat-sim, which is no PyPI package, is not installed", exc_type=ImportError)
+pytest.importorskip("habitat_sim", reason="habitat-sim (docs/habitat.md) is not installed", exc_type=ImportError)
 
 from pipeline.tasks.navpick import stages  # noqa: E402
 from pipeline.tasks.navpick.describe import text  # noqa: E402

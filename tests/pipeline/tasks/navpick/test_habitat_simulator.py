@@ -59,7 +59,7 @@ def test_without_habitat_sim_one_line_says_what_to_install():
     with pytest.raises(AskonceError) as raised:
         NavPick("habitat")
     message = str(raised.value)
-    assert "\n" not in message and "habitat-sim=0.3.4" in message and "askonce[habitat]" in message
+    assert "\n" not in message and "habitat-sim v0.3.4" in message and "askonce[habitat]" in message
 
 
 def test_the_stand_in_robot_has_its_links_where_habitat_lab_expects_them():
