@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("habitat_sim", reason="habitat-sim (docs/habitat.md) is not installed", exc_type=ImportError)
 
 from pipeline.tasks.navpick import stages  # noqa: E402
+from pipeline.tasks.navpick.batch import NavPickBatch  # noqa: E402
 from pipeline.tasks.navpick.describe import text  # noqa: E402
 from pipeline.tasks.navpick.env import STOP, NavPick  # noqa: E402
 from tests.pipeline.tasks.navpick import habitat_stand_in  # noqa: E402
@@ -29,7 +30,7 @@ def env(tmp_path_factory):
     habitat_stand_in.write(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        made = NavPick("habitat", render_mode="rgb_array")
+        made = NavPick("habitat")
         yield made
         made.simulator.close()
 
@@ -216,10 +217,28 @@ def test_an_arm_pressed_on_the_table_is_a_force_and_the_base_stops_at_walls(env)
 
 
 def test_people_get_a_picture(env):
-    env.reset(seed=0)
-    picture = env.render()
+    for_people = NavPick("habitat", render_mode="rgb_array")
+    try:
+        for_people.reset(seed=0)
+        picture = for_people.render()
+    finally:
+        for_people.simulator.close()
     assert picture.shape == (320, 960, 3) and picture.dtype == np.uint8
     assert all(view.std() > 5 for view in np.split(picture, 3, axis=1))
+
+
+def test_a_batch_is_its_environments_one_by_one(env):
+    batch = NavPickBatch(2, "habitat")
+    batch.reset(np.arange(2), np.array([2, 5]))
+    actions = np.random.default_rng(0).uniform(-0.5, 0.5, (5, 2, STOP + 1))
+    actions[..., STOP] = -1
+    for action in actions:
+        batch.step(action)
+    for n, seed in enumerate((2, 5)):
+        env.reset(seed=seed)
+        for action in actions[:, n]:
+            observation, *_ = env.step(action)
+        assert all(np.array_equal(batch.observations[name][n], observation[name]) for name in observation)
 
 
 def test_nothing_of_the_home_is_between_head_and_object_when_beside_it(env):
