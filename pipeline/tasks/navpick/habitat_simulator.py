@@ -76,7 +76,7 @@ class HabitatSimulator:
     def __init__(self, pictures: bool = False):
         self._habitat = habitat()
         self._overrides = OVERRIDES + (PICTURES if pictures else ())
-        self._datasets: dict = {}
+        self._datasets: dict[str, tuple] = {}
         self._env = None
 
     def reset(self, seed: int, beside: bool = False) -> None:
@@ -158,7 +158,7 @@ class HabitatSimulator:
     def _end_effector(self) -> np.ndarray:
         return in_frame(self._base, np.array(self._agent.ee_transform().translation))
 
-    def _episodes(self, split: str) -> list:
+    def _episodes(self, split: str) -> tuple:
         """Loaded when first asked for; the first time, the simulator as well."""
         if split not in self._datasets:
             config = self._config(split)
@@ -167,7 +167,7 @@ class HabitatSimulator:
             except (OSError, ValueError) as error:
                 where = config.habitat.dataset.data_path.format(split=split)
                 raise AskonceError(f"no episodes at {where}, from the current folder: {error}", 1) from error
-            self._datasets[split] = dataset.episodes
+            self._datasets[split] = tuple(dataset.episodes)  # habitat-lab's Env will shuffle its own
             if self._env is None:
                 self._env = self._habitat.Env(config, dataset)
         return self._datasets[split]
