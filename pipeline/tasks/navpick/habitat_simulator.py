@@ -93,6 +93,7 @@ class HabitatSimulator:
         self._sim.maybe_update_articulated_agent()
         self._seen = self._sim.sensor_suite.get_observations(self._sim.get_sensor_observations())
         self._rest = self._end_effector
+        self._force = 0.0
 
     def step(self, commands: np.ndarray) -> None:
         commands = np.clip(np.asarray(commands, float), -1.0, 1.0)
@@ -107,10 +108,10 @@ class HabitatSimulator:
                 "grip_action": commands[9] or None,  # suction on or off; as it was at 0
             },
         })
+        self._force, _, _ = self._env.task.get_coll_forces(0)  # at the step's end
 
     def read(self) -> Reading:
         at = np.array(self._wanted.translation)
-        force, _, _ = self._env.task.get_coll_forces(0)
         depth = self._seen["head_depth"][..., 0]
         return Reading(
             depth=np.where(depth > 0, depth, 1.0).astype(np.float32),  # habitat-sim has 0 where there is nothing
@@ -122,7 +123,7 @@ class HabitatSimulator:
             held=self._names.get(self._sim.grasp_mgr.snap_idx),
             lifted=float(at[1] - self._began_at[1]),
             clear=self._clear(at),
-            force=float(force) * MAX_FORCE / FORCE_LIMIT,
+            force=float(self._force) * MAX_FORCE / FORCE_LIMIT,
             pose=travelled(self._start, self._base),
         )
 
