@@ -6,12 +6,13 @@ request to stop are `env`'s. habitat-lab looks for its data in `data/`, where ha
 """
 
 from collections.abc import Iterable
-from math import atan2, pi
+from math import atan2, cos, pi, sin
 import re
 
 import numpy as np
 
 from cache.errors import AskonceError
+from pipeline.tasks.navpick import robot
 from pipeline.tasks.navpick.env import MAX_FORCE
 from pipeline.tasks.navpick.episodes import START_DISTANCE
 from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH, Reading, Sight
@@ -27,6 +28,10 @@ SUBSTEPS = 10  # and 0.02 s more (physics_target_sps) that habitat-lab's task ta
 # base_velocity moves the base once a step, by its speed over ctrl_freq = 120.
 FORWARD_SPEED = 0.075 * 120  # 7.5 cm a step
 TURN_SPEED = 0.1 * 120  # 0.1 rad a step
+
+# Fetch's joints with its hand about where ours is at rest, (0.44, −0.20, 0.91), out of the camera's way.
+REST = "[-0.45,-1.2,0.0,1.2,0.0,1.9,0.0]"
+NEAR = 0.35  # m: the camera looks from above and behind Fetch's head, which it is not to see
 
 AGENT = "habitat.simulator.agents.main_agent"
 SENSORS = f"{AGENT}.sim_sensors"
@@ -44,14 +49,18 @@ OVERRIDES = (
     # Where the robot starts is drawn here, from the seed alone.
     f"{AGENT}.is_set_start_state=True",
     f"{AGENT}.joint_start_noise=0.0",
+    f"{AGENT}.joint_start_override={REST}",
     f"+habitat/simulator/sim_sensors@{SENSORS}.head_panoptic_sensor=head_panoptic_sensor",
     *(f"{SENSORS}.{name}.{side}={DEPTH_PIXELS}"
       for name in ("head_depth_sensor", "head_panoptic_sensor") for side in ("width", "height")),
+    *(f"{SENSORS}.{name}.hfov=%d" % robot.FIELD_OF_VIEW for name in ("head_depth_sensor", "head_panoptic_sensor")),
+    *(f"+{SENSORS}.{name}.near=%g" % NEAR for name in ("head_depth_sensor", "head_panoptic_sensor")),
     f"{SENSORS}.head_depth_sensor.max_depth=%g" % MAX_DEPTH,
 )
 PICTURES = (
     f"+habitat/simulator/sim_sensors@{SENSORS}.third_rgb_sensor=third_rgb_sensor",
     f"+habitat/simulator/sim_sensors@{SENSORS}.head_rgb_sensor=head_rgb_sensor",
+    f"+{SENSORS}.head_rgb_sensor.near=%g" % NEAR,
 )
 
 
@@ -93,7 +102,7 @@ class HabitatSimulator:
         self._sim.maybe_update_articulated_agent()
         self._seen = self._sim.sensor_suite.get_observations(self._sim.get_sensor_observations())
         self._rest = self._end_effector
-        self._force = 0.0
+        self._force, self._closed = 0.0, False
 
     def step(self, commands: np.ndarray) -> None:
         commands = np.clip(np.asarray(commands, float), -1.0, 1.0)
@@ -108,6 +117,7 @@ class HabitatSimulator:
                 "grip_action": commands[9] or None,  # suction on or off; as it was at 0
             },
         })
+        self._closed = commands[9] > 0 or (self._closed and commands[9] == 0)
         self._force, _, _ = self._env.task.get_coll_forces(0)  # at the step's end
 
     def read(self) -> Reading:
@@ -115,7 +125,7 @@ class HabitatSimulator:
         depth = self._seen["head_depth"][..., 0]
         return Reading(
             depth=np.where(depth > 0, depth, 1.0).astype(np.float32),  # habitat-sim has 0 where there is nothing
-            joints=np.asarray(self._agent.arm_joint_pos, float),
+            joints=np.append(self._agent.arm_joint_pos, 0.0 if self._closed else robot.OPEN),
             end_effector=self._end_effector,
             rest=self._rest,
             object=in_frame(self._base, at),
@@ -171,6 +181,7 @@ class HabitatSimulator:
             self._datasets[split] = tuple(dataset.episodes)  # habitat-lab's Env will shuffle its own
             if self._env is None:
                 self._env = self._habitat.Env(config, dataset)
+                self._mount_camera()
         return self._datasets[split]
 
     def _config(self, split: str):
@@ -179,6 +190,12 @@ class HabitatSimulator:
             config.habitat.task.measurements = {}  # `read` measures
             config.habitat.task.lab_sensors = {}
         return config
+
+    def _mount_camera(self) -> None:
+        """Where the embedded robot has its camera, so that the depth image means the same."""
+        head = self._agent.params.cameras["head"]
+        head.cam_offset_pos = vector((0, robot.CAMERA_HEIGHT, 0))
+        head.cam_look_at_pos = vector((cos(robot.CAMERA_TILT), robot.CAMERA_HEIGHT - sin(robot.CAMERA_TILT), 0))
 
     def _name(self, rng: np.random.Generator) -> None:
         """Chooses the wanted one of the episode's targets, and gives the objects their names."""

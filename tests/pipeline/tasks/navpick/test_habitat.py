@@ -11,12 +11,12 @@ pytest.importorskip("habitat_sim", reason="habitat-sim (docs/habitat.md) is not 
 from pipeline.tasks.navpick import stages  # noqa: E402
 from pipeline.tasks.navpick.batch import NavPickBatch  # noqa: E402
 from pipeline.tasks.navpick.describe import text  # noqa: E402
-from pipeline.tasks.navpick.env import STOP, NavPick  # noqa: E402
+from pipeline.tasks.navpick.env import GRIP, STOP, NavPick  # noqa: E402
+from pipeline.tasks.navpick.robot import CAMERA_HEIGHT, CAMERA_TILT  # noqa: E402
 from tests.pipeline.tasks.navpick import habitat_stand_in  # noqa: E402
 
 pytestmark = pytest.mark.habitat
 
-GRIP = STOP - 1
 # From the torso's top to the suction cup's end, the stand-in's arm: offset before each joint, its axis.
 TORSO = np.array([-0.09, 0.0, 0.38 + 0.15])
 ARM = (((0.12, 0, 0.35), 2), ((0.12, 0, 0.06), 1), ((0.22, 0, 0), 0), ((0.13, 0, 0), 1), ((0.20, 0, 0), 0),
@@ -76,7 +76,7 @@ def reach(env: NavPick, goal: np.ndarray, grip: float, steps: int = 40, until=la
     total = 0.0
     for _ in range(steps):
         action = still(grip=grip)
-        action[2:9] = np.clip(towards(goal, env.reading.joints) / 0.1, -0.6, 0.6)
+        action[2:9] = np.clip(towards(goal, env.reading.joints[:7]) / 0.1, -0.6, 0.6)
         _, reward, terminated, _, info = env.step(action)
         total += reward
         assert not terminated, info
@@ -131,17 +131,17 @@ def test_commands_are_metres_and_radians_in_the_robots_frame(env):
     c, s = cos(0.5), sin(0.5)
     assert np.isclose(env.reading.pose[2], 0.5, atol=0.01)
     assert np.allclose(env.reading.object, (c * x + s * y, c * y - s * x, z), atol=0.02)
-    joints = env.reading.joints
+    joints = env.reading.joints[:7]
     action = still()
     action[2:9] = 0.5
     env.step(action)
     env.step(still())
-    assert np.allclose(env.reading.joints - joints, 0.05, atol=0.02)
+    assert np.allclose(env.reading.joints[:7] - joints, 0.05, atol=0.02)
 
 
 def test_it_knows_its_hand_and_the_table(env):
     env.reset(seed=0, options={"beside": True})
-    assert np.allclose(env.reading.end_effector, hand(env.reading.joints)[0], atol=0.02)
+    assert np.allclose(env.reading.end_effector, hand(env.reading.joints[:7])[0], atol=0.02)
     assert np.allclose(env.reading.end_effector, env.reading.rest)
     assert np.isclose(env.reading.object[2] - env.reading.target[2], habitat_stand_in.HALF[1], atol=0.03)
     x, y = env.reading.object[:2] - env.reading.target[:2]
@@ -149,7 +149,7 @@ def test_it_knows_its_hand_and_the_table(env):
 
 
 def test_the_camera_shows_the_object_where_it_is(env):
-    """The wanted object's pixels lie where a pinhole camera at Fetch's head would have them, and as far away."""
+    """The wanted object's pixels lie where a pinhole camera like the embedded one has them, and as far away."""
     env.reset(seed=0, options={"beside": True})
     for _ in range(3):
         env.step(still(ahead=-1.0))
@@ -159,9 +159,9 @@ def test_the_camera_shows_the_object_where_it_is(env):
     assert wanted.on == "table" and wanted.pixels > 4 and np.allclose(wanted.at, reading.object)
     mask = simulator._seen["head_panoptic"][..., 0] - 100 == simulator._wanted.object_id
     rows, columns = np.nonzero(mask)
-    tilt = np.arctan2(0.2, 0.5)
-    x, y, z = reading.object - (0.25, 0.0, 1.2)
-    ahead, up = cos(tilt) * x - sin(tilt) * z, sin(tilt) * x + cos(tilt) * z
+    x, y, z = reading.object - (0.0, 0.0, CAMERA_HEIGHT)
+    c, s = cos(CAMERA_TILT), sin(CAMERA_TILT)
+    ahead, up = c * x - s * z, s * x + c * z
     assert np.allclose((columns.mean(), rows.mean()), (31.5 - 32 * y / ahead, 31.5 - 32 * up / ahead), atol=1.5)
     assert np.isclose(10 * np.median(reading.depth[mask]), ahead, atol=0.06)
     assert reading.depth.dtype == np.float32 and reading.depth.shape == (64, 64)
@@ -205,7 +205,7 @@ def test_an_arm_pressed_on_the_table_is_a_force_and_the_base_stops_at_walls(env)
     forces = []
     for _ in range(60):
         action = still()
-        action[2:9] = np.clip(towards(env.reading.target - (0, 0, 0.3), env.reading.joints) / 0.1, -1, 1)
+        action[2:9] = np.clip(towards(env.reading.target - (0, 0, 0.3), env.reading.joints[:7]) / 0.1, -1, 1)
         *_, terminated, _, info = env.step(action)
         forces.append(info["force"])
         if terminated:
