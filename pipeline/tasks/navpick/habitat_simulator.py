@@ -23,8 +23,7 @@ SPLITS = "train", "val"  # even seeds, odd seeds: their scenes have different la
 FORCE_LIMIT = 10_000.0  # pick.yaml's max_instant_force, of Bullet's: what `MAX_FORCE` is to us
 ARM_STEP = 0.1  # rad
 LAG = 0.25  # rad: how far a joint's command may be ahead of the joint
-TIMESTEP = 0.008  # s, habitat-sim's
-SUBSTEPS = 10  # and 0.02 s more (physics_target_sps) that habitat-lab's task takes: 0.1 s in all
+SUBSTEPS = 10  # of habitat-sim's 0.008 s, and 0.02 s more (physics_target_sps) by habitat-lab's task: 0.1 s in all
 # base_velocity moves the base once a step, by its speed over ctrl_freq = 120.
 FORWARD_SPEED = 0.075 * 120  # 7.5 cm a step
 TURN_SPEED = 0.1 * 120  # 0.1 rad a step
@@ -74,8 +73,8 @@ def habitat():
     except ImportError as missing:
         raise AskonceError(
             "the simulator habitat needs habitat-sim v0.3.4 with Bullet, by conda from aihabitat-nightly or from "
-            "source, and habitat-lab 0.3.3: pip install 'askonce[habitat]' (docs/habitat.md): "
-            f"{missing}", 1) from missing
+            f"source, and habitat-lab 0.3.3: pip install 'askonce[habitat]' (docs/habitat.md): {missing}", 1
+        ) from missing
     return habitat
 
 
@@ -252,8 +251,8 @@ class HabitatSimulator:
         """Ids and places of what a ray meets on its way, in order, less the robot and the objects."""
         from habitat_sim.geo import Ray
 
-        robot = self._agent.sim_obj
-        passing = {robot.object_id, *robot.link_object_ids, *self._names}
+        body = self._agent.sim_obj
+        passing = {body.object_id, *body.link_object_ids, *self._names}
         ray = Ray(vector(start), vector(way))
         for hit in self._sim.cast_ray(ray, max_distance=1.0).hits:
             if hit.object_id not in passing:
