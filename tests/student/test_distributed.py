@@ -146,7 +146,7 @@ def test_what_is_not_finite_in_one_stops_all_with_one_line_and_its_batch_is_kept
 def test_several_workers_do_not_ask(tmp_path):
     train_command = commands.train.__wrapped__
     said, silent = sorted(
-        together(lambda: train_command("LavaDoorKey", tmp_path)), key=lambda error: type(error).__name__
+        together(lambda: train_command("LavaDoorKey", cache=tmp_path)), key=lambda error: type(error).__name__
     )
     assert (said.exit_code, silent.code) == (2, 2) and "add --cache-only" in str(said)
 
