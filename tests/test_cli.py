@@ -615,7 +615,8 @@ BAD = {
     "a run to watch of another task": (
         ("watch", "--run", "{run}", "--task", "LavaDoorKey"), 1, "DivergedDoorKey"),
     "a run of a task of one's own": (("watch", "--run", "{tmp}/mine"), 2, "--task package.module:NAME"),
-    "no film but a GIF": (("watch", "--run", "{run}", "--to", "{tmp}/a.mp4"), 2, "*.gif"),
+    "no film but a GIF or an MP4": (("watch", "--run", "{run}", "--to", "{tmp}/a.webm"), 2, "*.gif"),
+    "nobody to watch": (("watch", "--task", "DivergedDoorKey"), 2, "--run DIR"),
     "a GIF in no directory": (("watch", "--run", "{run}", "--to", "{tmp}/none/a.gif"), 1, "no directory"),
     "a directory for a GIF": (("watch", "--run", "{run}", "--to", "{tmp}/dir.gif"), 1, "is a directory"),
     "no cache to watch a teacher of": (

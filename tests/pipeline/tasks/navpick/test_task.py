@@ -9,7 +9,7 @@ from cache.errors import AskonceError
 from pipeline import build, collect, tasks
 from pipeline.prompt import parse
 from pipeline.questions import Wanted
-from pipeline.tasks.navpick import describe
+from pipeline.tasks.navpick import describe, env
 from pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP
 from pipeline.tasks.navpick.task import Call
 from pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE
@@ -150,8 +150,9 @@ def test_rollouts_meet_the_same_texts_with_the_same_seed():
 
 def test_a_cache_is_built_of_a_few_episodes(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "ROUNDS", 1)
+    monkeypatch.setattr(env, "MAX_STEPS", 60)
     report = build.build_cache(TASK, tmp_path, Teacher(), episodes=2, wanted=Wanted(3))
-    assert report.asked == report.texts > 3 and report.unparsable == 0 and report.coverage > 0.9
+    assert report.asked == report.texts > 3 and report.unparsable == 0 and report.coverage > 0.9 and report.states <= 3 * 60
     answered, _ = build.answered(TASK, tmp_path, Teacher())
     for text, distribution in answered.items():
         assert sum(distribution.values()) == pytest.approx(1) and TASK.scene(text).wanted == describe.told(text).wanted
