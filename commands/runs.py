@@ -68,13 +68,16 @@ def _table(directory: Path, found) -> Table:
         table.add_row(
             str(run.run.relative_to(directory)),
             f"{run.task}\n{' '.join(filter(None, (run.method, run.teacher))) or 'none'}",
-            f"{run.iterations:,}\n" + (
-                f"{run.iterations_wanted:,}" if run.stopped_at_success is None else f"at {run.stopped_at_success:.0%}"
-            ),
-            f"{run.env_steps:,}\n{run.steps_per_second:,.0f}",
+            f"{run.iterations:,}\n{_until(run)}", f"{run.env_steps:,}\n{run.steps_per_second:,.0f}",
             f"{run.success_rate:.1%}\n{run.return_mean:.3f}", f"{run.when.astimezone():%Y-%m-%d\n%H:%M}",
         )
     return table
+
+
+def _until(run) -> str:
+    if run.stopped_at_success is not None:
+        return f"at {run.stopped_at_success:.0%}"
+    return f"{run.iterations_wanted:,}" if run.steps_wanted is None else f"{run.steps_wanted:,} steps"
 
 
 def task_of(run: Path, name: str | None, simulator: str | None = None):

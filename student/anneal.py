@@ -23,7 +23,7 @@ class Annealing:
     closed: int = 2000
     decay: float | None = None
 
-    def weight(self, iteration: int) -> float:
+    def weight(self, iteration: float) -> float:
         """λ_i of iteration i, counted from 0."""
         if iteration >= self.closed:
             return 0.0

@@ -13,7 +13,8 @@ class Run:
     """A run and its latest figures; rates and means are over its last iterations.
 
     `method` and `teacher` are None where run.json names none, `when` is when it was last written, and
-    `stopped_at_success` the success rate at which it was to stop, if it has.
+    `stopped_at_success` the success rate at which it was to stop, if it has. `steps_wanted` are environment steps,
+    where these are its length in place of iterations.
     """
 
     run: Path
@@ -28,6 +29,7 @@ class Run:
     steps_per_second: float
     when: datetime
     stopped_at_success: float | None = None
+    steps_wanted: int | None = None
 
 
 def find(directory: Path) -> tuple[list[Run], list[str]]:
@@ -58,7 +60,7 @@ def read(run: Path) -> Run:
             return_mean=float(progress["return_mean"]),
             steps_per_second=progress["env_steps"] / seconds if seconds else 0.0,
             when=datetime.fromtimestamp((run / "run.json").stat().st_mtime, timezone.utc),
-            stopped_at_success=progress.get("stopped_at_success"),
+            stopped_at_success=progress.get("stopped_at_success"), steps_wanted=about["settings"].get("steps"),
         )
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"

@@ -29,7 +29,8 @@ from student.rollout import Rollout
 
 # Figures are means over the episodes of so many iterations.
 RECENT = 100
-CHECKPOINT_EVERY = 200
+# A checkpoint is written after so many iterations, or seconds where an iteration takes long.
+CHECKPOINT_EVERY, CHECKPOINT_SECONDS = 200, 120
 # Held-out episodes of an evaluation on the way.
 EVALUATED = 200
 
@@ -39,6 +40,8 @@ class Settings:
     """What a run depends on besides its task and its teacher; the defaults are the paper's (Table 1, A.7) save one.
 
     That one is the learning rate, see `ppo.Hyperparameters`. `torso` is one of `network.IMAGE_TORSOS`, for images.
+    Where `steps` is given, the run ends once it has taken so many environment steps, and what falls over `iterations`
+    falls over these.
     """
 
     seed: int = 0
@@ -46,6 +49,7 @@ class Settings:
     hyperparameters: ppo.Hyperparameters = ppo.Hyperparameters()
     annealing: Annealing = Annealing()
     torso: str = "small"
+    steps: int | None = None
 
 
 # What a run.json that does not say otherwise means.
@@ -124,23 +128,30 @@ def train(
         success = progress.evaluations[-1]["success_rate"] if evaluate_every and known else progress.success_rate
         reached = bool(known) and stop_at_success is not None and success >= stop_at_success
         progress.stopped_at_success = stop_at_success if reached else None
+        if settings.steps is not None:
+            return reached or progress.env_steps >= settings.steps
         return reached or progress.iteration == settings.iterations
 
     def save() -> None:
+        nonlocal saved
+        # No checkpoint is ahead of its curves, whenever the process is killed.
+        flush()
         learner.write()
         checkpoint.save(kept, network, adam, about | {
             "iteration": progress.iteration, "progress": asdict(progress), "recent": list(recent),
         })
+        saved = time.monotonic()
 
     # What is not finite shows in the losses; numpy need not warn of it on the way there.
     quietly = np.errstate(invalid="ignore", over="ignore")
-    with _curves(kept, progress.iteration) as write, interruption() as interrupted, quietly:
-        last = over()
+    with _curves(kept, progress.iteration) as (write, flush), interruption() as interrupted, quietly:
+        last, saved = over(), time.monotonic()
         while not last:
             iteration = progress.iteration
             laps.start()
             rng = np.random.default_rng([distributed.own(settings.seed), iteration])
-            weight = settings.annealing.weight(iteration)
+            at = iteration if settings.steps is None else settings.iterations * progress.env_steps / settings.steps
+            weight = settings.annealing.weight(at)
             teacher.update()
             seeds = task.seeds(batch.size, distributed.own(settings.seed << 32 | iteration))
             laps.end("layouts")
@@ -152,7 +163,7 @@ def train(
                     save()
                 raise
             laps.end("playing")
-            losses = learner.update(rollout, weight, rng, iteration / settings.iterations)
+            losses = learner.update(rollout, weight, rng, at / settings.iterations)
             laps.end("learning")
             if not (np.isfinite(list(losses.values())).all() and learner.finite()):
                 _keep_from_going_on(kept, iteration + 1, rollout, losses)
@@ -184,7 +195,8 @@ def train(
             show(progress)
             laps.end("figures")
             stopping = distributed.agreed(interrupted.is_set())
-            if kept is not None and (last or stopping or progress.iteration % CHECKPOINT_EVERY == 0):
+            due = progress.iteration % CHECKPOINT_EVERY == 0 or time.monotonic() - saved >= CHECKPOINT_SECONDS
+            if kept is not None and (last or stopping or due):
                 save()
             laps.end("checkpoints")
             if stopping and not last:
@@ -269,9 +281,9 @@ def _keep_from_going_on(run: Path | None, iteration: int, rollout: Rollout, loss
 
 @contextmanager
 def _curves(run: Path | None, iteration: int):
-    """A function that writes one iteration's TensorBoard scalars, by iteration, counted from 1."""
+    """Two functions: one writes an iteration's TensorBoard scalars, by iteration, counted from 1; one waits for them."""
     if run is None:
-        yield lambda *figures: None
+        yield lambda *figures: None, lambda: None
         return
     # Imported late: it takes a second, and only a kept run needs it.
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -298,6 +310,6 @@ def _curves(run: Path | None, iteration: int):
         writer.file_writer.add_summary(Summary(value=values), progress.iteration)
 
     try:
-        yield write
+        yield write, writer.flush
     finally:
         writer.close()
