@@ -19,11 +19,12 @@ def reproduce(
     cache: CacheDir, to: Annotated[Path, typer.Option(help="Where runs, tables and figures go.")],
     table: Annotated[list[int], typer.Option(help="3: success, return and length beside the paper's.")] = (),
     figure: Annotated[list[int], typer.Option(
-        help="3: learning curves of all methods; 4: soft and hard teachers; 7: the schedules.")] = (),
+        help="3: learning curves of all methods; 4: soft and hard teachers; 6: as 3, of NavPick; 7: the schedules.")] = (),
     everything: Annotated[bool, typer.Option("--all", help="The table and all figures.")] = False,
-    wanted: Annotated[str, typer.Option("--tasks", help="Names, separated by commas; default all that are needed.")] = "",
+    wanted: Annotated[str, typer.Option(
+        "--tasks", help="Names, separated by commas; default all of MiniGrid's that are needed, NavPick for figure 6.")] = "",
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each; default 5, quick 3.")] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Of each run; default 3000, quick 300.")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Of each run; default the preset's: 3000, NavPick 300; quick a tenth.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Much less of everything, and marked so.")] = False,
     preset: Preset = "default", model: Model = None,
     logprobs: Annotated[str | None, typer.Option(
@@ -32,21 +33,23 @@ def reproduce(
 ) -> None:
     """The paper's table and figures from a cache, beside the paper's own; what was run is not run again."""
     from student import figures, reproduce as reproducing
-    from student.paper import TASKS
+    from student.paper import GRID_TASKS, TASKS
 
-    if unknown := set(table) - {3} | set(figure) - {3, 4, 7}:
-        raise AskonceError(f"there is no {min(unknown)} to reproduce: --table 3, --figure 3, 4 or 7, or --all", 2)
+    if unknown := set(table) - {3} | set(figure) - set(reproducing.ABOUT):
+        raise AskonceError(f"there is no {min(unknown)} to reproduce: --table 3, --figure 3, 4, 6 or 7, or --all", 2)
     if not (table or figure or everything):
-        raise AskonceError("say what to reproduce: --table 3, --figure 3, 4 or 7, or --all", 2)
-    # The forms of a teacher are compared in one task alone.
-    needed = (reproducing.DIVERGED,) if set(figure) == {4} and not (table or everything) else TASKS
-    names = tuple(dict.fromkeys(name.strip() for name in wanted.split(","))) if wanted else needed
+        raise AskonceError("say what to reproduce: --table 3, --figure 3, 4, 6 or 7, or --all", 2)
+    # NavPick, whose runs take hours, only where it is named or its figure is.
+    of_all = GRID_TASKS if table or everything else ()
+    needed = dict.fromkeys((*of_all, *(name for number in figure for name in reproducing.ABOUT[number])))
+    names = tuple(dict.fromkeys(name.strip() for name in wanted.split(","))) if wanted else tuple(needed)
     if unknown := [name for name in names if name not in TASKS]:
         raise AskonceError(f"the paper has no task {unknown[0]!r}: --tasks takes {', '.join(TASKS)}", 2)
     scale = reproducing.QUICK if quick else reproducing.Scale()
     given = {"seeds": seeds, "iterations": iterations, "preset": preset}
     scale = replace(scale, **{name: value for name, value in given.items() if value is not None})
-    numbers = (3, *((4,) if reproducing.DIVERGED in names else ()), 7) if everything else tuple(figure)
+    about = reproducing.ABOUT.items()
+    numbers = [number for number, of in about if set(of) & set(names)] if everything else figure
     made = reproducing.series_of(cache, names, bool(table) or everything, numbers, model, logprobs, preset)
     runs = {name: list(reproducing.runs_of(series, scale, cache, to)) for name, series in made.items()}
     with going_on("run the same command again to go on"), _progress() as show:
@@ -74,6 +77,8 @@ def _print_table(rows, figures, scale) -> None:
         pairs = [f"{cells[i]}\n{cells[i + 1]}  {cells[i + 2]}" for i in (0, 3, 6)]
         shown.add_row(f"{row.task}\n{figures.NAMES[row.method]}", *pairs)
     out.print(shown)
+    if note := figures.footnote(rows):
+        out.print(f"{note}.")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 import json
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from student.anneal import ITERATIONS
-from student.paper import TABLE_3
+from student.paper import NAVPICK, OTHER_SCALE, TABLE_3, WHY_OTHER_SCALE
 from student.reproduce import Run, Scale, Series, teachers
 
 # The 97.5 % quantile of Student's t, by degrees of freedom from 1; the normal one's beyond.
@@ -45,7 +46,9 @@ class Row:
 
     @property
     def difference(self) -> dict[str, float]:
-        return {name: self.ours[name][0] - reported for name, reported in self.paper.items()}
+        """Of what is on one scale."""
+        other = OTHER_SCALE.get(self.task, ())
+        return {name: self.ours[name][0] - reported for name, reported in self.paper.items() if name not in other}
 
 
 def mean_and_half(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,20 +80,30 @@ def write(made: dict[str, Sequence[Run]], scale: Scale, to: Path) -> tuple[list[
     for what, runs in made.items():
         whose = teachers({what: [run.series for run in runs]})
         by = "; ".join(sorted({name for names in whose.values() for name in names}))
-        size = f"{scale.seeds} seeds, {scale.iterations:,} iterations, {scale.preset} settings, mean and 95 % interval"
+        size = f"{scale.seeds} seeds, {_length(runs)}, {scale.preset} settings, mean and 95 % interval"
         mark = "QUICK, compare nothing by it: " if scale.quick else ""
         title, path = f"{mark}LLM: {by}; {size}", to / (f"quick-{what}" if scale.quick else what)
         if what == "table-3":
             rows = table(runs)
-            files += write_table(rows, f"{title}; {scale.episodes:,} held-out episodes a seed", path)
+            episodes = " and ".join(sorted({f"{run.scale.episodes:,}" for run in runs}, key=len, reverse=True))
+            files += write_table(rows, f"{title}; {episodes} held-out episodes a seed", path)
             continue
         alone = table([run for run in runs if run.series.method == "teacher"])
         files += write_figure(runs, f"{what.replace('-', ' ').capitalize()}; {title}", path, _NAME_OF[what], alone)
     return rows, files
 
 
+def _length(runs: Sequence[Run]) -> str:
+    """How much was trained, in words."""
+    iterations = dict.fromkeys((f"{run.scale.iterations:,}", run.series.task == NAVPICK) for run in runs)
+    words = " and ".join(f"{number}{' (NavPick)' if len(iterations) > 1 and there else ''}" for number, there in iterations)
+    as_long = " (baselines as many environment steps as LLM4Teach)" if any(run.before for run in runs) else ""
+    return f"{words} iterations{as_long}"
+
+
 _NAME_OF = {
     "figure-3": lambda series: NAMES[series.method],
+    "figure-6": lambda series: NAMES[series.method],
     "figure-4": lambda series: f"{series.form} teacher, {series.teacher}",
     "figure-7": lambda series: series.schedule,
 }
@@ -107,10 +120,16 @@ def write_table(rows: Sequence[Row], words: str, to: Path) -> list[Path]:
         f"{name} | paper | difference" for name in ("length", "return", "success")
     ) + " |", "| --- " * 11 + "|"]
     lines += ["| " + " | ".join([row.task, NAMES[row.method], *cells(row)]) + " |" for row in rows]
+    lines += ["", f"{note}."] if (note := footnote(rows)) else []
     paths = to.with_suffix(".md"), to.with_suffix(".parquet")
     paths[0].write_text("\n".join(lines) + "\n")
     pq.write_table(pa.Table.from_pylist(flat).replace_schema_metadata({"about": words}), paths[1])
     return list(paths)
+
+
+def footnote(rows: Sequence[Row]) -> str:
+    """What has to be known to compare them, "" if nothing."""
+    return WHY_OTHER_SCALE if any(row.task in OTHER_SCALE for row in rows) else ""
 
 
 def cells(row: Row) -> list[str]:
@@ -121,11 +140,12 @@ def cells(row: Row) -> list[str]:
         mean, half = row.ours[name]
         ours = form.format(mean) + (f" ± {form.format(half)}" if np.isfinite(half) else "")
         shown.append(ours)
-        if name in row.paper:
-            difference = row.difference[name]
-            shown += [form.format(row.paper[name]), ("+" if difference >= 0 else "−") + form.format(abs(difference))]
+        reported, difference = row.paper.get(name), row.difference.get(name)
+        shown.append("–" if reported is None else form.format(reported))
+        if difference is None:
+            shown.append("–" if reported is None else "other scale")
         else:
-            shown += ["–", "–"]
+            shown.append(("+" if difference >= 0 else "−") + form.format(abs(difference)))
     return shown
 
 
@@ -145,9 +165,11 @@ def curves(runs: Sequence[Run], axis: str, name_of: Callable[[Series], str]) -> 
             lines = [np.interp(x, one[axis], smooth(np.array(one[measure]), window)) for one in tables]
             mean, half = mean_and_half(np.array(lines))
             half = np.nan_to_num(half)
+            # Of MiniGrid the returns are within 0 and 1 as well.
+            least, most = (-inf, inf) if measure == "return" and series.task == NAVPICK else (0.0, 1.0)
             points += [
                 {"task": series.task, "name": name_of(series), "measure": measure, "axis": axis, "x": float(at),
-                 "mean": float(middle), "low": max(float(middle - by), 0.0), "high": min(float(middle + by), 1.0),
+                 "mean": float(middle), "low": max(float(middle - by), least), "high": min(float(middle + by), most),
                  "seeds": len(lines)}
                 for at, middle, by in zip(x, mean, half)
             ]
@@ -207,7 +229,9 @@ def _draw(points: list[dict], title: str, path: Path, levels: Sequence[Row]) -> 
         for panel in panels.flat:
             ends = sorted(line.get_xdata()[-1] for line in panel.lines if len(line.get_xdata()) > 2)
             # A method that takes far more steps than all others would leave them no room.
-            panel.set(ylim=(0, 1.02), xlim=(0, min(ends[-1], 1.25 * ends[-2]) if len(ends) > 1 else ends[-1]))
+            panel.set(xlim=(0, min(ends[-1], 1.25 * ends[-2]) if len(ends) > 1 else ends[-1]))
+            if panel in panels[1] or NAVPICK not in of_task:
+                panel.set(ylim=(0, 1.02))
             panel.spines[["top", "right"]].set_visible(False)
         for panel, words in zip(panels[:, 0], ("mean return", "success rate")):
             panel.set_ylabel(words)

@@ -1,4 +1,4 @@
-"""The paper's Table 3 and Figures 3, 4 and 7 from a cache: every run they need, once.
+"""The paper's Table 3 and Figures 3, 4, 6 and 7 from a cache: every run they need, once.
 
     DIR/runs/<task>-<what>-<seed>-<digest>/   a run, its evaluation-N.json, its curve.parquet
     DIR/table-3.*, DIR/figure-N*              what was made of them (see `figures`); quick ones say so in their names
@@ -6,11 +6,14 @@
 The digest is of all that a run depends on: its task, method and settings, what its teacher has answered, and the
 code that plays and learns. So a finished run is not repeated, whatever is asked for next, one that was killed goes
 on from its checkpoint, and neither is taken for what other code would have made.
+
+Methods are compared after as many iterations on MiniGrid. On NavPick, where an episode that fails may be three times as
+long as one that succeeds, or end at once, baselines take as many environment steps as LLM4Teach of the same seed took.
 """
 
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache as cached
 import hashlib
 import json
@@ -29,25 +32,36 @@ from cache.errors import AskonceError, Unfinished
 from cache.teachers import choose_teacher
 from pipeline import answered, tasks
 from pipeline.interrupt import interruption
-from student import anneal, curve, distill, evaluate, presets
+from student import anneal, checkpoint, curve, distill, evaluate, presets
 from student.forms import lookup_of
 from student.hierarchical import over_options
+from student.paper import GRID_TASKS, NAVPICK, TEST_RUNS
 from student.train import Progress, Settings, train
 
 METHODS = "llm4teach", "hierarchical", "ppo", "teacher"
 # Where the paper compares the forms of a teacher (section 4.1.3).
 DIVERGED = "DivergedDoorKey"
+# Of which tasks the paper's figures are.
+ABOUT = {3: GRID_TASKS, 4: (DIVERGED,), 6: (NAVPICK,), 7: GRID_TASKS}
 # Modules of student/ that only show what runs did or are told to do; all others have a part in what they do.
 SHOWING = {"animation", "curve", "export", "figures", "paper", "profile", "reproduce", "runs", "screen", "unlearned",
            "watch"}
-PLAYING = "pipeline/collect.py", "pipeline/growing_plans.py", "pipeline/tasks/minigrid/*.py"
+PLAYING = "pipeline/collect.py", "pipeline/growing_plans.py"
+WORLDS = dict.fromkeys(GRID_TASKS, ("pipeline/tasks/minigrid/*.py",)) | {
+    NAVPICK: ("pipeline/tasks/interned.py", "pipeline/resnet.py", "pipeline/tasks/navpick/*.py"),
+}
+# What is learnt before, and no code: the options' networks.
+WEIGHTS = {NAVPICK: "pipeline/tasks/navpick/*.safetensors"}
 # How often a worker says how far it is, in seconds.
 SAY_EVERY = 0.3
 
 
 @dataclass(frozen=True)
 class Series:
-    """What is run with several seeds: `teacher` is NAME@PROMPT and `answers` a digest of them, None without one."""
+    """What is run with several seeds: `teacher` is NAME@PROMPT and `answers` a digest of them, None without one.
+
+    `as_long_as` is the series whose run with the same seed says how many environment steps this one takes.
+    """
 
     task: str
     method: str
@@ -55,6 +69,7 @@ class Series:
     schedule: str | None = None
     teacher: str | None = None
     answers: str | None = None
+    as_long_as: "Series | None" = None
 
     @property
     def name(self) -> str:
@@ -63,21 +78,30 @@ class Series:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is run; a quick one shows that all works, and little about methods."""
+    """How much is run; a quick one shows that all works, and little about methods.
+
+    What is None is the preset's, or as many test runs as the paper's: of a quick one a tenth, and a fifth.
+    """
 
     seeds: int = 5
-    iterations: int = anneal.ITERATIONS
-    episodes: int = 1000
+    iterations: int | None = None
+    episodes: int | None = None
     preset: str = "default"
     quick: bool = False
 
+    def of(self, name: str) -> "Scale":
+        """What it is for a task."""
+        iterations = presets.preset(self.preset, tasks.find(name)).iterations // (10 if self.quick else 1)
+        episodes = TEST_RUNS[name] // (5 if self.quick else 1)
+        return replace(self, iterations=self.iterations or iterations, episodes=self.episodes or episodes)
 
-QUICK = Scale(seeds=3, iterations=300, episodes=200, quick=True)
+
+QUICK = Scale(seeds=3, quick=True)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of a series, and the directory under which it lives."""
+    """One seed of a series, and the directory under which it lives. Its scale is `of` its task."""
 
     series: Series
     seed: int
@@ -86,18 +110,24 @@ class Run:
     runs: Path
 
     @property
+    def before(self) -> "Run | None":
+        """The run that has to be finished first."""
+        return self.series.as_long_as and replace(self, series=self.series.as_long_as)
+
+    @property
     def settings(self) -> Settings:
+        """All but `steps`."""
         annealing = anneal.WITHOUT_TEACHER
         if self.series.schedule:
             annealing = anneal.schedule(self.series.schedule, self.scale.iterations)
-        preset = presets.MINIGRID[self.scale.preset]
-        return Settings(self.seed, self.scale.iterations, preset.of(self.series.method), annealing)
+        preset = presets.preset(self.scale.preset, tasks.find(self.series.task))
+        return Settings(self.seed, self.scale.iterations, preset.of(self.series.method), annealing, preset.torso)
 
     @property
     def path(self) -> Path:
         # What a teacher alone does depends on no setting of training.
         settings = {"seed": self.seed} if self.series.method == "teacher" else asdict(self.settings)
-        known = json.dumps([code(), asdict(self.series), settings], sort_keys=True)
+        known = json.dumps([code(self.series.task), asdict(self.series), settings], sort_keys=True)
         digest = hashlib.sha256(known.encode()).hexdigest()[:16]
         return self.runs / f"{self.series.task}-{self.series.name}-{self.seed}-{digest}"
 
@@ -115,12 +145,14 @@ class Run:
 
 
 @cached
-def code() -> str:
-    """A digest of all code that a run's course depends on."""
+def code(task: str) -> str:
+    """A digest of all that is in the project and that the course of a task's runs depends on."""
     root = Path(__file__).parents[1]
-    paths = [path for pattern in PLAYING for path in root.glob(pattern)]
+    paths = [path for pattern in (*PLAYING, *WORLDS[task]) for path in root.glob(pattern)]
     paths += [path for path in root.glob("student/*.py") if path.stem not in SHOWING]
-    return digest_of({path.relative_to(root).as_posix(): path.read_text() for path in paths})
+    carried_out = digest_of({path.relative_to(root).as_posix(): path.read_text() for path in paths})
+    weights = sorted(root.glob(WEIGHTS[task])) if task in WEIGHTS else []
+    return "-".join([carried_out, *(hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in weights)])
 
 
 def digest_of(sources: Mapping[str, str]) -> str:
@@ -140,27 +172,36 @@ def series_of(
     logprobs: str | None = None, preset: str = "default",
 ) -> dict[str, list[Series]]:
     """"table-3", "figure-4", … → what it is made of. `logprobs` names a teacher made of log-probabilities."""
-    usual = presets.MINIGRID[preset].annealing
+    for number in figures:
+        if not set(ABOUT[number]) & set(names):
+            one = " or ".join(ABOUT[number])
+            raise AskonceError(f"figure {number} is about {one}: add it to --tasks, or leave out --figure {number}", 2)
+    usual = {name: presets.preset(preset, tasks.find(name)).annealing for name in names}
     known = {name: _answers(cache, name, model) for name in names}
     taught = lambda name, form, schedule, about: Series(name, "llm4teach", form, schedule, *about)
-    methods = [
-        taught(name, "soft", usual, known[name]) if method == "llm4teach"
-        else Series(name, method, "soft", None, *known[name]) if method == "teacher"
-        else Series(name, method)
-        for name in names for method in METHODS
-    ]
-    made = {"table-3": methods} if table else {}
-    if 3 in figures:
-        made["figure-3"] = methods
+    methods = {name: list(_methods(name, taught(name, "soft", usual[name], known[name]))) for name in names}
+    of_methods = lambda about: [one for name in names if name in about for one in methods[name]]
+    made = {"table-3": of_methods(names)} if table else {}
+    made |= {f"figure-{number}": of_methods(ABOUT[number]) for number in (3, 6) if number in figures}
     if 4 in figures:
-        if DIVERGED not in names:
-            raise AskonceError(f"figure 4 is about {DIVERGED}: add it to --tasks, or leave out --figure 4", 2)
-        made["figure-4"] = [taught(DIVERGED, form, usual, known[DIVERGED]) for form in ("soft", "hard")]
+        made["figure-4"] = [taught(DIVERGED, form, usual[DIVERGED], known[DIVERGED]) for form in ("soft", "hard")]
         if logprobs:
-            made["figure-4"].append(taught(DIVERGED, "soft", usual, _answers(cache, DIVERGED, logprobs)))
+            made["figure-4"].append(taught(DIVERGED, "soft", usual[DIVERGED], _answers(cache, DIVERGED, logprobs)))
     if 7 in figures:
-        made["figure-7"] = [taught(name, "soft", one, known[name]) for name in names for one in anneal.PRESETS]
+        grids = [name for name in names if name in ABOUT[7]]
+        made["figure-7"] = [taught(name, "soft", one, known[name]) for name in grids for one in anneal.PRESETS]
     return made
+
+
+def _methods(name: str, taught: Series) -> Iterator[Series]:
+    """One for each of `METHODS`."""
+    for method in METHODS:
+        if method == "llm4teach":
+            yield taught
+        elif method == "teacher":
+            yield replace(taught, method=method, schedule=None)
+        else:
+            yield Series(name, method, as_long_as=taught if name == NAVPICK else None)
 
 
 def _answers(cache: Path, name: str, model: str | None) -> tuple[str, str]:
@@ -180,11 +221,12 @@ def carry_out(
 ) -> None:
     """Finishes all runs, some at a time in processes of their own; `show` is told iterations done and of how many.
 
+    Those `before` others among them go first.
+
     Ctrl-C and SIGTERM write the checkpoints and raise KeyboardInterrupt. Unfinished where runs failed.
     """
     todo = [run for run in dict.fromkeys(runs) if not run.finished]
-    size = lambda run: 1 if run.series.method == "teacher" else run.scale.iterations
-    total, at, failed = sum(map(size, todo)), [0] * len(todo), {}
+    total, at, failed = sum(map(_size, todo)), [0.0] * len(todo), {}
     if not todo:
         return
     # Not forked: torch and numba have threads that a fork leaves behind.
@@ -192,8 +234,9 @@ def carry_out(
     waiting, news = context.Queue(), context.Queue()
     # What nobody takes any more must not keep this process from ending.
     waiting.cancel_join_thread()
-    for item in [*enumerate(todo), *[None] * processes]:
-        waiting.put(item)
+    for number, run in enumerate(todo):
+        if run.before not in todo:
+            waiting.put((number, run))
     workers = [
         context.Process(target=_work, args=(waiting, news, os.getpid()), daemon=True)
         for _ in range(min(processes, len(todo)))
@@ -205,18 +248,22 @@ def carry_out(
             left = len(todo)
             while left and not interrupted.is_set():
                 try:
-                    number, iteration, error = news.get(timeout=SAY_EVERY)
+                    number, done, words, error = news.get(timeout=SAY_EVERY)
                 except queue.Empty:
                     _all_well(workers)
                     continue
                 run = todo[number]
+                at[number] = _size(run) if done is None else done
                 if error:
                     failed[run.path.name] = error
-                at[number] = size(run) if iteration is None else iteration
-                left -= iteration is None
+                if done is None:
+                    left -= 1
+                    for later, one in enumerate(todo):
+                        if one.before == run:
+                            news.put((later, None, "", error)) if error else waiting.put((later, one))
                 finished = len(todo) - left
-                line = f"{finished} of {len(todo)} runs  {run.series.task} {run.series.name} seed {run.seed}"
-                show(sum(at), total, line)
+                line = f"{finished} of {len(todo)} runs  {run.series.task} {run.series.name} seed {run.seed}{words}"
+                show(round(sum(at)), total, line)
         if interrupted.is_set():
             raise KeyboardInterrupt
     finally:
@@ -228,6 +275,17 @@ def carry_out(
     if failed:
         why = "; ".join(sorted(set(failed.values())))
         raise Unfinished(f"{len(failed)} of {len(todo)} runs failed: {why}", sorted(failed))
+
+
+def _size(run: Run) -> int:
+    """In iterations; a run of as many steps as another takes as long as that."""
+    return 1 if run.series.method == "teacher" else run.scale.iterations
+
+
+def _done(run: Run, progress: Progress) -> float:
+    """How much of its size."""
+    steps = _steps(run)
+    return progress.iteration if steps is None else min(progress.env_steps / steps, 1) * _size(run)
 
 
 def _all_well(workers) -> None:
@@ -245,19 +303,25 @@ def _work(waiting, news, parent: int) -> None:
     os.setpgrp()
     # TensorBoard warns of what a killed run wrote twice, which is as it should be.
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
-    for number, run in iter(waiting.get, None):
+    while True:
+        number, run = waiting.get()
+
+        def say(progress: Progress) -> None:
+            words = f": {progress.env_steps:,} steps, success {progress.success_rate:.0%}"
+            news.put((number, _done(run, progress), words, None))
+
         try:
-            finish(run, _every(SAY_EVERY, lambda iteration: news.put((number, iteration, None)), parent))
+            finish(run, _every(SAY_EVERY, say, parent))
         except KeyboardInterrupt:
             return
         except Exception as error:
             # Whatever it is, the parent says it, and the other runs go on.
-            news.put((number, None, str(error) if isinstance(error, AskonceError) else repr(error)))
+            news.put((number, None, "", str(error) if isinstance(error, AskonceError) else repr(error)))
         else:
-            news.put((number, None, None))
+            news.put((number, None, "", None))
 
 
-def _every(seconds: float, say: Callable[[int], None], parent: int) -> Callable[[Progress], None]:
+def _every(seconds: float, say: Callable[[Progress], None], parent: int) -> Callable[[Progress], None]:
     said = time.monotonic()
 
     def show(progress: Progress) -> None:
@@ -267,13 +331,13 @@ def _every(seconds: float, say: Callable[[int], None], parent: int) -> Callable[
             if os.getppid() != parent:
                 # Nobody is left to work for.
                 raise KeyboardInterrupt
-            say(progress.iteration)
+            say(progress)
 
     return show
 
 
 def finish(run: Run, show: Callable[[Progress], None] = lambda progress: None) -> None:
-    """Trains and evaluates one run, or the rest of it."""
+    """Trains and evaluates one run, or the rest of it; the one `before` it is finished."""
     series, world = run.series, tasks.find(run.series.task)
     run.path.mkdir(parents=True, exist_ok=True)
     if series.method == "teacher":
@@ -284,12 +348,18 @@ def finish(run: Run, show: Callable[[Progress], None] = lambda progress: None) -
         about = {"method": series.method, "schedule": series.schedule} | (
             {"teacher": series.teacher, "teacher_form": series.form} if series.teacher else {}
         )
-        train(world, teacher, run.settings, run.path, (run.path / "run.json").exists(), about, show)
+        settings = replace(run.settings, steps=_steps(run))
+        train(world, teacher, settings, run.path, (run.path / "run.json").exists(), about, show)
         if not run.curve.exists():
             _keep_curve(run)
         act = evaluate.student(world, run.path)
     found = evaluate.evaluate(world, act, run.scale.episodes, run.seed)
     durable.write(run.evaluation, json.dumps(asdict(found)).encode())
+
+
+def _steps(run: Run) -> int | None:
+    """The environment steps that the run `before` it took."""
+    return run.before and checkpoint.describe(run.before.path)["progress"]["env_steps"]
 
 
 def _lookup(run: Run):
@@ -308,7 +378,7 @@ def _keep_curve(run: Run) -> None:
 def runs_of(series: Sequence[Series], scale: Scale, cache: Path, to: Path) -> Iterator[Run]:
     for one in series:
         for seed in range(scale.seeds):
-            yield Run(one, seed, scale, cache, to / "runs")
+            yield Run(one, seed, scale.of(one.task), cache, to / "runs")
 
 
 def teachers(made: dict[str, list[Series]]) -> dict[str, list[str]]:

@@ -97,7 +97,7 @@ def test_a_runs_place_follows_from_the_code_that_makes_it_but_not_from_its_comme
     assert len({digest_of(sources) for sources in [{"ppo.py": source}, *others]}) == 4
     one = next(runs_of(series_of(cache, [TASK], False, [7])["figure-7"], SMALL, cache, tmp_path))
     before = one.path
-    monkeypatch.setattr("student.reproduce.code", lambda: "other")
+    monkeypatch.setattr("student.reproduce.code", lambda task: "other")
     assert one.path != before
 
 
