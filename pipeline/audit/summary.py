@@ -44,7 +44,7 @@ def shares(rows: Sequence[Row]) -> dict[str, Shares]:
 
 
 def costliest(rows: Sequence[Row]) -> list[tuple[Row, float]]:
-    """The faulty decisions, and unparsable answers last, by what they cost in all: each with how often it is met,
-    as a share of all visits."""
+    """The faulty decisions, and unparsable answers last, by what they cost in all, or where that is not known by how
+    often they are met: each with that, as a share of all visits."""
     met = [(row, row.visits * share) for row, share in zip(rows, said(rows)) if row.verdict in (*FAULTY, "unparsable")]
-    return sorted(met, key=lambda one: -(one[0].cost or 0.0) * one[1])
+    return sorted(met, key=lambda one: (-(one[0].cost or 0.0) * one[1], one[0].verdict == "unparsable", -one[1]))
