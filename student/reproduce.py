@@ -145,9 +145,8 @@ class Run:
 
 
 @cached
-def code(task: str) -> str:
+def code(task: str, root: Path = Path(__file__).parents[1]) -> str:
     """A digest of all that is in the project and that the course of a task's runs depends on."""
-    root = Path(__file__).parents[1]
     paths = [path for pattern in (*PLAYING, *WORLDS[task]) for path in root.glob(pattern)]
     paths += [path for path in root.glob("student/*.py") if path.stem not in SHOWING]
     carried_out = digest_of({path.relative_to(root).as_posix(): path.read_text() for path in paths})

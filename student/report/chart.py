@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 
 from markupsafe import Markup
 import numpy as np
@@ -15,7 +16,7 @@ TICKS = 5
 
 @dataclass(frozen=True)
 class Line:
-    """`color` numbers the page's colours; `x` rises, `y` lies between 0 and 1."""
+    """`color` numbers the page's colours; `x` rises."""
 
     color: int
     x: np.ndarray
@@ -31,12 +32,13 @@ class Level:
 
 
 def chart(words: str, x_axis: str, percent: bool, lines: Sequence[Line], levels: Sequence[Level] = ()) -> Markup:
-    """`words` and `x_axis` are the project's own and not escaped."""
+    """`words` and `x_axis` are the project's own and not escaped. Up goes from 0 to 1, or as far as there are values."""
     longest = max(float(line.x[-1]) for line in lines)
     across = lambda x: LEFT + (WIDTH - LEFT - RIGHT) * x / longest
-    down = lambda y: TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(max(y, 0.0), 1.0))
+    marks = heights(np.concatenate([[level.y for level in levels], *(line.y for line in lines)]))
+    down = lambda y: TOP + (HEIGHT - TOP - BOTTOM) * (marks[-1] - y) / (marks[-1] - marks[0])
     parts = []
-    for y in (0, 0.25, 0.5, 0.75, 1):
+    for y in marks:
         label = f"{y:.0%}" if percent else f"{y:g}"
         parts.append(f'<path class="grid" d="M{LEFT} {down(y):.1f}H{WIDTH - RIGHT}"/>')
         parts.append(_text(LEFT - 6, down(y) + 4, "end", label))
@@ -60,10 +62,24 @@ def _text(x: float, y: float, anchor: str, words: str) -> str:
 
 def ticks(longest: float) -> list[float]:
     """Round numbers from 0 on, at most `longest`."""
-    rough = longest / TICKS
-    power = 10 ** np.floor(np.log10(rough))
-    step = next(float(power * by) for by in (1, 2, 5, 10) if power * by >= rough)
+    step = _step(longest)
     return [step * number for number in range(int(longest / step) + 1)]
+
+
+def heights(values: np.ndarray) -> list[float]:
+    """Quarters from 0 to 1, or where values are beyond these round numbers about all of them."""
+    least, most = min(float(values.min()), 0.0), max(float(values.max()), 1.0)
+    if (least, most) == (0.0, 1.0):
+        return [0.0, 0.25, 0.5, 0.75, 1.0]
+    step = _step(most - least)
+    return [step * number for number in range(floor(least / step), ceil(most / step) + 1)]
+
+
+def _step(length: float) -> float:
+    """A round number that goes about `TICKS` times into `length`."""
+    rough = length / TICKS
+    power = 10 ** np.floor(np.log10(rough))
+    return next(float(power * by) for by in (1, 2, 5, 10) if power * by >= rough)
 
 
 def _short(number: float) -> str:

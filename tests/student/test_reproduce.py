@@ -6,6 +6,7 @@ import os
 import signal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
@@ -15,8 +16,8 @@ from cache.errors import AskonceError, Unfinished
 from pipeline.recorded import read
 from student import figures
 from student.anneal import PRESETS
-from student.paper import TABLE_3, TASKS
-from student.reproduce import METHODS, Run, Scale, carry_out, digest_of, finish, runs_of, series_of
+from student.paper import NAVPICK, TABLE_3, TASKS
+from student.reproduce import METHODS, Run, Scale, Series, carry_out, code, digest_of, finish, runs_of, series_of
 
 TASK = "DivergedDoorKey"
 SMALL = Scale(seeds=1, iterations=3, episodes=5)
@@ -60,10 +61,15 @@ def test_what_was_broken_off_ends_where_an_unbroken_run_does_and_what_failed_kee
     assert 0 < reached < scale.iterations and not runs[0].finished
 
     failing, told = replace(runs[0], cache=tmp_path / "none", seed=1), []
+    # As many steps as it took.
+    baseline = replace(runs[0], series=Series(TASK, "ppo", as_long_as=runs[0].series))
+    waiting = replace(failing, series=baseline.series)
     with pytest.raises(Unfinished, match="build-cache") as raised:
-        carry_out([failing, *runs], 1, lambda *news: told.append(news))
-    assert raised.value.missing == (failing.path.name,) and not failing.finished
-    assert told[-1][:2] == (800, 800) and runs[0].finished
+        carry_out([waiting, baseline, failing, *runs], 1, lambda *news: told.append(news))
+    assert set(raised.value.missing) == {failing.path.name, waiting.path.name} and not failing.finished
+    assert told[-1][:2] == (1600, 1600) and runs[0].finished
+    taken, wanted = (json.loads((run.path / "run.json").read_text())["progress"] for run in (baseline, runs[0]))
+    assert 0 <= taken["env_steps"] - wanted["env_steps"] < 10 * 60
     unbroken = next(runs_of(teaching, scale, cache, tmp_path / "unbroken"))
     finish(unbroken)
     assert weights(unbroken) == weights(runs[0])
@@ -101,6 +107,20 @@ def test_a_runs_place_follows_from_the_code_that_makes_it_but_not_from_its_comme
     assert one.path != before
 
 
+def test_what_a_world_and_its_options_are_counts_for_that_world_alone(tmp_path):
+    files = "student/ppo.py", "pipeline/resnet.py", "pipeline/tasks/navpick/env.py", "pipeline/tasks/navpick/pick.safetensors"
+    found = {}
+    for changed in (None, *files):
+        for name in files:
+            path = tmp_path / str(changed) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("changed = 1" if name == changed else "first = 0")
+        found[changed] = [code(task, tmp_path / str(changed)) for task in (NAVPICK, TASK)]
+    navpick, grid = zip(*found.values())
+    assert len(set(navpick)) == 5
+    assert len({*grid}) == 2 and found["student/ppo.py"][1] != found[None][1]
+
+
 def test_answers_are_told_apart_by_what_they_say(cache, tmp_path):
     digest = lambda directory: series_of(directory, [TASK], False, [4])["figure-4"][0].answers
     (tmp_path / "said.jsonl").write_text(line([], None, "explore") + line(["key"], None, "explore"))
@@ -133,6 +153,33 @@ def test_table_and_figures_are_what_the_runs_did(cache, tmp_path):
     assert one["iteration"] == [1, 2, 3] and one["env_steps"] == sorted(one["env_steps"])
 
 
+def test_navpick_is_compared_where_it_is_on_one_scale(tmp_path):
+    taught = Series(NAVPICK, "llm4teach", "soft", "stepwise", "simulated@0", "answers")
+    series = [taught, *(Series(NAVPICK, method, as_long_as=taught) for method in ("hierarchical", "ppo")),
+              replace(taught, method="teacher", schedule=None)]
+    scale = Scale(seeds=2)
+    runs = list(runs_of(series, scale, tmp_path / "cache", tmp_path))
+    assert {(run.scale.iterations, run.scale.episodes) for run in runs} == {(300, 100)}
+    assert [run.before and run.before.path for run in runs[:4]] == [None, None, runs[0].path, runs[1].path]
+    for run in runs:
+        run.path.mkdir(parents=True)
+        run.evaluation.write_text(json.dumps({"length_mean": 120, "return_mean": 12 + run.seed, "success_rate": 0.8}))
+        if run.series.method != "teacher":
+            rising = np.arange(1, 301)
+            columns = {"iteration": rising, "env_steps": 2000 * rising, "return": rising / 20 - 2, "success": rising / 400}
+            pq.write_table(pa.table(columns), run.curve)
+    rows, files = figures.write({"table-3": runs, "figure-6": runs}, scale, tmp_path)
+    assert [row.difference.keys() for row in rows] == [{"success"}] * 4
+    assert rows[0].difference["success"] == pytest.approx(0.8 - 0.69) and rows[0].ours["returned"][0] == 12.5
+    shown = (tmp_path / "table-3.md").read_text()
+    assert shown.count("other scale") == 2 * 4 and "habitat-lab" in shown and "as many environment steps" in shown
+    points = pq.read_table(tmp_path / "figure-6.parquet").to_pylist()
+    returns = [point["mean"] for point in points if point["measure"] == "return"]
+    assert min(returns) < 0 and max(returns) > 10
+    assert {point["name"] for point in points} == {"LLM4Teach", "hierarchical RL", "baseline RL (PPO)"}
+    assert len(files) == 2 + 6 and all(path.stat().st_size for path in files)
+
+
 def test_the_band_is_students_and_a_single_seed_has_none():
     mean, half = figures.mean_and_half(np.array([[1.0, 2.0], [2.0, 2.0], [3.0, 2.0]]))
     assert mean.tolist() == [2, 2] and half.tolist() == pytest.approx([4.303 / 3**0.5, 0])
@@ -143,7 +190,8 @@ def test_the_papers_figures_are_all_there():
     assert set(TABLE_3) == {(task, method) for task in TASKS for method in METHODS}
 
 
-def test_figure_4_without_its_task_is_one_line(cache):
-    with pytest.raises(AskonceError, match=TASK) as raised:
-        series_of(cache, [], False, [4])
+@pytest.mark.parametrize("number, task", [(4, TASK), (6, NAVPICK)])
+def test_a_figure_without_its_task_is_one_line(cache, number, task):
+    with pytest.raises(AskonceError, match=task) as raised:
+        series_of(cache, [], False, [number])
     assert raised.value.exit_code == 2

@@ -183,6 +183,31 @@ def test_the_directory_is_whole_after_every_iteration_and_holds_one_checkpoint(t
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-000008.safetensors"]
 
 
+def test_where_iterations_take_long_each_is_kept_with_its_curve_and_nothing_else_changes(unbroken, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    kept = []
+
+    def look(progress):
+        if progress.iteration > 1:
+            kept.append((json.loads((tmp_path / "run" / "run.json").read_text())["iteration"],
+                         len(curves(tmp_path / "run")["rollout/return_mean"])))
+
+    weights, figures = learn(tmp_path / "run", show=look)
+    assert torch.equal(weights, unbroken[1]) and figures == unbroken[2]
+    assert kept == [(iteration, iteration) for iteration in range(1, SETTINGS.iterations)]
+
+
+def test_a_run_of_so_many_steps_ends_with_the_iteration_that_takes_the_last_of_them(unbroken):
+    shown = []
+    whole = replace(SETTINGS, steps=unbroken[2]["env_steps"])
+    learn(settings=whole, show=lambda progress: shown.append(replace(progress)))
+    reached = [0, *(progress.env_steps for progress in shown[:-1])]
+    assert [progress.teacher_weight for progress in shown] == [
+        SETTINGS.annealing.weight(12 * steps / whole.steps) for steps in reached
+    ]
+    assert reached[-1] < whole.steps <= shown[-1].env_steps
+
+
 def test_tensorboard_has_every_iterations_figures(unbroken):
     run, _, _, shown = unbroken
     found = curves(run)

@@ -5,7 +5,7 @@ import re
 from hypothesis import given, strategies as st
 import numpy as np
 
-from student.report.chart import HEIGHT, WIDTH, Level, Line, chart, ticks
+from student.report.chart import HEIGHT, WIDTH, Level, Line, chart, heights, ticks
 
 
 @given(st.floats(1, 1e9))
@@ -13,6 +13,13 @@ def test_an_axis_has_a_few_round_numbers(longest):
     found = ticks(longest)
     assert found[0] == 0 and found[-1] <= longest and 3 <= len(found) <= 6
     assert {f"{number:e}"[0] for number in np.diff(found)} <= set("125")
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=1))
+def test_the_numbers_beside_it_are_about_all_values(values):
+    found = heights(np.array(values))
+    assert found[0] <= min(0, *values) and found[-1] >= max(1, *values) and 3 <= len(found) <= 8
+    assert heights(np.array([0.2, 0.9])) == [0, 0.25, 0.5, 0.75, 1]
 
 
 def test_lines_stay_within_the_picture_and_rise_where_they_do():
