@@ -106,7 +106,9 @@ def gather(
         held += _held(cache, world, teachers, prices)
         learnt = [student for student in students if student.run.task == name]
         evaluated += _evaluated(cache, name, world, teachers, learnt, episodes, seed)
-    notes += _missing_audits(cache, entries, students, decisions, named)
+    # What the others decide is not played out, and nobody can say what of it a student has unlearned.
+    compared = [student for student in students if hasattr(worlds[student.run.task], "playout")]
+    notes += _missing_audits(cache, entries, compared, decisions, named)
     contents = query.contents(cache, (found.completion for found in decisions))
     by_decision: dict[tuple, list[Unlearning]] = {}
     for found in named:
