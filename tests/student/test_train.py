@@ -194,7 +194,9 @@ def test_where_iterations_take_long_each_is_kept_with_its_curve_and_nothing_else
 
     weights, figures = learn(tmp_path / "run", show=look)
     assert torch.equal(weights, unbroken[1]) and figures == unbroken[2]
-    assert kept == [(iteration, iteration) for iteration in range(1, SETTINGS.iterations)]
+    assert [iteration for iteration, _ in kept] == list(range(1, SETTINGS.iterations))
+    # A checkpoint's own curve is there by then.
+    assert all(points >= iteration for iteration, points in kept)
 
 
 def test_a_run_of_so_many_steps_ends_with_the_iteration_that_takes_the_last_of_them(unbroken):
