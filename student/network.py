@@ -82,22 +82,27 @@ def perceptron(view_size: int, actions: int) -> nn.Sequential:
 
 
 class ImageTorso(nn.Module):
-    """(B, F) views that begin with an image → (B, K): `convolutions` over it, then two layers that see the rest too."""
+    """(B, F) views that begin with an image → (B, K).
+
+    Image and sensors come together after layers of their own, else the few numbers that a grasp depends on are lost
+    among hundreds of features (docs/methods.md).
+    """
 
     def __init__(self, shape: tuple[int, ...], view_size: int, convolutions: nn.Module, width: int, features: int):
         super().__init__()
         self.shape = shape
-        self.convolutions = convolutions
         with torch.no_grad():
             seen = convolutions(torch.zeros(1, shape[2], *shape[:2])).shape[1]
-        self.layers = nn.Sequential(
-            nn.Linear(seen + view_size - prod(shape), width), nn.ReLU(), nn.Linear(width, features), nn.ReLU()
+        self.image = nn.Sequential(convolutions, nn.Linear(seen, width // 2), nn.ReLU())
+        self.sensors = nn.Sequential(
+            nn.Linear(view_size - prod(shape), width // 2), nn.ReLU(), nn.Linear(width // 2, width // 2), nn.ReLU()
         )
+        self.layers = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, features), nn.ReLU())
 
     def forward(self, view: torch.Tensor) -> torch.Tensor:
         pixels = prod(self.shape)
         image = view[:, :pixels].unflatten(1, self.shape).permute(0, 3, 1, 2)
-        return self.layers(torch.cat([self.convolutions(image), view[:, pixels:]], dim=1))
+        return self.layers(torch.cat([self.image(image), self.sensors(view[:, pixels:])], dim=1))
 
 
 def small_convolutions(channels: int) -> nn.Sequential:
@@ -108,7 +113,7 @@ def small_convolutions(channels: int) -> nn.Sequential:
     )
 
 
-# Convolutions, and the widths of the two layers after them. DD-PPO's ResNet18 begins with 32 planes, too.
+# Convolutions, and the widths of the last two layers. DD-PPO's ResNet18 begins with 32 planes, too.
 IMAGE_TORSOS = {"small": (small_convolutions, 256, 128), "resnet18": (partial(ResNet18, planes=32), 512, 512)}
 
 
