@@ -80,7 +80,9 @@ def write(made: dict[str, Sequence[Run]], scale: Scale, to: Path) -> tuple[list[
     for what, runs in made.items():
         whose = teachers({what: [run.series for run in runs]})
         by = "; ".join(sorted({name for names in whose.values() for name in names}))
-        size = f"{scale.seeds} seeds, {_length(runs)}, {scale.preset} settings, mean and 95 % interval"
+        size = f"{scale.seeds} seeds, {_iterations(runs)} iterations, {scale.preset} settings, mean and 95 % interval"
+        if any(run.before for run in runs):
+            size += f"; {NAVPICK}'s baselines: as many environment steps as LLM4Teach"
         mark = "QUICK, compare nothing by it: " if scale.quick else ""
         title, path = f"{mark}LLM: {by}; {size}", to / (f"quick-{what}" if scale.quick else what)
         if what == "table-3":
@@ -93,12 +95,13 @@ def write(made: dict[str, Sequence[Run]], scale: Scale, to: Path) -> tuple[list[
     return rows, files
 
 
-def _length(runs: Sequence[Run]) -> str:
-    """How much was trained, in words."""
-    iterations = dict.fromkeys((f"{run.scale.iterations:,}", run.series.task == NAVPICK) for run in runs)
-    words = " and ".join(f"{number}{' (NavPick)' if len(iterations) > 1 and there else ''}" for number, there in iterations)
-    as_long = " (baselines as many environment steps as LLM4Teach)" if any(run.before for run in runs) else ""
-    return f"{words} iterations{as_long}"
+def _iterations(runs: Sequence[Run]) -> str:
+    """How many there were; where tasks differ in it, of which."""
+    of_tasks: dict[int, dict[str, None]] = {}
+    for run in runs:
+        of_tasks.setdefault(run.scale.iterations, {})[run.series.task] = None
+    of_which = lambda names: f" ({', '.join(names)})" if len(of_tasks) > 1 else ""
+    return " and ".join(f"{number:,}{of_which(names)}" for number, names in of_tasks.items())
 
 
 _NAME_OF = {

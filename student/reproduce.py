@@ -43,9 +43,10 @@ METHODS = "llm4teach", "hierarchical", "ppo", "teacher"
 DIVERGED = "DivergedDoorKey"
 # Of which tasks the paper's figures are.
 ABOUT = {3: GRID_TASKS, 4: (DIVERGED,), 6: (NAVPICK,), 7: GRID_TASKS}
-# Modules of student/ that only show what runs did or are told to do; all others have a part in what they do.
-SHOWING = {"animation", "curve", "export", "figures", "paper", "profile", "reproduce", "runs", "screen", "unlearned",
-           "watch"}
+# Modules that only show what runs did or are told to do, or made the options' networks, or are another simulator's; all
+# others of student/ and of a world have a part in what runs do.
+APART = {"animation", "curve", "export", "figures", "paper", "profile", "reproduce", "runs", "screen", "unlearned",
+         "watch", "expert", "pretrain", "render", "habitat_simulator"}
 PLAYING = "pipeline/collect.py", "pipeline/growing_plans.py"
 WORLDS = dict.fromkeys(GRID_TASKS, ("pipeline/tasks/minigrid/*.py",)) | {
     NAVPICK: ("pipeline/tasks/interned.py", "pipeline/resnet.py", "pipeline/tasks/navpick/*.py"),
@@ -147,8 +148,8 @@ class Run:
 @cached
 def code(task: str, root: Path = Path(__file__).parents[1]) -> str:
     """A digest of all that is in the project and that the course of a task's runs depends on."""
-    paths = [path for pattern in (*PLAYING, *WORLDS[task]) for path in root.glob(pattern)]
-    paths += [path for path in root.glob("student/*.py") if path.stem not in SHOWING]
+    patterns = *PLAYING, *WORLDS[task], "student/*.py"
+    paths = [path for pattern in patterns for path in root.glob(pattern) if path.stem not in APART]
     carried_out = digest_of({path.relative_to(root).as_posix(): path.read_text() for path in paths})
     weights = sorted(root.glob(WEIGHTS[task])) if task in WEIGHTS else []
     return "-".join([carried_out, *(hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in weights)])

@@ -108,10 +108,12 @@ def test_a_runs_place_follows_from_the_code_that_makes_it_but_not_from_its_comme
 
 
 def test_what_a_world_and_its_options_are_counts_for_that_world_alone(tmp_path):
-    files = "student/ppo.py", "pipeline/resnet.py", "pipeline/tasks/navpick/env.py", "pipeline/tasks/navpick/pick.safetensors"
+    world = "pipeline/tasks/navpick"
+    files = "student/ppo.py", "pipeline/resnet.py", f"{world}/env.py", f"{world}/pick.safetensors"
+    idle = "student/figures.py", f"{world}/render.py"
     found = {}
-    for changed in (None, *files):
-        for name in files:
+    for changed in (None, *files, *idle):
+        for name in (*files, *idle):
             path = tmp_path / str(changed) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("changed = 1" if name == changed else "first = 0")
@@ -166,8 +168,8 @@ def test_navpick_is_compared_where_it_is_on_one_scale(tmp_path):
         run.evaluation.write_text(json.dumps({"length_mean": 120, "return_mean": 12 + run.seed, "success_rate": 0.8}))
         if run.series.method != "teacher":
             rising = np.arange(1, 301)
-            columns = {"iteration": rising, "env_steps": 2000 * rising, "return": rising / 20 - 2, "success": rising / 400}
-            pq.write_table(pa.table(columns), run.curve)
+            learnt = {"return": rising / 20 - 2, "success": rising / 400}
+            pq.write_table(pa.table({"iteration": rising, "env_steps": 2000 * rising} | learnt), run.curve)
     rows, files = figures.write({"table-3": runs, "figure-6": runs}, scale, tmp_path)
     assert [row.difference.keys() for row in rows] == [{"success"}] * 4
     assert rows[0].difference["success"] == pytest.approx(0.8 - 0.69) and rows[0].ours["returned"][0] == 12.5

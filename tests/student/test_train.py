@@ -183,7 +183,7 @@ def test_the_directory_is_whole_after_every_iteration_and_holds_one_checkpoint(t
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-000008.safetensors"]
 
 
-def test_where_iterations_take_long_each_is_kept_with_its_curve_and_nothing_else_changes(unbroken, tmp_path, monkeypatch):
+def test_where_iterations_take_long_each_is_kept_with_its_curve(unbroken, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
     kept = []
 
