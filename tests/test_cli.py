@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 import shutil
 import signal
-import sys
 import threading
 import time
 
@@ -15,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from cache import query, store
-import cli
 from pipeline.audit import states
 from pipeline.recorded import read
 from pipeline.simulated.serve import Response, SimulatedServer, completion as completion_object, failure, running
@@ -54,24 +52,6 @@ def processes(recorded, tmp_path_factory):
     for _, process in started.values():
         process.kill()
         process.communicate()
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """The entry point of the console script, called in this process."""
-    def run(*arguments: object) -> Result:
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["cli", *map(str, arguments)])
-            patch.setattr(sys, "path", [*sys.path])
-            patch.setenv("OPENAI_API_KEY", SECRET)
-            patch.delenv("OPENAI_BASE_URL", raising=False)
-            capsys.readouterr()
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        return Result(ended.value.code or 0, *capsys.readouterr())
-
-    yield run
-    assert files_with_secret(tmp_path) == []
 
 
 @pytest.fixture(scope="module")
@@ -401,10 +381,12 @@ def test_ctrl_c_in_training_leaves_a_checkpoint_to_go_on_from(recorded, run, tmp
     assert process.stderr.readline().startswith("iteration ")
     process.send_signal(signal.SIGINT)
     ended = finish(process)
-    reached = json.loads((tmp_path / "run" / "run.json").read_text())["iteration"]
+    about = json.loads((tmp_path / "run" / "run.json").read_text())
+    kept = [path.name for path in (tmp_path / "run").glob("checkpoint-*")]
     resumed = run(*arguments, "--resume")
-    assert ended.code == 130 and "--resume" in ended.figures["error"] and "Traceback" not in ended.err
-    assert 0 < reached < 10
+    assert ended.code == 130 and "Traceback" not in ended.err
+    assert f"--resume --run {tmp_path / 'run'}" in ended.figures["error"]
+    assert 0 < about["iteration"] < 10 and kept == [about["checkpoint"]]
     assert resumed.code == 0 and resumed.figures["iterations"] == 10
 
 

@@ -61,10 +61,10 @@ def test_every_flipped_byte_is_found_and_named(cache):
     for path in files(cache):
         data = path.read_bytes()
         for place in range(0, len(data), 1 if len(data) < 200 else 401):
-            for mask in (1, 0xFF):
-                damage(path, place, mask)
-                assert damaged(cache) == [str(path.relative_to(cache))]
-                path.write_bytes(data)
+            # One bit or all of them.
+            damage(path, place, (1, 0xFF)[place % 2])
+            assert damaged(cache) == [str(path.relative_to(cache))]
+            path.write_bytes(data)
     assert verify(cache).findings == ()
 
 

@@ -487,19 +487,3 @@ def test_that_guard_would_notice_a_socket():
     process = python("-c", WITHOUT_SOCKETS + "import socket; socket.socket()")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 97 and errors.startswith("socket.")
-
-
-def test_a_training_process_that_is_told_to_stop_keeps_what_it_has(tmp_path, cache):
-    run = tmp_path / "run"
-    process = python(
-        "-c", "from cli import main; main()", "train", "--task", "SimpleDoorKey", "--cache", cache,
-        "--cache-only", "--iterations", "60", "--run", str(run),
-    )
-    while not process.stderr.readline().startswith("iteration"):
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and f"--resume --run {run}" in errors
-    about = checkpoint.describe(run)
-    assert 6 <= about["iteration"] < 60
-    assert [path.name for path in run.glob("checkpoint-*")] == [about["checkpoint"]]

@@ -7,8 +7,9 @@ import pytest
 from pipeline import tasks
 
 SIDE_BY_SIDE = 64
-# "Thousands of random-action episodes per task" is the study; every run of the suite does some hundreds.
-EPISODES, STUDY_EPISODES = 300, 5000
+# "Thousands of random-action episodes per task" is the study; every run of the suite does a hundred, and more
+# where doors are hardly ever opened by chance.
+EPISODES, STUDY_EPISODES = {"DivergedDoorKey": 300}, 5000
 # Left, right, forward, pick up, drop, toggle, done: weighted so that keys are carried and doors opened.
 WEIGHTS = (0.15, 0.15, 0.35, 0.1, 0.05, 0.15, 0.05)
 
@@ -40,7 +41,7 @@ def conform(task, episodes: int) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", tasks.grid_names())
 def test_the_engine_is_minigrid(name):
-    ended = conform(tasks.find(name), EPISODES)
+    ended = conform(tasks.find(name), EPISODES.get(name, 100))
     assert ended["cut off"] and ended["opened"] and bool(ended["burnt"]) == (name == "LavaDoorKey")
 
 

