@@ -20,7 +20,7 @@ from commands.show import emit, err, going_on, out, print_json
 
 
 def build_cache(
-    task: TaskName, cache: CacheDir, simulator: Simulator = None, episodes: Episodes = 500, samples: Samples = "10",
+    task: TaskName, cache: CacheDir, simulator: Simulator = None, episodes: Episodes = None, samples: Samples = "10",
     max_tv: MaxTv = 0.1, confidence: Confidence = 0.95, estimator: Estimator = "sampling",
     model: Annotated[str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")] = "simulated",
     base_url: BaseUrl = None, model_id: ModelId = None, temperature: Temperature = 1.0,
@@ -34,8 +34,10 @@ def build_cache(
     """Find the texts that an agent meets and ask the LLM about each that the cache does not hold."""
     from pipeline import build, tasks
     from pipeline.questions import Wanted
+    from pipeline.tasks.task import worth_playing
 
     world = tasks.find(task, simulator)
+    episodes = episodes or worth_playing(world, 500)
     teacher = teacher_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
     wanted = Wanted(1 if estimator == "hard" else samples_of(samples, max_tv, confidence), tuple(retry))
     terms = terms_of(model, concurrency, rpm, tpm, timeout, max_cost, max_requests, prices)

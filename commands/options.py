@@ -31,7 +31,8 @@ Retry = Annotated[list[str], typer.Option(
 Temperature = Annotated[float, typer.Option(min=0, help="The LLM's sampling temperature.")]
 MaxTokens = Annotated[int, typer.Option(min=1, help="The longest completion; reasoning models need thousands.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same result.")]
-Episodes = Annotated[int, typer.Option(min=1, help="Episodes to play.")]
+Episodes = Annotated[int | None, typer.Option(
+    min=1, help="Episodes to play; default 500 for a cache and 1000 for an evaluation, less where steps are costly.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RunDir = Annotated[Path, typer.Option("--run", help="The run's directory.")]
 TaskOfRun = Annotated[str | None, typer.Option(

@@ -118,11 +118,12 @@ def evaluate(
     run: Annotated[Path | None, typer.Option(help="Evaluate the student of this run.")] = None,
     teacher: Annotated[bool, typer.Option("--teacher", help="Evaluate the LLM alone, from --cache.")] = False,
     cache: Annotated[Path | None, typer.Option(help="The cache's directory.")] = None,
-    model: Model = None, teacher_form: TeacherForm = "soft", episodes: Episodes = 1000, seed: Seed = 0,
+    model: Model = None, teacher_form: TeacherForm = "soft", episodes: Episodes = None, seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Play held-out layouts with a student or with its teacher alone."""
     from pipeline import tasks
+    from pipeline.tasks.task import worth_playing
     from student import evaluate as evaluation
 
     world = tasks.find(task, simulator)
@@ -133,7 +134,7 @@ def evaluate(
     else:
         world = evaluation.as_learnt(world, run)
         act = evaluation.student(world, run)
-    found = evaluation.evaluate(world, act, episodes, seed)
+    found = evaluation.evaluate(world, act, episodes or worth_playing(world, 1000), seed)
     emit(asdict(found), json, f"{task}: {'teacher alone' if teacher else run}", evaluation_rows(found))
 
 

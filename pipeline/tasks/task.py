@@ -228,7 +228,7 @@ class Task(Protocol):
 
     image_shape   (H, W, C) where `Batch.view` begins with an image: its first H·W·C columns, in this order
     idle_action   (A,) where actions are vectors: the one that does nothing, at which the student starts
-    together      the most environments worth having at once, where each costs much
+    together      the most environments worth having at once, and episodes worth playing, where steps are costly
     random_actions(rng, N)  (N, …) what rollouts at random do, where uniform ones tell nothing
     """
 
@@ -269,3 +269,8 @@ def action_names(task: Task) -> tuple[str, ...]:
     space = task.action_space
     count = int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape))
     return getattr(task, "action_names", ()) or tuple(f"action {action}" for action in range(count))
+
+
+def worth_playing(task: Task, usual: int) -> int:
+    """How many episodes to play where nobody says; fewer of a world whose steps are costly."""
+    return min(usual, getattr(task, "together", usual))

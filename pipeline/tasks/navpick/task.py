@@ -61,7 +61,7 @@ class NavPickTask(Interned):
     view_size = VIEW_SIZE
     image_shape = IMAGE_SHAPE
     # A batch of more gains nothing on a few cores, and the first episodes in a hundred homes compile as many models.
-    together = 64
+    together = 100
     skill_names = tuple(POLICIES.values())
 
     @cached_property
