@@ -47,7 +47,7 @@ def when(run: Run) -> dict[str, int]:
 
 
 def test_what_was_broken_off_ends_where_an_unbroken_run_does_and_what_failed_keeps_nothing_else_back(cache, tmp_path):
-    scale = replace(SMALL, iterations=400)
+    scale = replace(SMALL, iterations=250)
     teaching = [one for one in series_of(cache, [TASK], True, ())["table-3"] if one.method == "llm4teach"]
     runs = list(runs_of(teaching, scale, cache, tmp_path / "broken"))
 
@@ -67,7 +67,7 @@ def test_what_was_broken_off_ends_where_an_unbroken_run_does_and_what_failed_kee
     with pytest.raises(Unfinished, match="build-cache") as raised:
         carry_out([waiting, baseline, failing, *runs], 1, lambda *news: told.append(news))
     assert set(raised.value.missing) == {failing.path.name, waiting.path.name} and not failing.finished
-    assert told[-1][:2] == (1600, 1600) and runs[0].finished
+    assert told[-1][:2] == (1000, 1000) and runs[0].finished
     taken, wanted = (json.loads((run.path / "run.json").read_text())["progress"] for run in (baseline, runs[0]))
     assert 0 <= taken["env_steps"] - wanted["env_steps"] < 10 * 60
     unbroken = next(runs_of(teaching, scale, cache, tmp_path / "unbroken"))
