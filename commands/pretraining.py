@@ -34,7 +34,8 @@ def pretrain(
         options.save(network, path, {"option": option} | asdict(settings))
     network = options.load(path)
     endings = pretraining.evaluate(option, options.as_policy(network), evaluate, seed)
-    figures = _figures(option, path, endings) | {"parameters": sum(map(lambda values: values.numel(), network.parameters()))}
+    figures = _figures(option, path, endings)
+    figures["parameters"] = sum(parameter.numel() for parameter in network.parameters())
     emit(figures, json, f"{option}: {path}", _rows(figures))
 
 

@@ -11,7 +11,7 @@ from cache.errors import AskonceError
 from pipeline.collect import draw, play
 from pipeline.growing_plans import GrowingPlans
 from pipeline.interval import wilson
-from pipeline.tasks.task import Batch, Lookup, Task
+from pipeline.tasks.task import Batch, Lookup, Task, worth_playing
 from student import checkpoint
 from student.hierarchical import over_options
 from student.network import ActorCritic, as_policy, build
@@ -42,7 +42,7 @@ def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
     rng = np.random.default_rng([seed, 3])
     seeds = task.seeds(episodes, seed, held_out=True)
     returns, lengths, successes = np.zeros(episodes), np.zeros(episodes), np.zeros(episodes, dtype=bool)
-    together, batch = min(BATCH, getattr(task, "together", BATCH)), None
+    together, batch = worth_playing(task, BATCH), None
     for start in range(0, episodes, together):
         part = slice(start, min(start + together, episodes))
         if batch is None or batch.size != part.stop - start:

@@ -272,5 +272,5 @@ def action_names(task: Task) -> tuple[str, ...]:
 
 
 def worth_playing(task: Task, usual: int) -> int:
-    """How many episodes to play where nobody says; fewer of a world whose steps are costly."""
+    """How many episodes to play where nobody says, or at once; fewer of a world whose steps are costly."""
     return min(usual, getattr(task, "together", usual))

@@ -133,6 +133,13 @@ class NavPick(gymnasium.Env):
         return {"success": ended == "success", "ended": ended, "picked": self.picked, "force": self.reading.force}
 
 
+def idle() -> np.ndarray:
+    """(11,) stands still with the gripper opening, and goes on."""
+    action = np.zeros(len(ACTIONS), np.float32)
+    action[[GRIP, STOP]] = -1.0
+    return action
+
+
 def observe(now: Reading) -> dict[str, np.ndarray]:
     x, y, _ = now.target
     return {

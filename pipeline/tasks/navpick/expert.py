@@ -10,9 +10,10 @@ import mujoco
 import numpy as np
 
 from pipeline.tasks.navpick import floor, robot
-from pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP
+from pipeline.tasks.navpick.env import GRIP, STOP, idle
 from pipeline.tasks.navpick.episodes import stands
-from pipeline.tasks.navpick.mujoco_simulator import ARM_STEP, MujocoSimulator
+from pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
+from pipeline.tasks.navpick.simulator import ARM_STEP
 from pipeline.tasks.navpick.stages import CARRY_WITHIN, LIFTED, REACH, beside, to_rest
 from pipeline.tasks.navpick.things import BY_NAME
 
@@ -46,7 +47,7 @@ class Expert:
 
     def navigate(self) -> np.ndarray:
         """Folds the arm, drives beside the table, and turns to the object."""
-        now, action = self.simulator.read(), _idle()
+        now, action = self.simulator.read(), idle()
         self._towards(robot.REST, action)
         if to_rest(now) < 2 * CARRY_WITHIN and not beside(now):
             self._drive(now, action)
@@ -54,7 +55,7 @@ class Expert:
 
     def pick(self) -> np.ndarray:
         """Takes the object from where it stands, carries it back to rest, and says stop."""
-        now, action = self.simulator.read(), _idle()
+        now, action = self.simulator.read(), idle()
         if now.joints[-1] < EMPTY:
             # The fingers have met above the object, and press on it.
             self._hand_to(now.end_effector + (0, 0, HOVER), action)
@@ -176,13 +177,6 @@ class Expert:
 def _beyond(error: float, tolerance: float) -> float:
     """The error less what is tolerated."""
     return float(np.sign(error) * max(0.0, abs(error) - tolerance))
-
-
-def _idle() -> np.ndarray:
-    """Stands still with the gripper opening, and goes on."""
-    action = np.zeros(len(ACTIONS), np.float32)
-    action[GRIP] = action[STOP] = -1.0
-    return action
 
 
 def _half_turn(angle: float) -> float:

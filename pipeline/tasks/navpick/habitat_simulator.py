@@ -15,14 +15,12 @@ from cache.errors import AskonceError
 from pipeline.tasks.navpick import robot
 from pipeline.tasks.navpick.env import MAX_FORCE
 from pipeline.tasks.navpick.episodes import START_DISTANCE
-from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH, Reading, Sight
+from pipeline.tasks.navpick.simulator import ARM_STEP, DEPTH_PIXELS, LAG, MAX_DEPTH, Reading, Sight
 from pipeline.tasks.navpick.stages import FACING
 
 CONFIG = "benchmark/rearrange/skills/pick.yaml"  # with its episodes, ReplicaCAD's rearrange_easy
 SPLITS = "train", "val"  # even seeds, odd seeds: their scenes have different layouts
 FORCE_LIMIT = 10_000.0  # pick.yaml's max_instant_force, of Bullet's: what `MAX_FORCE` is to us
-ARM_STEP = 0.1  # rad
-LAG = 0.25  # rad: how far a joint's command may be ahead of the joint
 SUBSTEPS = 10  # of habitat-sim's 0.008 s, and 0.02 s more (physics_target_sps) by habitat-lab's task: 0.1 s in all
 # base_velocity moves the base once a step, by its speed over ctrl_freq = 120.
 FORWARD_SPEED = 0.075 * 120  # 7.5 cm a step

@@ -10,13 +10,11 @@ import numpy as np
 from pipeline.tasks.navpick import robot, world
 from pipeline.tasks.navpick.camera import Camera
 from pipeline.tasks.navpick.episodes import episode
-from pipeline.tasks.navpick.simulator import Reading, Sight
+from pipeline.tasks.navpick.simulator import ARM_STEP, LAG, Reading, Sight
 
 STEP = 0.1  # s: one step of the environment
 PARTS = 4  # a step's physics is run in so many parts; forces are read after each
-ARM_STEP = 0.1  # rad
 GRIP_STEP = 0.02  # m
-LAG = 0.25  # rad: how far a joint's command may be ahead of the joint, so that a blocked arm does not wind up
 SQUEEZE = -0.03  # m: the command of fingers that press; they stop at what is between them
 
 HOME, ROBOT, THING = 1, 2, 4  # collision groups: see `world`

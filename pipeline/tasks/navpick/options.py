@@ -25,8 +25,8 @@ from pipeline.tasks.navpick.view import IMAGE_SHAPE, SENSORS
 NAMES = "navigate", "pick"
 PLANES = 16
 HIDDEN = 256
-# Of the wheels and the joints, as much as a grasp can bear; of gripper and stop, which are switches.
-DEVIATION = np.array([0.1] * 9 + [0.1, 0.1], np.float32)
+# As much as a grasp can bear.
+DEVIATION = np.full(len(ACTIONS), 0.1, np.float32)
 
 # (n, VIEW_SIZE) views → (n, 11) mean actions in [−1, 1].
 OptionPolicy = Callable[[np.ndarray], np.ndarray]

@@ -10,6 +10,8 @@ import numpy as np
 
 DEPTH_PIXELS = 64  # a side of the depth image
 MAX_DEPTH = 10.0  # m: habitat-lab's max_depth
+ARM_STEP = 0.1  # rad: what a joint's command changes by at full
+LAG = 0.25  # rad: how far a joint's command may be ahead of the joint, so that a blocked arm does not wind up
 COMMANDS = 10  # ahead, turn left, the arm's seven joints, close the gripper
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.tasks.interned import Interned
 from pipeline.tasks.navpick import describe, scene
 from pipeline.tasks.navpick.batch import NavPickBatch
-from pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP
+from pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP, idle
 from pipeline.tasks.navpick.prompt import NAVIGATE, PICK, PROMPT
 from pipeline.tasks.navpick.simulator import Sight
 from pipeline.tasks.navpick.stages import beside, reached
@@ -66,10 +66,7 @@ class NavPickTask(Interned):
 
     @cached_property
     def idle_action(self) -> np.ndarray:
-        """(11,) stands still with an open gripper, and goes on."""
-        action = np.zeros(len(ACTIONS), np.float32)
-        action[[GRIP, STOP]] = -1.0
-        return action
+        return idle()
 
     def batch(self, size: int) -> "AdvisedBatch":
         return AdvisedBatch(self, size)

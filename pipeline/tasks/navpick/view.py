@@ -19,7 +19,8 @@ SENSORS = 30
 VIEW_SIZE = DEPTH_PIXELS * DEPTH_PIXELS * 3 + SENSORS
 
 CELL = 0.15  # m
-REACH = 15.0  # m: the map's half side, more than a home is long
+EXTENT = 15.0  # m: the map's half side, more than a home is long
+SIDE = 2 * round(EXTENT / CELL)
 UNKNOWN, FLOOR, OBSTACLE = 0, 1, 2
 FLOOR_HEIGHT = 0.06  # m
 ROBOT_HEIGHT = 1.6  # m
@@ -31,22 +32,21 @@ class Memory:
     """The map of one episode: (S, S) uint8 in the frame in which the robot began, which is the middle."""
 
     def __init__(self):
-        side = 2 * round(REACH / CELL)
-        self.seen = np.zeros((side, side), np.uint8)
+        self.seen = np.zeros((SIDE, SIDE), np.uint8)
 
     def reset(self) -> None:
         self.seen[:] = UNKNOWN
 
     def update(self, observation: Mapping[str, np.ndarray]) -> None:
         """Puts what one observation of `NavPick` shows on the map."""
+        if np.hypot(*observation["end_effector"][:2]) > OWN:
+            # The arm is out, and would be taken for furniture.
+            return
         depth = observation["depth"].ravel()
         points = RAYS * (depth * MAX_DEPTH)[:, None]
         away = np.hypot(points[:, 0], points[:, 1])
         height = robot.CAMERA_HEIGHT + points[:, 2]
         shown = (depth < 1) & (away > OWN) & (height < ROBOT_HEIGHT)
-        if np.hypot(*observation["end_effector"][:2]) > OWN:
-            # The arm is out, and would be taken for furniture.
-            return
         cells = _cells(points[shown, :2], observation["pose"])
         low = height[shown] < FLOOR_HEIGHT
         seen = self.seen.reshape(-1)
@@ -88,10 +88,9 @@ def _cells(places: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """(P, 2) places about a robot in `pose` → their cells in the raveled map; those off it are at its edge."""
     x, y, heading = pose
     c, s = np.cos(heading), np.sin(heading)
-    side = 2 * round(REACH / CELL)
     on_map = np.stack([c * places[:, 0] - s * places[:, 1] + x, s * places[:, 0] + c * places[:, 1] + y])
-    i, j = np.clip(((on_map + REACH) / CELL).astype(np.int64), 0, side - 1)
-    return i * side + j
+    i, j = np.clip(((on_map + EXTENT) / CELL).astype(np.int64), 0, SIDE - 1)
+    return i * SIDE + j
 
 
 def _rays() -> np.ndarray:
