@@ -449,8 +449,9 @@ def test_episodes_are_watched_in_a_gif(trained, run, tmp_path):
 
 def test_a_student_is_exported_with_a_program_that_runs_it(trained, run, tmp_path):
     arguments = ("export", "--run", trained[0], "--to", tmp_path / "student.pt")
-    found, result = run(*arguments, "--json").figures, run(*arguments)
+    found = run(*arguments, "--json").figures
     assert found["bytes"] == (tmp_path / "student.pt").stat().st_size and found["format"] == "torchscript"
+    result = run(*arguments)
     assert result.code == 0 and result.out == found["example"] and "probabilities (N, 7)" in result.err
     assert run(*arguments[:-1], tmp_path / "student", "--format", "torchscript").code == 0
     assert (tmp_path / "student").exists()
