@@ -3,7 +3,7 @@
 import mujoco
 import numpy as np
 
-from pipeline.tasks.navpick import robot
+from pipeline.tasks.navpick import rays, robot
 from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH
 
 
@@ -29,24 +29,20 @@ def tilted(down: float) -> np.ndarray:
 
 
 class Camera:
-    """depth (64, 64) float32 in [0, 1] and geoms (4096,) int32, −1 where a ray meets nothing: as last looked at."""
+    """depth (64, 64) float32 in [0, 1] and geoms (64, 64) int32, −1 where a ray meets nothing: as last looked at."""
 
     def __init__(self):
-        rays, self._along = directions(DEPTH_PIXELS, DEPTH_PIXELS, robot.FIELD_OF_VIEW)
-        self._rays = rays @ tilted(robot.CAMERA_TILT).T
-        self._distances = np.zeros(len(rays))
-        self.geoms = np.zeros(len(rays), np.int32)
+        half = np.tan(np.radians(robot.FIELD_OF_VIEW) / 2)
+        self._tangents = half * (1 - 2 * (np.arange(DEPTH_PIXELS) + 0.5) / DEPTH_PIXELS)
+        self._depths = np.zeros((DEPTH_PIXELS, DEPTH_PIXELS))
+        self.geoms = np.zeros((DEPTH_PIXELS, DEPTH_PIXELS), np.int32)
 
     def look(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
-        site = data.site("camera")
-        cast(model, data, site.xpos, self._rays @ site.xmat.reshape(3, 3).T, self.geoms, self._distances)
-        depth = np.where(self.geoms >= 0, self._distances * self._along, MAX_DEPTH)
-        self.depth = np.minimum(depth / MAX_DEPTH, 1.0).astype(np.float32).reshape(DEPTH_PIXELS, DEPTH_PIXELS)
-
-
-def cast(model, data, origin, rays, geoms, distances, normals=None) -> None:
-    """Fills `geoms` and `distances` with the first thing that each ray meets; −1 where it meets none."""
-    mujoco.mj_multiRay(
-        model, data, origin, np.ascontiguousarray(rays).ravel(), None, True, -1, geoms, distances, normals,
-        len(geoms), 4 * MAX_DEPTH,
-    )
+        site, turns = data.site("camera"), data.geom_xmat.reshape(-1, 3, 3)
+        axes = site.xmat.reshape(3, 3) @ tilted(robot.CAMERA_TILT)
+        starts = np.matmul((site.xpos - data.geom_xpos)[:, None], turns)[:, 0]
+        rays.cast(
+            model.geom_type, model.geom_size, starts, turns.transpose(0, 2, 1) @ axes, self._tangents, self.geoms,
+            self._depths,
+        )
+        self.depth = np.minimum(self._depths / MAX_DEPTH, 1.0).astype(np.float32)

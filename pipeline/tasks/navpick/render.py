@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from pipeline.tasks.navpick import robot, world
-from pipeline.tasks.navpick.camera import cast, directions, tilted
+from pipeline.tasks.navpick.camera import directions, tilted
 from pipeline.tasks.navpick.homes import home
 
 CUT_WALLS = 0.7  # m
@@ -18,6 +18,7 @@ SKY = np.array([0.93, 0.95, 0.98])
 SUN = np.array([0.35, -0.5, 0.8]) / np.linalg.norm([0.35, -0.5, 0.8])
 SAMPLES = 3  # rays a side of a pixel on an edge
 TILE = 0.5  # m
+FAR = 200.0  # m
 
 
 def picture(simulator, side: int) -> np.ndarray:
@@ -113,7 +114,8 @@ def _colors(model, data, size, eye, rays) -> tuple[np.ndarray, np.ndarray]:
 def _cast(model, data, eye, rays):
     geoms, distances = np.zeros(len(rays), np.int32), np.zeros(len(rays))
     normals = np.zeros(3 * len(rays))
-    cast(model, data, eye, rays, geoms, distances, normals)
+    mujoco.mj_multiRay(model, data, eye, np.ascontiguousarray(rays).ravel(), None, True, -1, geoms, distances, normals,
+                       len(geoms), FAR)
     return geoms, distances, normals.reshape(-1, 3)
 
 
@@ -127,5 +129,5 @@ def _shadowed(model, data, points: np.ndarray) -> np.ndarray:
     far = np.linalg.norm(way, axis=1)
     geoms, distances = np.zeros(len(points), np.int32), np.zeros(len(points))
     mujoco.mj_multiRay(model, data, sun, np.ascontiguousarray(way / far[:, None]).ravel(), None, True, -1, geoms,
-                       distances, None, len(points), 200.0)
+                       distances, None, len(points), FAR)
     return (distances >= 0) & (distances < far - 0.01)
