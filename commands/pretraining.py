@@ -32,7 +32,7 @@ def pretrain(
         settings = pretraining.Settings(seed, rounds, episodes)
         network = pretraining.pretrain(option, settings, lambda progress: err.print(_line(progress), soft_wrap=True))
         options.save(network, path, {"option": option} | asdict(settings))
-    network = options.load(path)
+    network = options.load(option, path)
     endings = pretraining.evaluate(option, options.as_policy(network), evaluate, seed)
     figures = _figures(option, path, endings)
     figures["parameters"] = sum(parameter.numel() for parameter in network.parameters())

@@ -1,8 +1,9 @@
 """The pre-training of NavPick's options by DAgger (Ross et al. 2011): the option drives, the expert corrects.
 
-In the first round the scripted expert, who knows the whole home, drives itself; afterwards it takes turns with the
-option as learnt so far, and says in every state that they come to what it would have done. The option, which knows
-only what was observed, learns to do the same from all rounds together. All of it happens in the ten homes for
+In the first round the scripted expert drives itself; afterwards it takes turns with the option as learnt so far, and
+says in every state that they come to what it would have done. The option learns to do the same from all rounds
+together. The expert knows the whole home; to Navigate it says what it would do by the map of what was seen so far, as
+nobody can learn to foresee what is behind a wall. All of it happens in the ten homes for
 training; how well it went is measured in the hundred others.
 """
 
@@ -43,7 +44,7 @@ class Settings:
     rounds: int = 12
     episodes: int = 100
     updates: int = 200
-    last_updates: int = 3000
+    last_updates: int = 2000
     minibatch: int = 256
     learning_rate: float = 1e-3
     expert_drives: float = 0.3
@@ -64,7 +65,7 @@ def pretrain(option: str, settings: Settings, show: Callable[[Progress], None] =
     """Trains "navigate" or "pick"; the same settings give the same network on one machine."""
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng([settings.seed, 4])
-    network = OptionNetwork()
+    network = OptionNetwork(option)
     adam = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     views, labels = [], []
     for round in range(settings.rounds):
@@ -129,7 +130,7 @@ class _Dagger:
             self._begin(batch)
         labels = np.zeros((batch.size, len(ACTIONS)), np.float32)
         for n in np.flatnonzero(running):
-            labels[n] = getattr(self.experts[n], self.option)()
+            labels[n] = self._expert(n)
         self.views += list(batch.view[running].astype(np.float16))
         self.labels += list(labels[running])
         actions = labels.copy()
@@ -141,6 +142,10 @@ class _Dagger:
         change = rng.random(batch.size) < 0.05
         self.expert_drives = np.where(change, rng.random(batch.size) < self.share, self.expert_drives)
         return _only(self.option, actions)
+
+    def _expert(self, n: int) -> np.ndarray:
+        expert = self.experts[n]
+        return expert.pick() if self.option == "pick" else expert.navigate(self.batch.way(n))
 
     def _begin(self, batch: AdvisedBatch) -> None:
         rng, size = self.rng, batch.size

@@ -23,7 +23,7 @@ def test_the_same_settings_train_the_same_option_which_comes_back_from_its_file(
 
     options.save(networks[0], tmp_path / "pick.safetensors", {"option": "pick"})
     view = np.random.default_rng(0).random((3, VIEW_SIZE), np.float32)
-    kept = options.as_policy(options.load(tmp_path / "pick.safetensors"))(view)
+    kept = options.as_policy(options.load("pick", tmp_path / "pick.safetensors"))(view)
     # Kept as halves, whose digits are three.
     assert np.allclose(kept, options.as_policy(networks[0])(view), atol=1e-2)
     assert kept.shape == (3, 11) and abs(kept).max() <= 1
@@ -32,7 +32,7 @@ def test_the_same_settings_train_the_same_option_which_comes_back_from_its_file(
 def test_a_file_without_weights_is_one_clear_line(tmp_path):
     (tmp_path / "none.safetensors").write_bytes(b"nothing")
     with pytest.raises(AskonceError, match="make them with `cli pretrain`"):
-        options.load(tmp_path / "none.safetensors")
+        options.load("pick", tmp_path / "none.safetensors")
 
 
 @pytest.mark.study

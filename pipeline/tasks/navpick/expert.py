@@ -12,11 +12,13 @@ import numpy as np
 from pipeline.tasks.navpick import floor, robot
 from pipeline.tasks.navpick.env import GRIP, STOP, idle
 from pipeline.tasks.navpick.episodes import stands
+from pipeline.tasks.navpick.memory import Way
 from pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
 from pipeline.tasks.navpick.simulator import ARM_STEP
 from pipeline.tasks.navpick.stages import CARRY_WITHIN, LIFTED, REACH, beside, to_rest
 from pipeline.tasks.navpick.things import BY_NAME
 
+ARRIVED = 0.12  # m from such a place
 STAND = 0.6  # m from the robot's middle to the object, where it stops driving
 KEEP = 0.57  # m: the distance it keeps while it grasps
 AIRY = 0.45  # m of clearance beyond which driving costs nothing extra
@@ -45,12 +47,15 @@ class Expert:
         now = self.simulator.read()
         return self.pick() if now.held == self.simulator.wanted or beside(now) else self.navigate()
 
-    def navigate(self) -> np.ndarray:
-        """Folds the arm, drives beside the table, and turns to the object."""
+    def navigate(self, way: Way | None = None) -> np.ndarray:
+        """Folds the arm, drives beside the table, and turns to the object.
+
+        With a `way`, it drives as one who knows no more of the home than what was seen so far.
+        """
         now, action = self.simulator.read(), idle()
         self._towards(robot.REST, action)
         if to_rest(now) < 2 * CARRY_WITHIN and not beside(now):
-            self._drive(now, action)
+            self._drive(now, self._way() if way is None else way, action)
         return action
 
     def pick(self) -> np.ndarray:
@@ -71,19 +76,23 @@ class Expert:
         goals = {floor.cell(place): place for place in places}
         return goals, floor.distances(home.drivable, {cell: 4 * cost[cell] for cell in goals}, cost)
 
-    def _drive(self, now, action) -> None:
-        x, y, heading = self.simulator.pose
+    def _drive(self, now, way: Way, action) -> None:
         off = hypot(*now.object[:2])
-        arrived = any(hypot(to_x - x, to_y - y) < 0.12 for to_x, to_y in self._stands.values())
-        if arrived or (now.clear and REACH[0] < off < STAND):
+        if way.left < ARRIVED or (now.clear and REACH[0] < off < STAND):
             turn = atan2(now.object[1], now.object[0])
             ahead = 0.0 if abs(turn) > 0.3 else 3 * float(np.clip(off - STAND, -0.2, 0.2))
         else:
-            to_x, to_y = self._waypoint(x, y)
-            turn = (atan2(to_y - y, to_x - x) - heading + pi) % (2 * pi) - pi
-            far = hypot(to_x - x, to_y - y)
-            ahead = max(0.0, 1 - 2.2 * abs(turn)) * min(1.0, 0.15 + 2.0 * far)
+            turn = atan2(way.to[1], way.to[0])
+            ahead = max(0.0, 1 - 2.2 * abs(turn)) * min(1.0, 0.15 + 2.0 * hypot(*way.to))
         action[0], action[1] = ahead, np.clip(turn / (robot.TURN_SPEED * 0.1) * 0.5, -1, 1)
+
+    def _way(self) -> Way:
+        """The shortest, as one knows it who knows the whole home."""
+        x, y, heading = self.simulator.pose
+        left = min(hypot(to_x - x, to_y - y) for to_x, to_y in self._stands.values())
+        to_x, to_y = self._waypoint(x, y)
+        c, s = cos(heading), sin(heading)
+        return Way((c * (to_x - x) + s * (to_y - y), c * (to_y - y) - s * (to_x - x)), left)
 
     def _waypoint(self, x: float, y: float) -> tuple[float, float]:
         """The farthest place down the shortest path, at most a metre ahead, to which the way is straight and free."""

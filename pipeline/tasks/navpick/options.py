@@ -20,11 +20,15 @@ from cache import durable
 from cache.errors import AskonceError
 from pipeline.resnet import ResNet18
 from pipeline.tasks.navpick.env import ACTIONS
-from pipeline.tasks.navpick.view import IMAGE_SHAPE, SENSORS
+from pipeline.tasks.navpick.view import IMAGE_SHAPE, SENSORS, WAY
 
 NAMES = "navigate", "pick"
-PLANES = 16
+PLANES = 8
 HIDDEN = 256
+DROPOUT = 0.2  # of what the pictures tell, while it learns: homes differ in it
+# The pictures of the view that each is shown, and how many of its sensors. Map and way are no help to a hand, and
+# differ wherever the robot came from.
+SHOWN = {"navigate": ((0, 1, 2), SENSORS), "pick": ((0,), SENSORS - WAY)}
 # As much as a grasp can bear.
 DEVIATION = np.full(len(ACTIONS), 0.1, np.float32)
 
@@ -33,29 +37,38 @@ OptionPolicy = Callable[[np.ndarray], np.ndarray]
 
 
 class OptionNetwork(nn.Module):
-    """(B, VIEW_SIZE) views → (B, 11) mean actions, which are not yet clipped."""
+    """(B, VIEW_SIZE) views → (B, 11) mean actions, which are not yet clipped.
 
-    def __init__(self):
+    Pictures and sensors come together after layers of their own, else what the sensors say is lost among the features
+    of ten homes.
+    """
+
+    def __init__(self, name: str):
         super().__init__()
-        height, width, channels = IMAGE_SHAPE
-        self.resnet = ResNet18(channels, PLANES)
+        height, width, _ = IMAGE_SHAPE
+        pictures, self.told = SHOWN[name]
+        self.pictures = list(pictures)
         features = 8 * PLANES * (height // 32) * (width // 32)
+        self.images = nn.Sequential(
+            ResNet18(len(self.pictures), PLANES), nn.Linear(features, HIDDEN // 2), nn.ReLU(), nn.Dropout(DROPOUT)
+        )
+        self.sensors = nn.Sequential(
+            nn.Linear(self.told, HIDDEN // 2), nn.ReLU(), nn.Linear(HIDDEN // 2, HIDDEN // 2), nn.ReLU()
+        )
         self.mlp = nn.Sequential(
-            nn.Linear(features + SENSORS, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(),
-            nn.Linear(HIDDEN, len(ACTIONS)),
+            nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, len(ACTIONS))
         )
 
     def forward(self, view: torch.Tensor) -> torch.Tensor:
-        images, sensors = view[:, :-SENSORS], view[:, -SENSORS:]
-        # Channels come last in the view, and convolutions over them are faster for it.
-        images = images.unflatten(1, IMAGE_SHAPE).permute(0, 3, 1, 2)
-        return self.mlp(torch.cat([self.resnet(images), sensors], dim=1))
+        images, sensors = view[:, :-SENSORS], view[:, -SENSORS:][:, :self.told]
+        images = images.unflatten(1, IMAGE_SHAPE)[..., self.pictures].permute(0, 3, 1, 2)
+        return self.mlp(torch.cat([self.images(images), self.sensors(sensors)], dim=1))
 
 
 @cache
 def policy(name: str) -> OptionPolicy:
     """One of `NAMES`, as it was trained."""
-    return as_policy(load(weights(name)))
+    return as_policy(load(name, weights(name)))
 
 
 def weights(name: str) -> Path:
@@ -64,24 +77,28 @@ def weights(name: str) -> Path:
 
 def save(network: OptionNetwork, path: Path, about: dict[str, Any]) -> None:
     """Halves of the weights' digits are enough, and half the bytes; `about` is kept beside them."""
-    halved = {name: value.half() for name, value in network.state_dict().items()}
+    halved = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     with durable.unfinished(path.parent) as temporary:
         save_file(halved, temporary, {"about": json.dumps(about)})
         durable.rename(temporary, path)
 
 
-def load(path: Path) -> OptionNetwork:
+def load(name: str, path: Path) -> OptionNetwork:
     """AskonceError where there are no weights of an option."""
-    network = OptionNetwork()
+    network = OptionNetwork(name)
     try:
         network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise AskonceError(f"{path} holds no weights of an option ({error}): make them with `cli pretrain`") from None
+    except (OSError, SafetensorError) as error:
+        raise AskonceError(f"{path} holds no weights ({error}): make them with `cli pretrain`") from None
+    except RuntimeError:
+        # What torch says of it fills a page.
+        raise AskonceError(f"{path} holds another network's weights: make {name}'s with `cli pretrain`") from None
     return network
 
 
 def as_policy(network: OptionNetwork) -> OptionPolicy:
-    network.eval()
+    # Convolutions are faster with channels last, as they are in the view.
+    network.eval().to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def act(view: np.ndarray) -> np.ndarray:

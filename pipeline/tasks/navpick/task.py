@@ -16,10 +16,11 @@ from pipeline.tasks.interned import Interned
 from pipeline.tasks.navpick import describe, scene
 from pipeline.tasks.navpick.batch import NavPickBatch
 from pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP, idle
+from pipeline.tasks.navpick.memory import Memory, Way
 from pipeline.tasks.navpick.prompt import NAVIGATE, PICK, PROMPT
 from pipeline.tasks.navpick.simulator import Sight
 from pipeline.tasks.navpick.stages import beside, reached
-from pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE, Memory, view
+from pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE, view
 from pipeline.tasks.task import Advice, Decision, Distributions, Scene, Watched
 
 # A step, in seconds.
@@ -239,6 +240,10 @@ class AdvisedBatch(NavPickBatch):
             seen["target"] = np.stack([np.hypot(x, y), np.arctan2(y, x)], axis=1)
             views[others] = view(seen, [self._memories[n] for n in index])
         return views
+
+    def way(self, n: int) -> Way:
+        """To the wanted object, over what one robot has seen so far."""
+        return self._memories[n].way(self.observations["pose"][n], self.observations["object"][n, :2])[0]
 
     def _observe(self, n: int, observation: dict[str, np.ndarray]) -> None:
         super()._observe(n, observation)
