@@ -14,7 +14,7 @@ from commands.show import emit, err
 def pretrain(
     option: Annotated[Literal["navigate", "pick"], typer.Option(help="Which of NavPick's options.")],
     to: Annotated[Path | None, typer.Option(help="The weights' file; default the project's own, which is replaced.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of driving and learning.")] = 12,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of driving and learning.")] = 10,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes a round.")] = 100,
     evaluate: Annotated[int, typer.Option(min=1, help="Held-out episodes to measure the option by.")] = 100,
     only_evaluate: Annotated[bool, typer.Option("--only-evaluate", help="Train nothing: measure the file's weights.")] = False,

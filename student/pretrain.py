@@ -41,7 +41,7 @@ class Settings:
     """
 
     seed: int = 0
-    rounds: int = 12
+    rounds: int = 10
     episodes: int = 100
     updates: int = 200
     last_updates: int = 2000
