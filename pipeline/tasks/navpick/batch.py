@@ -29,8 +29,7 @@ class NavPickBatch:
         self.observations = {name: np.zeros((size, *space.shape), np.float32) for name, space in spaces.items()}
         self._terminated = np.ones(size, dtype=bool)
         self._truncated = np.zeros(size, dtype=bool)
-        # habitat-sim draws in the thread that it was made in.
-        self._threads = ThreadPoolExecutor(threads or (1 if simulator == "habitat" else min(size, os.cpu_count() or 1)))
+        self._threads = ThreadPoolExecutor(threads or min(size, os.cpu_count() or 1))
 
     def reset(self, index: np.ndarray, seeds: np.ndarray, beside: bool = False) -> None:
         """With `beside`, as `NavPick.reset` takes it."""

@@ -5,9 +5,13 @@ commands, head_depth and head_panoptic are the camera. Only `reset` places the r
 request to stop are `env`'s. habitat-lab looks for its data in `data/`, where habitat-sim's own download puts them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from math import atan2, cos, pi, sin
+from queue import SimpleQueue
 import re
+from threading import Thread
+import weakref
 
 import numpy as np
 
@@ -28,6 +32,7 @@ TURN_SPEED = 0.1 * 120  # 0.1 rad a step
 
 # Fetch's joints with its hand about where ours is at rest, (0.44, −0.20, 0.91), out of the camera's way.
 REST = "[-0.45,-1.2,0.0,1.2,0.0,1.9,0.0]"
+GROUND = 0.02  # m between the floor and Fetch's wheels, which are not to rub on it
 NEAR = 0.35  # m: the camera looks from above and behind Fetch's head, which it is not to see
 
 AGENT = "habitat.simulator.agents.main_agent"
@@ -41,6 +46,8 @@ OVERRIDES = (
     "habitat.simulator.ac_freq_ratio=%d" % SUBSTEPS,
     "habitat.environment.max_episode_steps=0",  # NavPick counts
     "habitat.simulator.concur_render=False",
+    # Without it, habitat-sim v0.3.4 never lets go of a base that has once come to the edge of the navigation mesh.
+    "habitat.simulator.habitat_sim_v0.allow_sliding=True",
     # The display driver's own choice. Any other number is one of CUDA's, and ends the process where there is none.
     "habitat.simulator.habitat_sim_v0.gpu_device_id=-1",
     # Where the robot starts is drawn here, from the seed alone.
@@ -77,15 +84,31 @@ def habitat():
 
 
 class HabitatSimulator:
-    """See `pipeline.tasks.navpick.simulator.Simulator`. With `pictures` the cameras for people are there too."""
+    """See `pipeline.tasks.navpick.simulator.Simulator`. With `pictures` the cameras for people are there too.
+
+    habitat-sim draws in the OpenGL context of the thread that made it, of which a thread has one: so each simulator
+    is made, stepped and closed in a thread of its own, and can be called from any.
+    """
 
     def __init__(self, pictures: bool = False):
         self._habitat = habitat()
         self._overrides = OVERRIDES + (PICTURES if pictures else ())
         self._datasets: dict[str, tuple] = {}
-        self._env = None
+        self._envs: list = []  # habitat-lab's one, once there is one
+        self._run = thread()
+        # Whoever forgets to: habitat-sim ends the process when it is collected in another thread.
+        self._close = weakref.finalize(self, self._run, close, self._envs)
 
     def reset(self, seed: int, beside: bool = False) -> None:
+        self._run(self._reset, seed, beside)
+
+    def step(self, commands: np.ndarray) -> None:
+        self._run(self._step, np.clip(np.asarray(commands, float), -1.0, 1.0))
+
+    def close(self) -> None:
+        self._close()
+
+    def _reset(self, seed: int, beside: bool) -> None:
         rng = np.random.default_rng([seed, 0x4AB1])
         episodes = self._episodes(SPLITS[seed % 2])
         self.episode = episodes[seed // 2 % len(episodes)]
@@ -101,8 +124,7 @@ class HabitatSimulator:
         self._rest = self._end_effector
         self._force, self._closed = 0.0, False
 
-    def step(self, commands: np.ndarray) -> None:
-        commands = np.clip(np.asarray(commands, float), -1.0, 1.0)
+    def _step(self, commands: np.ndarray) -> None:
         arm = self._agent.arm_motor_pos + ARM_STEP * commands[2:9]
         joints = np.asarray(self._agent.arm_joint_pos)
         arm = np.clip(np.clip(arm, joints - LAG, joints + LAG), *self._agent.arm_joint_limits)
@@ -146,9 +168,9 @@ class HabitatSimulator:
         grey = (255 * self._seen["head_depth"]).astype(np.uint8)
         return np.concatenate([resized(view, side) for view in (*views, grey.repeat(3, axis=2))], axis=1)
 
-    def close(self) -> None:
-        if self._env is not None:
-            self._env.close()
+    @property
+    def _env(self):
+        return self._envs[0]
 
     @property
     def _sim(self):
@@ -176,8 +198,8 @@ class HabitatSimulator:
                 where = config.habitat.dataset.data_path.format(split=split)
                 raise AskonceError(f"no episodes at {where}, from the current folder: {error}", 1) from error
             self._datasets[split] = tuple(dataset.episodes)  # habitat-lab's Env will shuffle its own
-            if self._env is None:
-                self._env = self._habitat.Env(config, dataset)
+            if not self._envs:
+                self._envs.append(self._habitat.Env(config, dataset))
                 self._mount_camera()
         return self._datasets[split]
 
@@ -222,6 +244,10 @@ class HabitatSimulator:
         raise AskonceError(f"no place to start in {self.episode.scene_id} (episode {self.episode.episode_id})", 1)
 
     def _stand(self, place: np.ndarray, heading: float) -> None:
+        """At a place of the navigation mesh, which is up to 0.2 m above the floor; the robot is to stand on that."""
+        above = np.array(place) + (0.0, 0.1, 0.0)
+        floor = next(self._met(above, np.array([0.0, -1.0, 0.0])), (None, place))[1]
+        self._agent.params.base_offset = vector((0.0, place[1] - floor[1] - GROUND, 0.0))
         self._agent.base_pos = vector(place)
         self._agent.base_rot = heading
 
@@ -284,6 +310,38 @@ class HabitatSimulator:
     def _clear(self, place: np.ndarray) -> bool:
         head = self._agent.sim_obj.transformation.transform_point(self._agent.params.cameras["head"].cam_offset_pos)
         return next(self._met(np.array(head), 0.95 * (place - np.array(head))), None) is None
+
+
+def thread() -> Callable:
+    """What runs a call in a new thread, the same for all calls, and returns or raises what that did.
+
+    A daemon, which unlike a pool's threads still runs what is called when the process ends.
+    """
+    calls: SimpleQueue = SimpleQueue()
+
+    def work() -> None:
+        while True:
+            calls.get()()
+
+    def run(call: Callable, *arguments):
+        future: Future = Future()
+
+        def called() -> None:
+            try:
+                future.set_result(call(*arguments))
+            except BaseException as error:
+                future.set_exception(error)
+
+        calls.put(called)
+        return future.result()
+
+    Thread(target=work, daemon=True).start()
+    return run
+
+
+def close(envs: list) -> None:
+    while envs:
+        envs.pop().close()
 
 
 def vector(place: Iterable[float]):

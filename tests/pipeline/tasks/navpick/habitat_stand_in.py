@@ -32,6 +32,8 @@ SCENES = "data/replica_cad/replicaCAD.scene_dataset_config.json"
 
 def write(folder: Path) -> None:
     data = folder / "data"
+    # Where habitat-sim finds its image of the surroundings, it first computes light from it: 17 s without a GPU.
+    _json(data / "default.pbr_config.json", {"enable_ibl": False, "ibl_envmap_filename": "none"})
     _text(data / "robots/hab_fetch/robots/hab_suction.urdf", robot())
     for name, shape in OBJECTS.items():
         _bytes(data / f"objects/ycb/meshes/{name}.glb", glb([(solid(shape, HALF), COLORS[name])]))
