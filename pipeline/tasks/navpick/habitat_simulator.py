@@ -25,7 +25,9 @@ from pipeline.tasks.navpick.stages import FACING
 CONFIG = "benchmark/rearrange/skills/pick.yaml"  # with its episodes, ReplicaCAD's rearrange_easy
 SPLITS = "train", "val"  # even seeds, odd seeds: their scenes have different layouts
 FORCE_LIMIT = 10_000.0  # pick.yaml's max_instant_force, of Bullet's: what `MAX_FORCE` is to us
-SUBSTEPS = 10  # of habitat-sim's 0.008 s, and 0.02 s more (physics_target_sps) by habitat-lab's task: 0.1 s in all
+# A step is twelve of Bullet's 0.008 s, 0.096 s in all: eleven by the arm's action, one by habitat-lab's task. With a
+# part of one, what is left of it would go over into the next episode, which would no longer follow from its seed.
+SUBSTEPS, PHYSICS_RATE = 11, 125
 # base_velocity moves the base once a step, by its speed over ctrl_freq = 120.
 FORWARD_SPEED = 0.075 * 120  # 7.5 cm a step
 TURN_SPEED = 0.1 * 120  # 0.1 rad a step
@@ -42,7 +44,7 @@ OVERRIDES = (
     "habitat.task.actions.arm_action.delta_pos_limit=%g" % ARM_STEP,
     "habitat.task.actions.base_velocity.lin_speed=%g" % FORWARD_SPEED,
     "habitat.task.actions.base_velocity.ang_speed=%g" % TURN_SPEED,
-    "habitat.task.physics_target_sps=50",
+    "habitat.task.physics_target_sps=%d" % PHYSICS_RATE,
     "habitat.simulator.ac_freq_ratio=%d" % SUBSTEPS,
     "habitat.environment.max_episode_steps=0",  # NavPick counts
     "habitat.simulator.concur_render=False",
