@@ -174,7 +174,7 @@ def test_the_object_is_taken_by_suction_carried_and_the_episode_won(env):
     wanted = env.simulator.wanted
     above = env.reading.object + (0, 0, habitat_stand_in.HALF[1])
     total = reach(env, above + (0, 0, 0.10), -1.0, 60)
-    total += reach(env, above - (0, 0, 0.02), 1.0, until=lambda: env.reading.held is not None)
+    total += reach(env, above - (0, 0, 0.04), 1.0, until=lambda: env.reading.held is not None)
     assert env.reading.held == wanted and not stages.lifted(env.reading, wanted)
     total += reach(env, env.reading.end_effector + (0, 0, 0.15), 1.0)
     assert stages.lifted(env.reading, wanted) and env.picked
@@ -188,7 +188,7 @@ def test_what_is_let_go_falls_and_ends_the_episode(env):
     env.reset(seed=0, options={"beside": True})
     above = env.reading.object + (0, 0, habitat_stand_in.HALF[1])
     reach(env, above + (0, 0, 0.10), -1.0, 60)
-    reach(env, above - (0, 0, 0.02), 1.0, until=lambda: env.reading.held is not None)
+    reach(env, above - (0, 0, 0.04), 1.0, until=lambda: env.reading.held is not None)
     reach(env, env.reading.end_effector + (0, 0, 0.25), 1.0)
     for _ in range(20):
         *_, terminated, _, info = env.step(still())
