@@ -17,8 +17,8 @@ SIDEWAYS = radians(20)
 NEAR = 0.70  # m from the robot's middle
 
 VOWELS = "aeiou"
-ONE = r"an? (\w+)"
-TEXT = re.compile(rf"Agent is to pick up {ONE}\. It sees (.+)\. It holds (nothing|an? \w+)\.")
+ONE = r"an? (\w+(?: \w+)*?)"
+TEXT = re.compile(rf"Agent is to pick up {ONE}\. It sees (.+)\. It holds (nothing|an? [\w ]+)\.")
 PLACE = re.compile(rf"{ONE} on (?:a|the) (table|floor)(?: (.+))?")
 
 
@@ -34,10 +34,11 @@ class Told:
 
     def thing(self, words: str) -> str | None:
         """The object that an option names: by its noun, or by the table on which it is; None for any other."""
-        noun = words.split()[-1]
-        if noun == "table":
+        if words.split()[-1] == "table":
             return next((name for name, on in self.sees if on == "table"), None)
-        return noun if noun in (self.wanted, self.holds, *(name for name, _ in self.sees)) else None
+        names = [self.wanted, self.holds, *(name for name, _ in self.sees)]
+        # "other bowl" ends with "bowl".
+        return max((name for name in names if name and f" {words}".endswith(f" {name}")), key=len, default=None)
 
 
 def describe(wanted: str, sees: Iterable[str], holds: str | None) -> str:
@@ -70,7 +71,7 @@ def told(text: str) -> Told:
         name, on, place = PLACE.fullmatch(phrase).groups()
         sees.append((name, on))
         where = where or place
-    return Told(wanted, tuple(sees), where, None if held == "nothing" else held.split()[-1])
+    return Told(wanted, tuple(sees), where, None if held == "nothing" else held.partition(" ")[2])
 
 
 def direction(sight: Sight) -> str:

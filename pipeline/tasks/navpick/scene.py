@@ -16,9 +16,10 @@ def scene(told: Told) -> Scene:
         return names.index(thing) if thing in names else -1
 
     names = dict.fromkeys([told.wanted, *(name for name, _ in told.sees)])
+    takes = frozenset(names) | {kind.name for kind in KINDS}  # another simulator has other objects
     names.pop(told.holds, None)
     return Scene(
-        sees=tuple(names), holds=told.holds, appears=frozenset(), takes=frozenset(kind.name for kind in KINDS),
+        sees=tuple(names), holds=told.holds, appears=frozenset(), takes=takes,
         opens=frozenset(), which=which, unlocks=lambda thing, held: False, wanted=told.wanted,
         ahead=told.wanted if told.direction == AT_HAND else None,
     )

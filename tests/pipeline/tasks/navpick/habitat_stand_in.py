@@ -168,7 +168,8 @@ def _home(folder: Path) -> None:
     _json(folder / "stages/room.stage_config.json",
           {"render_asset": "room.glb", "collision_asset": "room.glb", "up": [0, 1, 0], "front": [0, 0, -1]})
     _bytes(folder / "objects/table.glb", glb([(solid("box", TABLE), COLORS["table"])]))
-    _json(folder / "objects/table.object_config.json", {"render_asset": "table.glb", "margin": MARGIN})
+    _json(folder / "objects/table.object_config.json",
+          {"render_asset": "table.glb", "margin": MARGIN, "shader_type": "flat"})
     for split, tables in LAYOUTS.items():
         _json(folder / f"configs/scenes/{split}.scene_instance.json", {
             "stage_instance": {"template_name": "room"},

@@ -42,6 +42,14 @@ def test_what_is_tiny_is_not_identified_and_what_is_held_is_in_no_place():
     assert text("mug", []) == "Agent is to pick up a mug. It sees nothing. It holds nothing."
 
 
+def test_names_of_several_words_are_read_back():
+    bowls = [sight("bowl", 0.6, 0), sight("other bowl", 0.5, 0.1), sight("master chef can", 2, 0)]
+    told = describe.told(text("bowl", bowls, "master chef can"))
+    assert told == describe.Told("bowl", (("bowl", "table"), ("other bowl", "table")), "ahead, near", "master chef can")
+    assert [told.thing(f"pick up {name}") for name in ("bowl", "other bowl", "master chef can", "can")] == [
+        "bowl", "other bowl", "master chef can", None]
+
+
 def test_an_episode_told_by_its_texts():
     env, told = NavPick(), []
 
