@@ -18,7 +18,7 @@ class Errand:
 
 def errand_of(text: str) -> Errand | None:
     """None for a text that names no such thing."""
-    told = re.match(r"agent is to pick up an? (\w+)\. it sees ([^.]*)\.", text.lower())
+    told = re.match(r"agent is to pick up an? ([\w ]+)\. it sees ([^.]*)\.", text.lower())
     if told is None:
         return None
     wanted, seen = told.groups()
@@ -52,4 +52,4 @@ def choices(sees: tuple[str, ...], holds: str | None, errand: Errand) -> tuple[l
 
 def _things(words: str) -> tuple[str, ...]:
     """"a mug on a table ahead, near; a can on the floor" → mug, can"""
-    return tuple(re.findall(r"\ban? (?!table)(\w+)", words))
+    return tuple(re.findall(r"\ban? (?!table\b)([\w ]+?)(?= on |[.;]|$)", words))
