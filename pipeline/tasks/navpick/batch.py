@@ -21,9 +21,11 @@ class NavPickBatch:
     infos         what each told of its last step
     """
 
-    def __init__(self, size: int, simulator: str = "mujoco", threads: int | None = None):
+    def __init__(
+        self, size: int, simulator: str = "mujoco", threads: int | None = None, render_mode: str | None = None,
+    ):
         self.size = size
-        self.envs = [NavPick(simulator) for _ in range(size)]
+        self.envs = [NavPick(simulator, render_mode) for _ in range(size)]
         self.infos: list[dict] = [{} for _ in range(size)]
         spaces = self.envs[0].observation_space.spaces
         self.observations = {name: np.zeros((size, *space.shape), np.float32) for name, space in spaces.items()}

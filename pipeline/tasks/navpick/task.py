@@ -116,7 +116,7 @@ class NavPickTask(Interned):
 
     def watched(self) -> Watched:
         """From outside, from close by, and what the head camera sees, side by side; in real time."""
-        batch = self.batch(1)
+        batch = AdvisedBatch(self, 1, render_mode="rgb_array")
         simulator = batch.envs[0].simulator
         return Watched(batch, lambda side: simulator.picture(round(SIDE * side)), fps=1 / STEP)
 
@@ -139,8 +139,8 @@ def _call(words: str, told: describe.Told) -> Call | None:
 class AdvisedBatch(NavPickBatch):
     """N environments with views, texts and advice (see `pipeline.tasks.task.Batch`)."""
 
-    def __init__(self, task: NavPickTask, size: int):
-        super().__init__(size, task.simulator)
+    def __init__(self, task: NavPickTask, size: int, render_mode: str | None = None):
+        super().__init__(size, task.simulator, render_mode=render_mode)
         self.task = task
         self.situations = np.zeros(size, np.int64)
         self.sights: list[dict[str, Sight]] = [{} for _ in range(size)]
