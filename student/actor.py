@@ -26,6 +26,8 @@ class Categorical(nn.Linear):
     deployed_name = "probabilities"
 
     draw = staticmethod(collect.draw)
+    # Actions drawn from a teacher's rows.
+    follow = staticmethod(collect.draw)
     # What it does once it has learnt: a policy that is unsure in the middle of a room has to move all the same.
     decide = staticmethod(collect.draw)
 
@@ -37,8 +39,6 @@ class Categorical(nn.Linear):
     @staticmethod
     def given(outputs: torch.Tensor) -> torch.Tensor:
         return outputs.softmax(-1)
-
-    deployed = given
 
     @staticmethod
     def log_probability(given: np.ndarray, action: np.ndarray) -> np.ndarray:
@@ -60,7 +60,7 @@ class Gaussian(nn.Module):
     Covariances are diagonal. Actions are not squashed into the action space; the environment clips them.
     """
 
-    deployed_name = "action"
+    deployed_name = "means_and_deviations"
 
     def __init__(self, features: int, actions: int, idle: np.ndarray | float = 0.0):
         """`idle` (A,) is what it does at first."""
@@ -84,20 +84,19 @@ class Gaussian(nn.Module):
         return outputs
 
     @staticmethod
-    def deployed(outputs: torch.Tensor) -> torch.Tensor:
-        """The means."""
-        return outputs.chunk(2, dim=-1)[0]
-
-    @staticmethod
     def draw(given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(N, A) float32."""
         mean, deviation = np.split(given, 2, axis=-1)
         return mean + deviation * rng.standard_normal(mean.shape, np.float32)
 
+    # What it does once it has learnt: by its means it would stand still for good where they are zero.
+    decide = draw
+
     @staticmethod
-    def decide(given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The means: straying is for learning, and costs precision."""
-        return np.split(given, 2, axis=-1)[0]
+    def follow(teacher: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(N, A) float32: the means of its mixtures, as strayed from as by one of its options."""
+        _, mean, _, deviation = mixture.moments(teacher)
+        return mean + deviation * rng.standard_normal(mean.shape, np.float32)
 
     @staticmethod
     def log_probability(given: np.ndarray, action: np.ndarray) -> np.ndarray:

@@ -45,15 +45,18 @@ class Trace(NamedTuple):
 
 
 def player(batch: Batch, learner: ppo.Learner | fused.Learner) -> Callable[..., Rollout]:
-    """(layout seeds, teacher or None, rng) → a rollout of one episode per environment, compiled where it can be."""
+    """(layout seeds, teacher or None, rng, share that the teacher acts) → a rollout of one episode per environment.
+
+    Compiled where it can be.
+    """
     known = learner.hyperparameters
     given = known.discount, known.gae_lambda
-    if isinstance(learner, fused.Learner) and type(batch) is DoorKeyBatch:
-        return lambda seeds, teacher, rng: collect(
+    if isinstance(learner, fused.Learner) and type(batch) is DoorKeyBatch and not known.led:
+        return lambda seeds, teacher, rng, led=0.0: collect(
             batch, seeds, learner.layers, teacher, rng, *given, known.reward_scale
         )
-    return lambda seeds, teacher, rng: rollout.collect(
-        batch, seeds, learner.policy, teacher, rng, *given, learner.see, learner.network.actor, known.reward_scale
+    return lambda seeds, teacher, rng, led=0.0: rollout.collect(
+        batch, seeds, learner.policy, teacher, rng, *given, learner.see, learner.network.actor, known.reward_scale, led
     )
 
 
@@ -90,7 +93,7 @@ def collect(
         view=trace.ones[:taken], action=trace.action[:taken], log_probability=trace.log_probability[:taken],
         value=values[alive], advantage=advantages.astype(np.float32),
         value_target=(advantages + values[alive]).astype(np.float32), teacher=trace.teacher[:taken],
-        returns=returns, lengths=alive.sum(axis=0), successes=returns > 0,
+        own=np.ones(taken, dtype=bool), returns=returns, lengths=alive.sum(axis=0), successes=returns > 0,
     )
 
 

@@ -63,7 +63,7 @@ class Policy(nn.Module):
         self.view, self.network = view, network
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        return self.network.actor.deployed(self.network(self.view(observation))[0])
+        return self.network.actor.given(self.network(self.view(observation))[0])
 
     @property
     def output_name(self) -> str:

@@ -29,7 +29,7 @@ def cross_entropy(teacher: torch.Tensor, mean: torch.Tensor, deviation: torch.Te
 
     It is exact for any mixture. States without advice are treated as in `distill.cross_entropy`.
     """
-    total, wanted, variance, _ = _moments(teacher)
+    total, wanted, variance, _ = moments(teacher)
     surprise = ((wanted - mean) ** 2 + variance) / (2 * deviation**2) + deviation.log() + log(2 * pi) / 2
     return (total * surprise).sum(-1).mean()
 
@@ -41,7 +41,7 @@ def wasserstein(teacher: torch.Tensor, mean: torch.Tensor, deviation: torch.Tens
     Gaussian W2 has no closed form; Delon and Desolneux (2020) move only whole Gaussians, which gives
     Σ_k p_k W2²(N_k, π_θ) ≥ W2². States without advice are treated as in `distill.cross_entropy`.
     """
-    total, wanted, variance, own = _moments(teacher)
+    total, wanted, variance, own = moments(teacher)
     # Σ_k p_k (|μ_k − μ|² + |s − σ|²) by v = Σ_k p_k |μ_k − m|² + s².
     moved = (wanted - mean) ** 2 + variance - 2 * own * deviation + deviation**2
     return (total * moved).sum(-1).mean()
@@ -51,6 +51,7 @@ def wasserstein(teacher: torch.Tensor, mean: torch.Tensor, deviation: torch.Tens
 DIVERGENCES = {"kl": cross_entropy, "wasserstein": wasserstein}
 
 
-def _moments(teacher: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """w (B, 1), and m, v and s, (B, A) each."""
-    return teacher[:, :1], *teacher[:, 1:].chunk(3, dim=-1)
+def moments(teacher):
+    """w (B, 1), and m, v and s, (B, A) each, of an array or a tensor."""
+    size = (teacher.shape[-1] - 1) // 3
+    return teacher[:, :1], *(teacher[:, 1 + part * size:1 + (part + 1) * size] for part in range(3))

@@ -1,8 +1,8 @@
 """PPO's clipped update (Schulman et al. 2017) with the teacher's term of Eq. 2 added to its loss.
 
 It serves any network over any view, and is what `fused`, which serves one kind faster, is tested against.
-Advantages are normalised over a rollout; the value loss is clipped like the policy's, and not halved
-before its coefficient.
+Advantages are normalised over a rollout, and nothing is concluded from those of actions that were the teacher's; the
+value loss is clipped like the policy's, and not halved before its coefficient.
 """
 
 from dataclasses import dataclass
@@ -44,6 +44,8 @@ class Hyperparameters:
     divergence: str = "kl"
     # The critic learns the returns of so much of each reward.
     reward_scale: float = 1.0
+    # Beyond the paper: the teacher acts itself for so much of the time at first, and less as λ falls (docs/methods.md).
+    led: float = 0.0
 
     def rate(self, done: float) -> float:
         """The learning rate when a share `done` of the run is over."""
@@ -98,7 +100,7 @@ def update(
     columns = [
         torch.from_numpy(column)
         for column in (
-            rollout.view, rollout.action, rollout.log_probability, normalized(rollout.advantage),
+            rollout.view, rollout.action, rollout.log_probability, normalized(rollout.advantage) * rollout.own,
             rollout.value, rollout.value_target, rollout.teacher,
         )
     ]

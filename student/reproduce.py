@@ -189,7 +189,7 @@ def series_of(
             made["figure-4"].append(taught(DIVERGED, "soft", usual[DIVERGED], _answers(cache, DIVERGED, logprobs)))
     if 7 in figures:
         grids = [name for name in names if name in ABOUT[7]]
-        made["figure-7"] = [taught(name, "soft", one, known[name]) for name in grids for one in anneal.PRESETS]
+        made["figure-7"] = [taught(name, "soft", one, known[name]) for name in grids for one in anneal.COMPARED]
     return made
 
 

@@ -15,14 +15,16 @@ from student.network import Policy
 # `mixture.mixture` makes of vectors; rows of zeros where it has no answer.
 TeacherPolicy = Callable[[Batch, np.ndarray], np.ndarray]
 
+STRETCH = 20
+
 
 @dataclass
 class Rollout:
     """S steps of N whole episodes, flat, plus a figure per episode. Lengths are in steps of the world.
 
     view (S, F), or (S, M) where a view is given by its ones; action (S,) int64 or (S, A) float32, log_probability
-    (S,), value (S,), advantage (S,), value_target (S,), teacher (S, A) or (S, 1 + 3A), (S, 0) without one; returns,
-    lengths, successes (N,).
+    (S,), value (S,), advantage (S,), value_target (S,), teacher (S, A) or (S, 1 + 3A), (S, 0) without one; own (S,) bool,
+    whether the student acted and not, for once, its teacher; returns, lengths, successes (N,).
     """
 
     view: np.ndarray
@@ -32,6 +34,7 @@ class Rollout:
     advantage: np.ndarray
     value_target: np.ndarray
     teacher: np.ndarray
+    own: np.ndarray
     returns: np.ndarray
     lengths: np.ndarray
     successes: np.ndarray
@@ -40,14 +43,17 @@ class Rollout:
 def collect(
     batch: Batch, seeds: np.ndarray, policy: Policy, teacher: TeacherPolicy | None, rng: np.random.Generator,
     discount: float, gae_lambda: float, see: Callable[[Batch], np.ndarray] = lambda batch: batch.view,
-    actor: type[Categorical] | Gaussian = Categorical, reward_scale: float = 1.0,
+    actor: type[Categorical] | Gaussian = Categorical, reward_scale: float = 1.0, led: float = 0.0,
 ) -> Rollout:
     """Plays one episode per environment of `batch` with the student's own actions; `see` is the policy's input.
 
-    Values and advantages are of the rewards times `reward_scale`, returns are of the rewards as they are.
+    Values and advantages are of the rewards times `reward_scale`, returns are of the rewards as they are. For a share
+    `led` of the time the teacher acts instead, `STRETCH` steps on average at a time.
     """
-    views, actions, log_probabilities, values, advised, rewards, worth, alive, durations = ([] for _ in range(9))
+    views, actions, log_probabilities, values, advised, own = ([] for _ in range(6))
+    rewards, worth, alive, durations = ([] for _ in range(4))
     paid_on_the_way = hasattr(batch, "worth")
+    leads = rng.random(batch.size) < led if led else np.zeros(batch.size, dtype=bool)
 
     def act(running: np.ndarray) -> np.ndarray:
         view = see(batch)
@@ -59,7 +65,15 @@ def collect(
         log_probabilities.append(actor.log_probability(given, action))
         if teacher is not None:
             advised.append(teacher(batch, running))
-        return action
+        return instead_of(action) if led else action
+
+    def instead_of(action: np.ndarray) -> np.ndarray:
+        """The teacher's actions where it acts and has an answer."""
+        change = rng.random(batch.size) < 1 / STRETCH
+        leads[change] = rng.random(change.sum()) < led
+        by_teacher = leads & advised[-1].any(axis=1)
+        own.append(~by_teacher)
+        return np.where(by_teacher.reshape(-1, *[1] * (action.ndim - 1)), actor.follow(advised[-1], rng), action)
 
     for running, reward, terminated, truncated in play(batch, seeds, act):
         rewards.append(reward)
@@ -85,6 +99,7 @@ def collect(
         advantage=advantages[alive].astype(np.float32),
         value_target=(advantages + values)[alive].astype(np.float32),
         teacher=np.array(advised)[alive] if advised else np.zeros((alive.sum(), 0), np.float32),
+        own=np.array(own)[alive] if own else np.ones(alive.sum(), dtype=bool),
         returns=returns,
         lengths=(alive * durations).sum(axis=0),
         successes=successes_of(batch, returns),

@@ -156,7 +156,8 @@ def train(
             seeds = task.seeds(batch.size, distributed.own(settings.seed << 32 | iteration))
             laps.end("layouts")
             try:
-                rollout = play(seeds, teacher if weight else None, rng)
+                led = hyperparameters.led * weight / (settings.annealing.initial or 1)
+                rollout = play(seeds, teacher if weight else None, rng, led)
             except (AskonceError, KeyboardInterrupt):
                 # Asking about a missing text failed, or was interrupted; the last iteration still stands.
                 if kept is not None and progress.iteration:

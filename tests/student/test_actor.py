@@ -74,7 +74,7 @@ def test_an_update_is_one_step_down_the_loss_by_torchs_own_distributions(diverge
     rollout = Rollout(
         view=views, action=actions.numpy(), log_probability=old.log_prob(actions).detach().numpy() + column(0.3),
         value=column(0.5), advantage=column(2.0), value_target=column(3.0), teacher=mixture(advice),
-        returns=np.zeros(1), lengths=np.array([STEPS]), successes=np.zeros(1, dtype=bool),
+        own=np.ones(STEPS, dtype=bool), returns=np.zeros(1), lengths=np.array([STEPS]), successes=np.zeros(1, dtype=bool),
     )
     given = replace(ONE_STEP, divergence=divergence)
     found, double = copy.deepcopy(network), copy.deepcopy(network).double()

@@ -10,7 +10,7 @@ import torch
 
 from cache.errors import AskonceError
 from pipeline.tasks.task import action_names
-from student import anneal, evaluate, export, presets, rollout
+from student import anneal, evaluate, export, ppo, presets, rollout
 from student.distill import Teacher, go_without
 from student.hierarchical import over_options
 from student.network import build
@@ -68,12 +68,38 @@ def test_a_student_learns_from_its_teacher_and_passes_it(tmp_path, divergence):
 
 
 def test_broken_off_and_resumed_it_ends_bit_for_bit_where_an_unbroken_one_does(tmp_path):
-    unbroken, figures = learn(tmp_path / "unbroken", 6)
+    given = replace(FAST, led=0.5)
+    unbroken, figures = learn(tmp_path / "unbroken", 6, given=given)
     stop = lambda progress: signal.raise_signal(signal.SIGTERM) if progress.iteration == 3 else None
     with pytest.raises(KeyboardInterrupt):
-        learn(tmp_path / "broken", 6, show=stop)
-    resumed, figures_resumed = learn(tmp_path / "broken", 6, resume=True)
+        learn(tmp_path / "broken", 6, given=given, show=stop)
+    resumed, figures_resumed = learn(tmp_path / "broken", 6, given=given, resume=True)
     assert torch.equal(unbroken, resumed) and figures == figures_resumed
+
+
+STANDING = lambda view: (np.tile(np.float32([0, 0, 0.01, 0.01]), (len(view), 1)), np.zeros(len(view), np.float32))
+
+
+def test_a_teacher_that_leads_acts_itself_and_the_policy_concludes_nothing_from_it():
+    sure = {text: {max(found, key=found.get): 1.0} for text, found in TEACHER.items()}
+    network, teacher, rng = build(POINT), Teacher(POINT, sure.get), np.random.default_rng(0)
+    played = rollout.collect(
+        started(), POINT.seeds(20, seed=0), STANDING, teacher, rng, 0.99, 0.95, actor=network.actor, led=1.0
+    )
+    assert not played.own.any() and played.successes.all(), "the student stands still"
+    # What the student would have done is what its log-probabilities are of.
+    assert (abs(played.action) < 0.1).all()
+    losses = ppo.Learner(network, ppo.optimizer(network, FAST), FAST).update(played, 1.0, rng)
+    assert losses["policy"] == 0 and losses["distillation"] > 0
+
+
+def test_it_leads_for_its_share_of_the_time():
+    teacher, rng = Teacher(POINT, TEACHER.get), np.random.default_rng(0)
+    shares = [1 - rollout.collect(
+        started(size=200), POINT.seeds(200, seed=seed), STANDING, teacher, rng, 0.99, 0.95, actor=build(POINT).actor, led=0.3,
+    ).own.mean() for seed in range(5)]
+    # Who stands still takes all the time there is, and the teacher comes to the end sooner.
+    assert 0.15 < np.mean(shares) < 0.35
 
 
 def test_what_is_deployed_gives_the_mean(tmp_path):

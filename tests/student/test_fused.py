@@ -59,7 +59,7 @@ def case(
         log_probability=(np.log(1 / actions) + column(0.4)).astype(np.float32), value=column(0.5),
         advantage=column(2.0) + 1, value_target=column(3.0),
         teacher=advice.astype(np.float32) if columns else np.zeros((steps, 0), np.float32),
-        returns=np.zeros(1), lengths=np.array([steps]), successes=np.zeros(1, dtype=bool),
+        own=np.ones(steps, dtype=bool), returns=np.zeros(1), lengths=np.array([steps]), successes=np.zeros(1, dtype=bool),
     )
     return Case(network, dense, replace(dense, view=ones), weight, replace(FEW_STEPS, **changes))
 

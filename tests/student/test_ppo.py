@@ -37,7 +37,7 @@ def network_and_rollout(steps: int, seed: int = 0) -> tuple[ActorCritic, Rollout
         advantage=column(2.0) + 1,
         value_target=column(3.0),
         teacher=advice.astype(np.float32),
-        returns=np.zeros(1), lengths=np.array([steps]), successes=np.zeros(1, dtype=bool),
+        own=np.ones(steps, dtype=bool), returns=np.zeros(1), lengths=np.array([steps]), successes=np.zeros(1, dtype=bool),
     )
 
 

@@ -15,7 +15,7 @@ from cache import store
 from cache.errors import AskonceError, Unfinished
 from pipeline.recorded import read
 from student import figures
-from student.anneal import PRESETS
+from student.anneal import COMPARED
 from student.paper import NAVPICK, TABLE_3, TASKS
 from student.reproduce import METHODS, Run, Scale, Series, carry_out, code, digest_of, finish, runs_of, series_of
 
@@ -149,7 +149,7 @@ def test_table_and_figures_are_what_the_runs_did(cache, tmp_path):
     shown = (tmp_path / "quick-table-3.md").read_text()
     assert "QUICK" in shown and "recorded@" in shown and "−" in shown
     drawn = pq.read_table(tmp_path / "quick-figure-7.parquet").to_pylist()
-    assert {point["name"] for point in drawn} == set(PRESETS)
+    assert {point["name"] for point in drawn} == set(COMPARED)
     assert all(point["low"] <= point["mean"] <= point["high"] or point["mean"] == 0 for point in drawn)
     one = pq.read_table(runs["figure-7"][0].curve).to_pydict()
     assert one["iteration"] == [1, 2, 3] and one["env_steps"] == sorted(one["env_steps"])
