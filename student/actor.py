@@ -1,7 +1,8 @@
 """The policy's head: what it says of actions, of which one of A is chosen or which are vectors of A numbers.
 
 An actor is a module from features to outputs, and knows what they mean. Played, they are `given` as an array, from
-which actions are drawn; learning, they are judged by the `terms` of the loss.
+which actions are drawn, also once it has learnt: a policy that is unsure in the middle of a room, or whose means are
+zero there, has to move all the same. Learning, they are judged by the `terms` of the loss.
 """
 
 from math import log, pi
@@ -28,8 +29,6 @@ class Categorical(nn.Linear):
     draw = staticmethod(collect.draw)
     # Actions drawn from a teacher's rows.
     follow = staticmethod(collect.draw)
-    # What it does once it has learnt: a policy that is unsure in the middle of a room has to move all the same.
-    decide = staticmethod(collect.draw)
 
     def begin(self) -> None:
         """Near the uniform policy."""
@@ -88,9 +87,6 @@ class Gaussian(nn.Module):
         """(N, A) float32."""
         mean, deviation = np.split(given, 2, axis=-1)
         return mean + deviation * rng.standard_normal(mean.shape, np.float32)
-
-    # What it does once it has learnt: by its means it would stand still for good where they are zero.
-    decide = draw
 
     @staticmethod
     def follow(teacher: np.ndarray, rng: np.random.Generator) -> np.ndarray:

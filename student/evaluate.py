@@ -73,7 +73,7 @@ def student(task: Task, run: Path) -> Act:
     torch.set_num_threads(1)
     network = trained(task, run)
     policy = as_policy(network)
-    return lambda batch, running, rng: network.actor.decide(policy(batch.view)[0], rng)
+    return lambda batch, running, rng: network.actor.draw(policy(batch.view)[0], rng)
 
 
 def as_learnt(task: Task, run: Path) -> Task:
@@ -84,7 +84,7 @@ def as_learnt(task: Task, run: Path) -> Task:
 def teacher(task: Task, lookup: Lookup) -> Act:
     """The teacher alone (LLM solely): an action of π_T at every step, the idle one where it has no answer.
 
-    Where actions are vectors it is the mean of the option that was drawn, as a student acts by its mean.
+    Where actions are vectors it is the mean of the option that was drawn: options were trained to act by it.
     """
     plans = GrowingPlans(task, lookup)
 

@@ -1,8 +1,8 @@
 """The policy that is deployed alone: one file that needs neither this project nor the run.
 
 Its input is the task's observation where the task can say in torch how its view is made (`view_module`),
-else the view itself; its output is (N, A), the actions' probabilities or, where actions are vectors, the policy's
-mean. The value head stays behind.
+else the view itself; its output is what actions are drawn from: (N, A) probabilities or, where actions are vectors,
+(N, 2A) means and standard deviations. The value head stays behind.
 """
 
 from contextlib import contextmanager
@@ -56,7 +56,7 @@ class Exported:
 
 
 class Policy(nn.Module):
-    """(N, …) observations → (N, A) action probabilities, or vectors."""
+    """(N, …) observations → what the actor's actions are drawn from."""
 
     def __init__(self, view: nn.Module, network: nn.Module):
         super().__init__()
@@ -161,6 +161,15 @@ def _example(
         *(f"{line:{width}}  # {meaning}" for line, meaning in zip(given, meanings)),
         f"actions = {json.dumps(actions)}",
         f"{output} = {words['ask'].format(name=name)}",
-        f"for action, value in zip(actions, {output}):",
-        '    print(f"{action:10} {value:.3f}")',
+        *_shown(output),
     )) + "\n"
+
+
+def _shown(output: str) -> tuple[str, ...]:
+    if output == "probabilities":
+        return f"for action, value in zip(actions, {output}):", '    print(f"{action:10} {value:.3f}")'
+    return (
+        f"means, deviations = {output}[:len(actions)], {output}[len(actions):]",
+        "for action, mean, deviation in zip(actions, means, deviations):",
+        '    print(f"{action:15} {mean:6.3f} ± {deviation:.3f}")  # drawn from a normal distribution',
+    )

@@ -48,7 +48,7 @@ def test_it_begins_at_the_idle_action_and_strays_a_little():
     assert torch.allclose(begun.stddev, torch.tensor(0.2))
 
 
-def test_its_actions_are_drawn_from_it_with_their_log_probabilities_and_decided_by_their_means():
+def test_its_actions_are_drawn_from_it_with_their_log_probabilities():
     network, rng = a_network(), np.random.default_rng(0)
     views = rng.random((STEPS, VIEW)).astype(np.float32)
     given, _ = as_policy(network)(views)
@@ -56,7 +56,6 @@ def test_its_actions_are_drawn_from_it_with_their_log_probabilities_and_decided_
     assert actions.shape == (STEPS, ACTIONS) and actions.dtype == np.float32
     found = network.actor.log_probability(given, actions)
     assert found == pytest.approx(expected.log_prob(torch.from_numpy(actions)).detach().numpy(), abs=1e-4)
-    assert network.actor.decide(given, rng) == pytest.approx(expected.mean.detach().numpy())
     drawn = network.actor.draw(np.repeat(given[:1], 200_000, axis=0), rng)
     mean, deviation = np.split(given[0], 2)
     # A mean strays by more than five standard errors once in 1.7 million.

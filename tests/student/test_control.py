@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, replace
 import signal
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -13,7 +15,7 @@ from pipeline.tasks.task import action_names
 from student import anneal, evaluate, export, ppo, presets, rollout
 from student.distill import Teacher, go_without
 from student.hierarchical import over_options
-from student.network import build
+from student.network import as_policy, build
 from student.train import Settings, train
 from tests.student.point import BEACONS, NEAR, PACE, POINT, SKILLS, STEPS, TEACHER
 
@@ -102,15 +104,17 @@ def test_it_leads_for_its_share_of_the_time():
     assert 0.15 < np.mean(shares) < 0.35
 
 
-def test_what_is_deployed_gives_the_mean(tmp_path):
+def test_what_is_deployed_gives_what_actions_are_drawn_from(tmp_path):
     learn(tmp_path / "run", 2)
+    network = evaluate.trained(POINT, tmp_path / "run")
     written = export.export(POINT, tmp_path / "run", tmp_path / "point.pt", "torchscript")
-    assert "action = policy(view)" in written.example and written.actions == ("action 0", "action 1")
+    assert "means_and_deviations = policy(view)" in written.example and written.actions == ("action 0", "action 1")
     batch = started()
     with warnings.catch_warnings(action="ignore"):
         deployed = torch.jit.load(tmp_path / "point.pt")(torch.from_numpy(batch.view)).numpy()
-    decided = evaluate.student(POINT, tmp_path / "run")(batch, EVERYONE, np.random.default_rng(0))
-    assert deployed == pytest.approx(decided, abs=1e-6) and deployed.shape == (20, 2)
+    assert deployed == pytest.approx(as_policy(network)(batch.view)[0], abs=1e-6) and deployed.shape == (20, 4)
+    printed = subprocess.run([sys.executable, "-W", "ignore", "-c", written.example], capture_output=True, text=True, check=True)
+    assert [line.split(" ")[:2] for line in printed.stdout.splitlines()] == [["action", "0"], ["action", "1"]]
 
 
 def test_a_success_is_what_the_task_says_and_not_a_positive_return():

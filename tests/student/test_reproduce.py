@@ -17,6 +17,7 @@ from pipeline.recorded import read
 from student import figures
 from student.anneal import COMPARED
 from student.paper import NAVPICK, TABLE_3, TASKS
+from student.presets import CONTROL
 from student.reproduce import METHODS, Run, Scale, Series, carry_out, code, digest_of, finish, runs_of, series_of
 
 TASK = "DivergedDoorKey"
@@ -161,7 +162,7 @@ def test_navpick_is_compared_where_it_is_on_one_scale(tmp_path):
               replace(taught, method="teacher", schedule=None)]
     scale = Scale(seeds=2)
     runs = list(runs_of(series, scale, tmp_path / "cache", tmp_path))
-    assert {(run.scale.iterations, run.scale.episodes) for run in runs} == {(300, 100)}
+    assert {(run.scale.iterations, run.scale.episodes) for run in runs} == {(CONTROL["default"].iterations, 100)}
     assert [run.before and run.before.path for run in runs[:4]] == [None, None, runs[0].path, runs[1].path]
     for run in runs:
         run.path.mkdir(parents=True)
