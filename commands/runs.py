@@ -52,7 +52,7 @@ def export(
     if json:
         return print_json(asdict(found))
     given = f"{found.input} (N, {', '.join(map(str, found.shape))}) {found.dtype}"
-    taken = f"probabilities (N, {len(found.actions)})"
+    taken = f"{found.output.replace('_', ' ')} (N, {len(found.actions) * (1 if found.output == 'probabilities' else 2)})"
     err.print(f"{to}: {found.bytes:,} bytes, {given} → {taken}", soft_wrap=True)
     out.print(found.example, end="", soft_wrap=True)
 

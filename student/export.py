@@ -43,7 +43,7 @@ PROGRAMS = {
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: `input` is its name, (N, …) `shape` what one row of it is, `example` a program."""
+    """What was written: `input` is its name, (N, …) `shape` what one row of it is, `output` too, `example` a program."""
 
     to: str
     format: str
@@ -52,6 +52,7 @@ class Exported:
     shape: tuple[int, ...]
     dtype: str
     actions: tuple[str, ...]
+    output: str
     example: str
 
 
@@ -90,7 +91,7 @@ def export(task: Task, run: Path, to: Path, form: str) -> Exported:
     shape, dtype = tuple(given.shape[1:]), str(given.dtype).removeprefix("torch.")
     actions = action_names(task)
     program = _example(to, form, view, (1, *shape), dtype, actions, policy.output_name)
-    return Exported(str(to), form, to.stat().st_size, view.input_name, shape, dtype, actions, program)
+    return Exported(str(to), form, to.stat().st_size, view.input_name, shape, dtype, actions, policy.output_name, program)
 
 
 def _input(task: Task, view: nn.Module) -> torch.Tensor:
