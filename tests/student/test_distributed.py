@@ -85,8 +85,8 @@ def learn(run: Path | None, stop_at: int = 0, spoil_at: int = 0, **options):
     def noting(batch, learner):
         play = player(batch, learner)
 
-        def noted(seeds, teacher, rng):
-            rollout = play(seeds, teacher, rng)
+        def noted(seeds, teacher, rng, led):
+            rollout = play(seeds, teacher, rng, led)
             played.append((seeds.tolist(), rollout.action.tolist()))
             if len(played) == spoil_at and not distributed.first():
                 rollout.value[0] = np.nan

@@ -273,8 +273,8 @@ def test_an_answer_lost_on_the_way_counts_as_if_it_had_been_paid(server):
 def test_requests_a_minute_are_spread(server):
     run(server, jobs(5), rpm=600)
     times = [entry["time"] for entry in server.requests()]
-    # Between sending and logging a request may be held up, but over all of them the distance stays.
-    assert times[-1] - times[0] > 4 * 0.1 - 0.05
+    # The first may be held up between sending and logging; at once they would come within milliseconds.
+    assert times[-1] - times[0] > 4 * 0.1 / 2
 
 
 def test_tokens_a_minute_are_corrected_by_what_was_used(server):
