@@ -32,4 +32,5 @@ def wilson(share: float, count: float, z: float) -> tuple[float, float]:
     """The ends of Wilson's interval of a share of `count` (Journal of the American Statistical Association 22, 1927)."""
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
-    return middle - half, middle + half
+    # At none and all, rounding would go beyond.
+    return max(middle - half, 0.0), min(middle + half, 1.0)
