@@ -15,6 +15,7 @@ from torch import nn
 
 from cache.errors import AskonceError
 from pipeline.resnet import ResNet18
+from pipeline.streams import ImageAndSensors
 from pipeline.tasks.task import Task
 from student.actor import Categorical, Gaussian
 
@@ -82,27 +83,18 @@ def perceptron(view_size: int, actions: int) -> nn.Sequential:
 
 
 class ImageTorso(nn.Module):
-    """(B, F) views that begin with an image → (B, K).
-
-    Image and sensors come together after layers of their own, else the few numbers that a grasp depends on are lost
-    among hundreds of features (docs/methods.md).
-    """
+    """(B, F) views that begin with an image → (B, K)."""
 
     def __init__(self, shape: tuple[int, ...], view_size: int, convolutions: nn.Module, width: int, features: int):
         super().__init__()
         self.shape = shape
-        with torch.no_grad():
-            seen = convolutions(torch.zeros(1, shape[2], *shape[:2])).shape[1]
-        self.image = nn.Sequential(convolutions, nn.Linear(seen, width // 2), nn.ReLU())
-        self.sensors = nn.Sequential(
-            nn.Linear(view_size - prod(shape), width // 2), nn.ReLU(), nn.Linear(width // 2, width // 2), nn.ReLU()
-        )
+        self.streams = ImageAndSensors(convolutions, shape, view_size - prod(shape), width)
         self.layers = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, features), nn.ReLU())
 
     def forward(self, view: torch.Tensor) -> torch.Tensor:
         pixels = prod(self.shape)
         image = view[:, :pixels].unflatten(1, self.shape).permute(0, 3, 1, 2)
-        return self.layers(torch.cat([self.image(image), self.sensors(view[:, pixels:])], dim=1))
+        return self.layers(self.streams(image, view[:, pixels:]))
 
 
 def small_convolutions(channels: int) -> nn.Sequential:

@@ -49,7 +49,7 @@ APART = {"animation", "curve", "export", "figures", "paper", "profile", "reprodu
          "watch", "expert", "pretrain", "render", "habitat_simulator"}
 PLAYING = "pipeline/collect.py", "pipeline/growing_plans.py"
 WORLDS = dict.fromkeys(GRID_TASKS, ("pipeline/tasks/minigrid/*.py",)) | {
-    NAVPICK: ("pipeline/tasks/interned.py", "pipeline/resnet.py", "pipeline/tasks/navpick/*.py"),
+    NAVPICK: ("pipeline/tasks/interned.py", "pipeline/resnet.py", "pipeline/streams.py", "pipeline/tasks/navpick/*.py"),
 }
 # What is learnt before, and no code: the options' networks.
 WEIGHTS = {NAVPICK: "pipeline/tasks/navpick/*.safetensors"}

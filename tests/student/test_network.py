@@ -62,7 +62,7 @@ def test_images_are_seen_by_convolutions_and_beside_them_the_rest(torso, fewest,
 def test_the_image_is_the_first_columns_row_by_row():
     given = []
     network = build(Seen())
-    network.torso.image[0].register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
+    network.torso.streams.image[0].register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
     view = torch.rand(2, Seen.view_size)
     network(view)
     for row, column, channel in ((0, 0, 0), (0, 1, 0), (3, 0, 1), (63, 63, 1)):

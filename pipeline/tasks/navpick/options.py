@@ -19,6 +19,7 @@ from torch import nn
 from cache import durable
 from cache.errors import AskonceError
 from pipeline.resnet import ResNet18
+from pipeline.streams import ImageAndSensors
 from pipeline.tasks.navpick.env import ACTIONS
 from pipeline.tasks.navpick.view import IMAGE_SHAPE, SENSORS, WAY
 
@@ -37,23 +38,15 @@ OptionPolicy = Callable[[np.ndarray], np.ndarray]
 
 
 class OptionNetwork(nn.Module):
-    """(B, VIEW_SIZE) views → (B, 11) mean actions, which are not yet clipped.
-
-    Pictures and sensors come together after layers of their own, else what the sensors say is lost among the features
-    of ten homes.
-    """
+    """(B, VIEW_SIZE) views → (B, 11) mean actions, which are not yet clipped."""
 
     def __init__(self, name: str):
         super().__init__()
         height, width, _ = IMAGE_SHAPE
         pictures, self.told = SHOWN[name]
         self.pictures = list(pictures)
-        features = 8 * PLANES * (height // 32) * (width // 32)
-        self.images = nn.Sequential(
-            ResNet18(len(self.pictures), PLANES), nn.Linear(features, HIDDEN // 2), nn.ReLU(), nn.Dropout(DROPOUT)
-        )
-        self.sensors = nn.Sequential(
-            nn.Linear(self.told, HIDDEN // 2), nn.ReLU(), nn.Linear(HIDDEN // 2, HIDDEN // 2), nn.ReLU()
+        self.streams = ImageAndSensors(
+            ResNet18(len(pictures), PLANES), (height, width, len(pictures)), self.told, HIDDEN, DROPOUT
         )
         self.mlp = nn.Sequential(
             nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, len(ACTIONS))
@@ -62,7 +55,7 @@ class OptionNetwork(nn.Module):
     def forward(self, view: torch.Tensor) -> torch.Tensor:
         images, sensors = view[:, :-SENSORS], view[:, -SENSORS:][:, :self.told]
         images = images.unflatten(1, IMAGE_SHAPE)[..., self.pictures].permute(0, 3, 1, 2)
-        return self.mlp(torch.cat([self.images(images), self.sensors(sensors)], dim=1))
+        return self.mlp(self.streams(images, sensors))
 
 
 @cache
