@@ -13,13 +13,16 @@ def directions(width: int, height: int, field: float) -> tuple[np.ndarray, np.nd
 
     `field` is the field of view across the width, in degrees.
     """
-    half = np.tan(np.radians(field) / 2)
-    across = half * (1 - 2 * (np.arange(width) + 0.5) / width)
-    down = half * (1 - 2 * (np.arange(height) + 0.5) / height) * height / width
+    across, down = tangents(width, field), tangents(height, field) * height / width
     ahead, left, up = np.broadcast_arrays(1.0, across[None], down[:, None])
     rays = np.stack([ahead, left, up], axis=-1).reshape(-1, 3)
     length = np.linalg.norm(rays, axis=1)
     return rays / length[:, None], 1 / length
+
+
+def tangents(pixels: int, field: float) -> np.ndarray:
+    """(P,) of the angles between the camera's axis and a line of pixels, from one side of the field to the other."""
+    return np.tan(np.radians(field) / 2) * (1 - 2 * (np.arange(pixels) + 0.5) / pixels)
 
 
 def tilted(down: float) -> np.ndarray:
@@ -32,8 +35,7 @@ class Camera:
     """depth (64, 64) float32 in [0, 1] and geoms (64, 64) int32, −1 where a ray meets nothing: as last looked at."""
 
     def __init__(self):
-        half = np.tan(np.radians(robot.FIELD_OF_VIEW) / 2)
-        self._tangents = half * (1 - 2 * (np.arange(DEPTH_PIXELS) + 0.5) / DEPTH_PIXELS)
+        self._tangents = tangents(DEPTH_PIXELS, robot.FIELD_OF_VIEW)
         self._depths = np.zeros((DEPTH_PIXELS, DEPTH_PIXELS))
         self.geoms = np.zeros((DEPTH_PIXELS, DEPTH_PIXELS), np.int32)
 
