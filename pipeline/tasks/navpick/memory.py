@@ -62,26 +62,26 @@ class Memory:
         """(64, 64) float32 in [0, 1]: the map about the robot, ahead up; 0 unknown, ½ floor, 1 an obstacle."""
         return _picture(self.seen, pose) / np.float32(2)
 
-    def way(self, pose: np.ndarray, place: np.ndarray) -> tuple[Way, np.ndarray]:
-        """From the robot in `pose` to a stand about `place` (x, y), m in its frame.
-
-        And (64, 64) float32 in [0, 1], how much nearer to that than the robot each place about it is: ½ as near, 1 by 2 m.
-        """
-        here = _on_map((0.0, 0.0), pose)
-        far = self._far(_on_map(place, pose))
-        own = tuple(here.astype(np.int64).tolist())
-        left = min(float(far[own]), 2 * EXTENT)
-        nearer = np.clip(0.5 + (left - _picture(far, pose)) / 4, 0, 1)
+    def way(self, pose: np.ndarray, place: np.ndarray) -> Way:
+        """From the robot in `pose` to a stand about `place` (x, y), m in its frame."""
+        here, far = _on_map((0.0, 0.0), pose), self._far(pose, place)
         chosen = way.ahead(far, self._cost, *here, AHEAD)
-        if chosen == own:
-            return Way((float(place[0]), float(place[1])), 0.0), nearer
+        if chosen == _cell_of(here):
+            return Way((float(place[0]), float(place[1])), 0.0)
         x, y = CELL * (np.array(chosen) + 0.5 - here)
         c, s = np.cos(pose[2]), np.sin(pose[2])
-        return Way((float(c * x + s * y), float(c * y - s * x)), left), nearer
+        return Way((float(c * x + s * y), float(c * y - s * x)), _left(far, here))
 
-    def _far(self, goal: np.ndarray) -> np.ndarray:
-        """(S, S) as `way.distances`."""
-        key = tuple(goal.astype(np.int64).tolist())
+    def nearer(self, pose: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """(64, 64) float32 in [0, 1]: how much nearer than the robot to such a stand the places about it are; 1 by 2 m."""
+        far = self._far(pose, place)
+        left = _left(far, _on_map((0.0, 0.0), pose))
+        return np.clip(0.5 + (left - _picture(far, pose)) / 4, 0, 1)
+
+    def _far(self, pose: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """(S, S) as `way.distances`, to a stand about `place`."""
+        goal = _on_map(place, pose)
+        key = _cell_of(goal)
         if key not in self._distances:
             low, high = np.minimum(self._low, goal - MARGIN), np.maximum(self._high, goal + MARGIN + 1)
             low, high = np.clip([low, high], 0, SIDE).astype(np.int64).tolist()
@@ -137,6 +137,16 @@ def _on_map(place: tuple[float, float], pose: np.ndarray) -> np.ndarray:
     c, s = np.cos(heading), np.sin(heading)
     on_map = np.array([c * place[0] - s * place[1] + x, s * place[0] + c * place[1] + y])
     return np.clip((on_map + EXTENT) / CELL, 0, SIDE - 1)
+
+
+def _cell_of(place: np.ndarray) -> tuple[int, int]:
+    """The cell of a place in cells."""
+    return tuple(place.astype(np.int64).tolist())
+
+
+def _left(far: np.ndarray, here: np.ndarray) -> float:
+    """m, weighted, from a place in cells; bounded, as from some cells there is no way."""
+    return min(float(far[_cell_of(here)]), 2 * EXTENT)
 
 
 def _rays() -> np.ndarray:

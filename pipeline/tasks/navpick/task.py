@@ -243,7 +243,7 @@ class AdvisedBatch(NavPickBatch):
 
     def way(self, n: int) -> Way:
         """To the wanted object, over what one robot has seen so far."""
-        return self._memories[n].way(self.observations["pose"][n], self.observations["object"][n, :2])[0]
+        return self._memories[n].way(self.observations["pose"][n], self.observations["object"][n, :2])
 
     def _observe(self, n: int, observation: dict[str, np.ndarray]) -> None:
         super()._observe(n, observation)

@@ -27,7 +27,8 @@ def view(observations: Mapping[str, np.ndarray], memories: Sequence[Memory]) -> 
         images[n, ..., 1] = memory.around(pose)
         if not observations["holding"][n, 0]:
             # To what is held there is no way.
-            way, images[n, ..., 2] = memory.way(pose, observations["object"][n, :2])
+            place = observations["object"][n, :2]
+            way, images[n, ..., 2] = memory.way(pose, place), memory.nearer(pose, place)
             bearing = np.arctan2(way.to[1], way.to[0])
             ways[n] = np.hypot(*way.to), np.sin(bearing), np.cos(bearing), min(way.left, FAR) / 5
     return np.concatenate([images.reshape(size, -1), _sensors(observations), ways], axis=1)

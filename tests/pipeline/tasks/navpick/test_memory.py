@@ -45,7 +45,7 @@ def arrives(seed: int) -> tuple[bool, int]:
     expert.reset()
     memory.update(observation)
     while not over and not beside(env.reading):
-        there, _ = memory.way(observation["pose"], observation["object"][:2])
+        there = memory.way(observation["pose"], observation["object"][:2])
         observation, _, terminated, truncated, _ = env.step(expert.navigate(there))
         memory.update(observation)
         over = terminated or truncated
@@ -66,7 +66,8 @@ def test_so_do_95_of_100():
 
 def test_the_way_leads_to_the_object_by_places_where_the_robot_can_be(driven):
     env, observation, memory = driven
-    there, nearer = memory.way(observation["pose"], observation["object"][:2])
+    goal = observation["pose"], observation["object"][:2]
+    there, nearer = memory.way(*goal), memory.nearer(*goal)
     assert there.left >= np.hypot(*observation["object"][:2]) - way.STAND[1] - 2 * CELL
     assert 0 < np.hypot(*there.to) < 2
     x, y, heading = env.simulator.pose

@@ -22,10 +22,11 @@ def test_it_begins_with_pictures_and_ends_with_the_way(seen):
     shown = view(observations, [memory])
     assert shown.shape == (1, VIEW_SIZE) and VIEW_SIZE == np.prod(IMAGE_SHAPE) + SENSORS
     pictures = shown[0, :-SENSORS].reshape(IMAGE_SHAPE)
-    there, nearer = memory.way(observations["pose"][0], observations["object"][0, :2])
+    goal = observations["pose"][0], observations["object"][0, :2]
+    there = memory.way(*goal)
     assert np.array_equal(pictures[..., 0], observations["depth"][0, ..., 0])
     assert np.array_equal(pictures[..., 1], memory.around(observations["pose"][0]))
-    assert np.array_equal(pictures[..., 2], nearer)
+    assert np.array_equal(pictures[..., 2], memory.nearer(*goal))
     length, sine, cosine, left = shown[0, -WAY:]
     assert length * np.array([cosine, sine]) == pytest.approx(there.to, abs=1e-6)
     assert left == pytest.approx(min(there.left, 10) / 5)
