@@ -21,6 +21,7 @@ from pipeline.tasks.navpick.expert import Expert
 from pipeline.tasks.navpick.options import OptionNetwork, OptionPolicy, as_policy
 from pipeline.tasks.navpick.stages import beside
 from pipeline.tasks.navpick.task import AdvisedBatch
+from student.rollout import taking_turns
 
 TOGETHER = 25
 # After so many steps an episode is over: Pick starts where Navigate has ended.
@@ -139,8 +140,7 @@ class _Dagger:
         actions[:, :GRIP] += self.settings.noise * rng.normal(size=(batch.size, GRIP))
         actions[:, 2:GRIP] += self.thrown * (self.left > 0)[:, None]
         self.left -= 1
-        change = rng.random(batch.size) < 0.05
-        self.expert_drives = np.where(change, rng.random(batch.size) < self.share, self.expert_drives)
+        self.expert_drives = taking_turns(self.expert_drives, self.share, rng)
         return _only(self.option, actions)
 
     def _expert(self, n: int) -> np.ndarray:

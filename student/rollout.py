@@ -48,7 +48,7 @@ def collect(
     """Plays one episode per environment of `batch` with the student's own actions; `see` is the policy's input.
 
     Values and advantages are of the rewards times `reward_scale`, returns are of the rewards as they are. For a share
-    `led` of the time the teacher acts instead, `STRETCH` steps on average at a time.
+    `led` of the time the teacher acts instead (`taking_turns`).
     """
     views, actions, log_probabilities, values, advised, own = ([] for _ in range(6))
     rewards, worth, alive, durations = ([] for _ in range(4))
@@ -69,8 +69,8 @@ def collect(
 
     def instead_of(action: np.ndarray) -> np.ndarray:
         """The teacher's actions where it acts and has an answer."""
-        change = rng.random(batch.size) < 1 / STRETCH
-        leads[change] = rng.random(change.sum()) < led
+        nonlocal leads
+        leads = taking_turns(leads, led, rng)
         by_teacher = leads & advised[-1].any(axis=1)
         own.append(~by_teacher)
         return np.where(by_teacher.reshape(-1, *[1] * (action.ndim - 1)), actor.follow(advised[-1], rng), action)
@@ -104,6 +104,11 @@ def collect(
         lengths=(alive * durations).sum(axis=0),
         successes=successes_of(batch, returns),
     )
+
+
+def taking_turns(leads: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Who leads in the next step, (N,) bool: chosen anew every `STRETCH` steps on average, a `share` of the time."""
+    return np.where(rng.random(len(leads)) < 1 / STRETCH, rng.random(len(leads)) < share, leads)
 
 
 def successes_of(batch: Batch, returns: np.ndarray) -> np.ndarray:
