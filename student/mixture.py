@@ -14,9 +14,17 @@ from pipeline.tasks.task import Advice
 
 
 def mixture(advice: Advice) -> np.ndarray:
-    """Eq. 1 for options that are Gaussian policies: (N, 1 + 3A) float32, w, m, v and s of each environment."""
-    total = advice.probabilities.sum(axis=1, keepdims=True)
-    share = (advice.probabilities / np.where(total > 0, total, 1))[..., None]
+    """Eq. 1 for options that are Gaussian policies: (N, 1 + 3A) float32, w, m, v and s of each environment.
+
+    A decision whose options have all ended has no policy left to follow, and counts as no advice: a robot that waits for
+    a wrong option to do something stands in the same place for the rest of its episode, and its student would learn from
+    all of these steps to stand still there, even where the text and the advice are others (docs/methods.md).
+    """
+    probabilities = advice.probabilities
+    if advice.ended is not None:
+        probabilities = probabilities * ~advice.ended
+    total = probabilities.sum(axis=1, keepdims=True)
+    share = (probabilities / np.where(total > 0, total, 1))[..., None]
     mean = (share * advice.actions).sum(axis=1)
     spread = (share * (advice.actions - mean[:, None]) ** 2).sum(axis=1)
     deviation = np.broadcast_to(advice.deviation, mean.shape)

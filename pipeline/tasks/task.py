@@ -64,7 +64,7 @@ class Advice:
     probabilities  (N, K) float32: Pr(decision | text); rows of zeros where the text has no answer
     deviation      of vectors: the standard deviation of the options' Gaussian policies about `actions`, one number
                    or (A,)
-    ended          (N, K) bool: which decisions have no option left that could act; None where nobody asks
+    ended          (N, K) bool: which decisions have no option left that could act; None where that is not told
     """
 
     actions: np.ndarray

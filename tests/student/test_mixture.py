@@ -82,3 +82,13 @@ def test_states_without_advice_add_nothing_and_count_in_the_mean(form):
     assert found.item() == pytest.approx(form(alone, mean[:1], deviation[:1]).item() / 2)
     found.backward()
     assert mean.grad[0].all() and not mean.grad[1].any()
+
+
+def test_a_decision_whose_options_have_ended_is_no_advice():
+    rng = np.random.default_rng(0)
+    actions, probabilities = rng.normal(size=(2, 3, 4)).astype(np.float32), np.array([[0.2, 0.3, 0.5]] * 2, np.float32)
+    ended = np.array([[False, True, False], [True, True, True]])
+    some, none = mixture(Advice(actions, probabilities, 0.3, ended))
+    rest = mixture(Advice(actions[:1, [0, 2]], probabilities[:1, [0, 2]], 0.3))[0]
+    assert some == pytest.approx(rest) and some[0] == pytest.approx(0.7)
+    assert not none.any()
