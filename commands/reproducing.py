@@ -25,7 +25,7 @@ def reproduce(
         "--tasks", help="Names, separated by commas; default all of MiniGrid's that are needed, NavPick for figure 6.")] = "",
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each; default 5, quick 3.")] = None,
     iterations: Annotated[int | None, typer.Option(
-        min=1, help="Of each run; default the preset's: 3000, NavPick 30; quick a tenth.")] = None,
+        min=1, help="Of each run; default the preset's: 3000, NavPick 40; quick a tenth.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Much less of everything, and marked so.")] = False,
     preset: Preset = "default", model: Model = None,
     logprobs: Annotated[str | None, typer.Option(

@@ -51,7 +51,7 @@ TABLE_2 = ppo.Hyperparameters(
 # that stands still where it does not know how to go on (docs/methods.md).
 _CONTROL = replace(TABLE_2, trajectories=20, epochs=8, minibatch=256, learning_rate=1e-3, final_learning_rate=0.0, led=0.5)
 CONTROL: Mapping[str, Preset] = {
-    "default": Preset(_CONTROL, _exploring(_CONTROL), 30, "from-100"),
+    "default": Preset(_CONTROL, _exploring(_CONTROL), 40, "from-100"),
     "paper": Preset(TABLE_2, TABLE_2, 5000, "stepwise", "resnet18"),
 }
 
