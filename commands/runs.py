@@ -81,10 +81,12 @@ def _until(run) -> str:
 
 
 def task_of(run: Path, name: str | None, simulator: str | None = None):
+    """The task that a run was of, or the named one, over the run's simulator if no other is named."""
     from pipeline import tasks
     from student.checkpoint import describe
 
-    name = name or describe(run)["task"]
+    about = describe(run)
+    name, simulator = name or about["task"], simulator or about.get("simulator")
     if name not in tasks.names() and ":" not in name:
         raise AskonceError(
             f"{run} is a run of {name}, a task of your own: name it by --task package.module:NAME", 2,

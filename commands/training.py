@@ -16,6 +16,7 @@ from commands.options import (
     BaseUrl, Episodes, Estimator, Extra, Json, MaxCost, MaxRequests, MaxTokens, Model, ModelId, Preset, Prices,
     Samples, Seed, Simulator, TaskName, TeacherForm, Temperature,
 )
+from commands.runs import task_of
 from commands.show import emit, err, going_on, print_rows
 from commands.teachers import asking_teacher, chosen_lookup, held_model, offline_teacher
 
@@ -42,7 +43,7 @@ def train(
     run: Annotated[Path | None, typer.Option(
         help="Where checkpoints and curves go; default runs/TASK-SEED, with another --method runs/TASK-METHOD-SEED.")] = None,
     iterations: Annotated[int | None, typer.Option(
-        min=1, help="Training iterations of 10 episodes each; default 3000, of vectors and images the preset's.")] = None,
+        min=1, help="Training iterations, of 10 episodes each; default 3000. Of vectors and images both are the preset's.")] = None,
     seed: Seed = 0, model: Model = None, base_url: BaseUrl = None, model_id: ModelId = None,
     temperature: Temperature = 1.0, max_tokens: MaxTokens = 512, extra: Extra = None, samples: Samples = "10",
     estimator: Estimator = "sampling", max_cost: MaxCost = None, max_requests: MaxRequests = None,
@@ -55,7 +56,7 @@ def train(
              "distance (the default where actions are vectors).")] = None,
     anneal: Annotated[str | None, typer.Option(
         help="λ's schedule, as of 3000 iterations: stepwise-300 (MiniGrid's default), or the paper's constant, "
-             "linear-1000, linear-2000 or stepwise (with --preset paper the default).")] = None,
+             "linear-1000, linear-2000 or stepwise (with --preset paper the default); from-100 is that of vectors.")] = None,
     lambda_0: Annotated[float | None, typer.Option("--lambda-0", help="λ at first (Eq. 3).")] = None,
     lambda_c: Annotated[float | None, typer.Option("--lambda-c", help="What λ falls to …")] = None,
     i1: Annotated[int | None, typer.Option("--i1", help="… by this iteration …")] = None,
@@ -64,7 +65,7 @@ def train(
     eval_every: Annotated[int | None, typer.Option(
         min=1, help="Evaluate on 200 held-out layouts every so many iterations.")] = None,
     stop_at_success: Annotated[float | None, typer.Option(
-        min=0, max=1, help="Stop at this success rate: of an evaluation, or without any of the last 100 iterations.")] = None,
+        min=0, max=1, help="Stop at this success rate: of an evaluation, or without any of the last 100 iterations, or tenth of a run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went.")] = False,
     json: Json = False,
@@ -126,9 +127,9 @@ def evaluate(
     from pipeline.tasks.task import worth_playing
     from student import evaluate as evaluation
 
-    world = tasks.find(task, simulator)
     if teacher == (run is not None) or teacher == (cache is None):
         raise AskonceError("name either --run DIR, or --teacher with --cache DIR", 2)
+    world = task_of(run, task, simulator) if run else tasks.find(task, simulator)
     if teacher:
         act = evaluation.teacher(world, chosen_lookup(world, cache, model, teacher_form)[0])
     else:

@@ -95,7 +95,7 @@ class Teacher:
     def __call__(self, batch: Batch, running: np.ndarray) -> np.ndarray:
         """(N, A) action probabilities, or (N, 1 + 3A) as `mixture` makes them where actions are vectors.
 
-        Rows are zeros without an answer. Counts the running environments' states.
+        Rows are zeros without advice. Counts the running environments' states.
         """
         situations = batch.situations[running]
         self.meet(situations)

@@ -12,7 +12,7 @@ from student.actor import Categorical, Gaussian
 from student.network import Policy
 
 # A batch and which of its environments are running → the teacher's (N, A) action probabilities, or what
-# `mixture.mixture` makes of vectors; rows of zeros where it has no answer.
+# `mixture.mixture` makes of vectors; rows of zeros where it has no advice.
 TeacherPolicy = Callable[[Batch, np.ndarray], np.ndarray]
 
 STRETCH = 20
@@ -68,7 +68,7 @@ def collect(
         return instead_of(action) if led else action
 
     def instead_of(action: np.ndarray) -> np.ndarray:
-        """The teacher's actions where it acts and has an answer."""
+        """The teacher's actions where it acts and advises one."""
         nonlocal leads
         leads = taking_turns(leads, led, rng)
         by_teacher = leads & advised[-1].any(axis=1)

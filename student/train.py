@@ -27,7 +27,7 @@ from student.network import ActorCritic, build
 from student.profile import Laps
 from student.rollout import Rollout
 
-# Figures are means over the episodes of so many iterations.
+# Figures are means over the episodes of so many iterations, or over those of the last tenth of a shorter run.
 RECENT = 100
 # A checkpoint is written after so many iterations, or seconds where an iteration takes long.
 CHECKPOINT_EVERY, CHECKPOINT_SECONDS = 200, 120
@@ -53,12 +53,12 @@ class Settings:
 
 
 # What a run.json that does not say otherwise means.
-DEFAULTS = {"method": "llm4teach", "workers": 1, "settings": asdict(Settings())}
+DEFAULTS = {"method": "llm4teach", "workers": 1, "simulator": "mujoco", "settings": asdict(Settings())}
 
 
 @dataclass
 class Progress:
-    """How far a run has come, all workers together; rates and means are over the last `RECENT` iterations.
+    """How far a run has come, all workers together; rates and means are over the last iterations (`RECENT`).
 
     `evaluations` are on held-out layouts, a dict each: iteration, env_steps, success_rate, return_mean, length_mean.
     `seconds` are without them. `stopped_at_success` is the success rate at which the run was to stop, and did.
@@ -95,7 +95,7 @@ def train(
 
     Every `evaluate_every` iterations the student plays held-out layouts, which changes nothing of its training. It
     stops early once it succeeds in a share `stop_at_success` of the episodes of an evaluation, or, without any, of
-    those of the last `RECENT` iterations. AskonceError where a loss is not finite; see `_keep_from_going_on`.
+    those of the last ones (`RECENT`). AskonceError where a loss is not finite; see `_keep_from_going_on`.
 
     Of several workers (`distributed`) each plays as many episodes an iteration as one alone, and counts what its own
     teacher is asked; the first of them writes.
@@ -107,11 +107,11 @@ def train(
     network = build(task, settings.torso)
     adam = ppo.optimizer(network, hyperparameters)
     progress = Progress()
-    recent: deque[list[float]] = deque(maxlen=RECENT)
+    recent: deque[list[float]] = deque(maxlen=min(RECENT, math.ceil(settings.iterations / 10)))
     about = {
         "task": task.name, "settings": asdict(settings), "parameters": network.parameter_count,
         "workers": distributed.size(),
-    } | (about or {})
+    } | ({"simulator": task.simulator} if hasattr(task, "simulator") else {}) | (about or {})
     kept = run if distributed.first() else None
     if kept is not None:
         recent.extend(_open(kept, about, network, adam, progress, resume))
@@ -124,7 +124,7 @@ def train(
     started = time.perf_counter() - progress.seconds
 
     def over() -> bool:
-        known = progress.evaluations if evaluate_every else len(recent) == RECENT
+        known = progress.evaluations if evaluate_every else len(recent) == recent.maxlen
         success = progress.evaluations[-1]["success_rate"] if evaluate_every and known else progress.success_rate
         reached = bool(known) and stop_at_success is not None and success >= stop_at_success
         progress.stopped_at_success = stop_at_success if reached else None

@@ -23,7 +23,7 @@ class Frame:
     """A moment of an episode: what the agent knows, and what it is about to do.
 
     `student` and `teacher` are (A,) action probabilities, or the means where actions are vectors; None without one,
-    and `teacher` is all zero where it has no answer. `action` is the one taken, a number or an (A,) vector. All three
+    and `teacher` is all zero where it has no advice. `action` is the one taken, a number or an (A,) vector. All three
     are None once the episode has ended; `success` is then how.
     """
 
@@ -51,7 +51,7 @@ class Frame:
         """What is shown of every action, by whose it is: of vectors that no student chose, the one taken."""
         found = {"student": self.student, "action": self.action if self.student is None and self.is_vector else None}
         if self.teacher is not None:
-            found["teacher" if self.teacher.any() else "teacher: no answer"] = self.teacher
+            found["teacher" if self.teacher.any() else "teacher: no advice"] = self.teacher
         return {name: policy for name, policy in found.items() if policy is not None}
 
 

@@ -98,13 +98,17 @@ def test_a_teacher_that_leads_acts_itself_and_the_policy_concludes_nothing_from_
     assert losses["policy"] == 0 and losses["distillation"] > 0
 
 
-def test_it_leads_for_its_share_of_the_time():
-    teacher, rng = Teacher(POINT, TEACHER.get), np.random.default_rng(0)
-    shares = [1 - rollout.collect(
-        started(size=200), POINT.seeds(200, seed=seed), STANDING, teacher, rng, 0.99, 0.95, actor=build(POINT).actor, led=0.3,
-    ).own.mean() for seed in range(5)]
-    # Who stands still takes all the time there is, and the teacher comes to the end sooner.
-    assert 0.15 < np.mean(shares) < 0.35
+def test_who_leads_changes_every_so_often_and_a_share_of_the_time_it_is_the_teacher():
+    rng, steps, size, share = np.random.default_rng(0), 2000, 500, 0.3
+    leads = [rng.random(size) < share]
+    for _ in range(steps):
+        leads.append(rollout.taking_turns(leads[-1], share, rng))
+    leads = np.array(leads)
+    # Of two steps that are k apart the correlation is (1 − 1/20)^k, so that 39 steps tell as much as one at random.
+    error = (share * (1 - share) * 39 / (steps * size)) ** 0.5
+    assert abs(leads.mean() - share) < 4 * error
+    changes = 2 * share * (1 - share) / rollout.STRETCH
+    assert (leads[1:] != leads[:-1]).mean() == pytest.approx(changes, abs=4 * (changes / (steps * size)) ** 0.5)
 
 
 def test_what_is_deployed_gives_what_actions_are_drawn_from(tmp_path):

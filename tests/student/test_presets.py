@@ -2,8 +2,12 @@
 
 from dataclasses import asdict
 
+import numpy as np
+import pytest
+
 from pipeline import tasks
-from student import ppo
+from pipeline.tasks.navpick.env import MAX_STEPS
+from student import anneal, ppo
 from student.presets import CONTROL, MINIGRID, preset
 from tests.student.point import POINT
 
@@ -21,3 +25,11 @@ def test_vectors_and_images_are_learnt_by_table_2_and_minigrid_by_table_1():
     assert asdict(CONTROL["paper"].of("llm4teach")).items() >= TABLE_2.items()
     assert MINIGRID["default"].of("ppo") == ppo.Hyperparameters() and MINIGRID["paper"].of("ppo") == ppo.PAPER
     assert MINIGRID["default"].of("hierarchical").entropy_coefficient == 0.01
+
+
+def test_the_papers_annealing_of_vectors_is_table_2s_in_steps_of_episodes_at_their_longest():
+    paper = CONTROL["paper"]
+    schedule = anneal.schedule(paper.annealing, paper.iterations)
+    assert (schedule.initial, schedule.kept, schedule.decay) == (10, 0.1, None) and paper.torso == "resnet18"
+    ends = np.array([schedule.decayed, schedule.closed]) * paper.hyperparameters.trajectories * MAX_STEPS
+    assert ends == pytest.approx([5e6, 1e7], rel=1e-3) and schedule.closed < paper.iterations

@@ -113,7 +113,8 @@ def test_a_robot_is_shown_in_its_home():
     task = tasks.find("NavPick")
     shown, teacher = watch.watched(task), Teacher(task, lambda text: {("wait",): 1.0})
     frame = next(watch.frames(task, shown, None, teacher, 1, 0))
-    assert frame.is_vector and (frame.action == task.idle_action).all() and (frame.teacher == task.idle_action).all()
+    assert frame.is_vector and (frame.action == task.idle_action).all() and not frame.teacher.any()
+    assert list(frame.policies) == ["action", "teacher: no advice"]
     picture = shown.picture(animation.SIDE // 4)
     image = animation.draw(task.name, frame, picture, action_names(task))
     assert picture.shape[1] > 2 * picture.shape[0] and shown.fps == 10 and image.height > picture.shape[0]
@@ -164,7 +165,7 @@ def test_the_screen_shows_the_text_word_for_word_and_what_each_would_do():
 
 def test_the_screen_says_where_there_is_no_teacher_no_answer_and_no_map():
     assert "teacher" not in printed(moment(teacher=None))
-    assert "teacher: no answer" in printed(moment(teacher=np.zeros(3)))
+    assert "teacher: no advice" in printed(moment(teacher=np.zeros(3)))
     with_map = printed(moment(), [[("#", "grey"), ("k", "red")], [(">", "agent"), (".", "empty")]])
     assert "# k" in with_map and "> ." in with_map
     assert "success: return 0.75 in 9 steps" in printed(moment(
@@ -181,7 +182,7 @@ def test_a_vector_is_shown_by_how_far_each_number_is_from_zero():
 
 def test_without_a_student_the_action_taken_is_beside_its_teacher():
     text = printed(moment(student=None, teacher=np.zeros(3), action=np.ones(3)))
-    assert "student" not in text and "action" in text and "teacher: no answer" in text
+    assert "student" not in text and "action" in text and "teacher: no advice" in text
 
 
 # ---- As a GIF ------------------------------------------------------------------------------------

@@ -33,9 +33,9 @@ class Told:
     holds: str | None
 
     def thing(self, words: str) -> str | None:
-        """The object that an option names: by its noun, or by the table on which it is; None for any other."""
+        """The object that an option names: by its noun, the wanted one by its table, too; None for any other."""
         if words.split()[-1] == "table":
-            return next((name for name, on in self.sees if on == "table"), None)
+            return self.wanted
         names = [self.wanted, self.holds, *(name for name, _ in self.sees)]
         # "other bowl" ends with "bowl".
         return max((name for name in names if name and f" {words}".endswith(f" {name}")), key=len, default=None)

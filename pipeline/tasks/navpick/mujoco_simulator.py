@@ -1,4 +1,4 @@
-"""The embedded simulator: every step is MuJoCo's physics; the camera is MuJoCo's own ray casting.
+"""The embedded simulator: every step is MuJoCo's physics, the camera casts rays through MuJoCo's model.
 
 Nothing is ever moved by anything but forces: the base by its motors, the arm and fingers by their servos,
 objects by gravity and contact. Only `reset` places things.

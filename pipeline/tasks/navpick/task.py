@@ -1,7 +1,8 @@
 """NavPick as a `Task`: texts, decisions carried out by the two frozen options, and the student's view.
 
 Views and options use what the robot observes; texts, and where other objects than the wanted one are, come from
-what the simulator identifies in the camera's picture (`Simulator.sights`).
+what the simulator identifies in the camera's picture (`Simulator.sights`), and whether Navigate has ended from what
+it knows of the robot's place (`Reading`).
 """
 
 from collections.abc import Iterable, Sequence

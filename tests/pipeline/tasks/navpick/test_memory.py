@@ -10,17 +10,20 @@ from pipeline.tasks.navpick.homes import ROBOT
 from pipeline.tasks.navpick.memory import AROUND, CELL, Memory
 from pipeline.tasks.navpick.stages import beside
 
+NEAR = 1.5  # m: nearer than the 2 m by which a place can be shown to be nearer
+
 
 @pytest.fixture(scope="module")
 def driven():
-    """An environment after the expert has driven, its last observation, and what was kept in mind on the way."""
+    """An environment in which the expert has driven near its goal, the last observation, and what was kept in mind."""
     env = NavPick("mujoco")
     observation, _ = env.reset(seed=3)
     expert, memory = Expert(env.simulator), Memory()
     expert.reset()
-    for _ in range(60):
-        memory.update(observation)
+    memory.update(observation)
+    while memory.way(observation["pose"], observation["object"][:2]).left > NEAR:
         observation, *_ = env.step(expert.navigate())
+        memory.update(observation)
     return env, observation, memory
 
 
@@ -76,7 +79,7 @@ def test_the_way_leads_to_the_object_by_places_where_the_robot_can_be(driven):
     assert (floor.at(env.simulator.episode.home.clearance, on_the_way) > ROBOT - CELL / 2).all()
     # The nearest of all places is where one stands to take the object, and the robot's own is halfway.
     best = AROUND[nearer.argmax()] - observation["object"][:2]
-    assert np.hypot(*best) < way.STAND[1] + CELL or nearer.max() == 1
+    assert way.STAND[0] - CELL < np.hypot(*best) < way.STAND[1] + CELL and nearer.max() < 1
     assert nearer[31:33, 31:33] == pytest.approx(0.5, abs=0.15)
 
 
