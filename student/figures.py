@@ -90,6 +90,8 @@ def write(made: dict[str, Sequence[Run]], scale: Scale, to: Path) -> tuple[list[
             episodes = " and ".join(sorted({f"{run.scale.episodes:,}" for run in runs}, key=len, reverse=True))
             files += write_table(rows, f"{title}; {episodes} held-out episodes a seed", path)
             continue
+        if any(run.settings.hyperparameters.led for run in runs if run.series.method == "llm4teach"):
+            title += "; of LLM4Teach's episodes on the way its teacher acts a part, half at first and less as λ falls"
         alone = table([run for run in runs if run.series.method == "teacher"])
         files += write_figure(runs, f"{what.replace('-', ' ').capitalize()}; {title}", path, _NAME_OF[what], alone)
     return rows, files

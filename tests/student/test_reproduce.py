@@ -176,7 +176,9 @@ def test_navpick_is_compared_where_it_is_on_one_scale(tmp_path):
     assert rows[0].difference["success"] == pytest.approx(0.8 - 0.69) and rows[0].ours["returned"][0] == 12.5
     shown = (tmp_path / "table-3.md").read_text()
     assert shown.count("other scale") == 2 * 4 and "habitat-lab" in shown and "as many environment steps" in shown
-    points = pq.read_table(tmp_path / "figure-6.parquet").to_pylist()
+    drawn = pq.read_table(tmp_path / "figure-6.parquet")
+    assert b"its teacher acts a part" in drawn.schema.metadata[b"about"] and "acts a part" not in shown
+    points = drawn.to_pylist()
     returns = [point["mean"] for point in points if point["measure"] == "return"]
     assert min(returns) < 0 and max(returns) > 10
     assert {point["name"] for point in points} == {"LLM4Teach", "hierarchical RL", "baseline RL (PPO)"}
