@@ -52,7 +52,7 @@ class SkillsBatch:
         self.durations, self._paid = np.zeros(inner.size, np.int64), []
         going = ~(self._terminated | self._truncated)
         while going.any():
-            advice = inner.advise(self._plans.meet(inner.situations))
+            advice = inner.advise(self._plans.meet(inner.situations), going)
             going &= (self.durations == 0) | ~advice.ended[everyone, chosen]
             paid, self._terminated, self._truncated = inner.step(advice.actions[everyone, chosen], going)
             self._paid.append(paid)

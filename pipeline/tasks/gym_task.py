@@ -137,8 +137,9 @@ class GymBatch:
                 self.successes[n] = self.task.success(info)
         return rewards, self._terminated.copy(), self._truncated.copy()
 
-    def advise(self, plans: Plans) -> Advice:
-        chosen = [plans.get(situation, ()) for situation in self.situations.tolist()]
+    def advise(self, plans: Plans, going: np.ndarray | bool = True) -> Advice:
+        goes = np.broadcast_to(going, self.size)
+        chosen = [plans.get(situation, ()) if goes[n] else () for n, situation in enumerate(self.situations.tolist())]
         idle, shape = self.task.idle_action, (self.size, max(map(len, chosen), default=1) or 1)
         advice = Advice(
             np.full((*shape, *idle.shape), idle), np.zeros(shape, np.float32), self.task.deviation,

@@ -104,7 +104,10 @@ class Batch(Protocol):
         """
 
     def advise(self, plans: Any) -> Advice:
-        """The next action of every decision in `plans` (made by `Task.plans`) for the present texts."""
+        """The next action of every decision in `plans` (made by `Task.plans`) for the present texts.
+
+        Where the task has `skills`, a second argument, (N,) bool, says of which that is asked.
+        """
 
 
 @dataclass(frozen=True)

@@ -146,14 +146,21 @@ class AdvisedBatch(NavPickBatch):
         self.situations = np.zeros(size, np.int64)
         self.sights: list[dict[str, Sight]] = [{} for _ in range(size)]
         self._memories = [Memory() for _ in range(size)]
-        self._view: np.ndarray | None = None
+        self._view = np.zeros((size, VIEW_SIZE), np.float32)
+        self._changed = np.ones(size, dtype=bool)
 
     @property
     def view(self) -> np.ndarray:
-        """(N, VIEW_SIZE) float32."""
-        if self._view is None:
-            self._view = view(self.observations, self._memories)
+        """(N, VIEW_SIZE) float32. The next step writes over it."""
+        if changed := np.flatnonzero(self._changed).tolist():
+            self._view[changed] = self._seen(changed, {})
+            self._changed[:] = False
         return self._view
+
+    def _seen(self, rows: list[int], otherwise: dict[str, np.ndarray]) -> np.ndarray:
+        """(M, VIEW_SIZE) the views of some environments, with other observations in the place of their own."""
+        observations = {name: value[rows] for name, value in self.observations.items()} | otherwise
+        return view(observations, [self._memories[n] for n in rows])
 
     def reset(self, index: np.ndarray, seeds: np.ndarray, beside: bool = False) -> None:
         for n in index.tolist():
@@ -169,11 +176,11 @@ class AdvisedBatch(NavPickBatch):
         self._tell(stepped)
         return result
 
-    def advise(self, plans: Plans) -> Advice:
+    def advise(self, plans: Plans, going: np.ndarray | bool = True) -> Advice:
         from pipeline.tasks.navpick.options import DEVIATION
 
-        chosen = [() if over else plans.get(situation, ())
-                  for situation, over in zip(self.situations.tolist(), self.ended)]
+        chosen = [plans.get(situation, ()) if goes else ()
+                  for situation, goes in zip(self.situations.tolist(), ~self.ended & going)]
         shape = self.size, max(map(len, chosen), default=1) or 1
         advice = Advice(
             np.zeros((*shape, len(ACTIONS)), np.float32), np.zeros(shape, np.float32), DEVIATION,
@@ -233,13 +240,11 @@ class AdvisedBatch(NavPickBatch):
         views = self.view[rows]
         others = [row for row, (n, call) in enumerate(wanting) if call.thing != self.envs[n].simulator.wanted]
         if others:
-            index = [rows[row] for row in others]
-            seen = {name: value[index] for name, value in self.observations.items()}
-            seen["object"] = np.array([self._place(*wanting[row][:1], wanting[row][1].thing) for row in others], np.float32)
-            x, y, _ = seen["object"].T
+            places = np.array([self._place(n, call.thing) for n, call in (wanting[row] for row in others)], np.float32)
+            x, y, _ = places.T
             # The table is not told apart from what stands on it.
-            seen["target"] = np.stack([np.hypot(x, y), np.arctan2(y, x)], axis=1)
-            views[others] = view(seen, [self._memories[n] for n in index])
+            target = np.stack([np.hypot(x, y), np.arctan2(y, x)], axis=1)
+            views[others] = self._seen([rows[row] for row in others], {"object": places, "target": target})
         return views
 
     def way(self, n: int) -> Way:
@@ -253,7 +258,7 @@ class AdvisedBatch(NavPickBatch):
 
     def _tell(self, index: np.ndarray) -> None:
         """Texts are numbered as they are met: by one thread, in one order."""
-        self._view = None
+        self._changed[index] = True
         for n in index.tolist():
             env = self.envs[n]
             text = describe.text(env.simulator.wanted, list(self.sights[n].values()), env.reading)

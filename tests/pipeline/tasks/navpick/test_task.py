@@ -12,7 +12,7 @@ from pipeline.questions import Wanted
 from pipeline.tasks.navpick import describe, env
 from pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP
 from pipeline.tasks.navpick.task import Call
-from pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE
+from pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE, view
 from pipeline.teacher import Teacher
 
 TASK = tasks.find("NavPick")
@@ -164,3 +164,18 @@ def test_a_simulator_is_named_for_navpick_alone():
         tasks.find("SimpleDoorKey", "mujoco")
     with pytest.raises(AskonceError, match="unknown simulator"):
         tasks.find("NavPick", "gazebo").batch(1)
+
+
+def test_environments_that_are_held_back_are_not_advised_and_keep_their_view(batch):
+    plans = TASK.plans({text: {decision: 0.5 for decision in TASK.skills(text)} for text in texts(batch)})
+    first = np.array([True, False])
+    everyone, one = batch.advise(plans), batch.advise(plans, first)
+    assert np.allclose(one.actions[0], everyone.actions[0], atol=1e-6) and not everyone.ended.all(axis=1).any()
+    assert one.ended[1].all() and not one.probabilities[1].any() and (one.actions[1] == TASK.idle_action).all()
+
+    held_back = TASK.batch(2)
+    held_back.reset(np.arange(2), np.array([FIRST, HELD_OUT]))
+    seen = held_back.view.copy()
+    held_back.step(everyone.actions[:, 0], first)
+    assert (held_back.view[1] == seen[1]).all() and (held_back.view[0] != seen[0]).any()
+    assert (held_back.view == view(held_back.observations, held_back._memories)).all()
