@@ -12,7 +12,7 @@ from gymnasium import spaces
 import numpy as np
 
 from cache.errors import AskonceError
-from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, Reading, Simulator
+from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_FORCE, Reading, Simulator
 from pipeline.tasks.navpick.stages import carried, lifted, to_object, to_rest
 
 SUCCESS_REWARD = 10.0
@@ -23,7 +23,6 @@ WRONG_PICK_PENALTY = 0.5
 DROP_PENALTY = 0.5
 SLACK = -0.005
 
-MAX_FORCE = 300.0  # N
 DROPPED = 0.15  # m between the end effector and an object that was lifted
 MAX_STEPS = 300
 

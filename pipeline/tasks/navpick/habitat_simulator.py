@@ -17,9 +17,8 @@ import numpy as np
 
 from cache.errors import AskonceError
 from pipeline.tasks.navpick import robot
-from pipeline.tasks.navpick.env import MAX_FORCE
 from pipeline.tasks.navpick.episodes import START_DISTANCE
-from pipeline.tasks.navpick.simulator import ARM_STEP, DEPTH_PIXELS, LAG, MAX_DEPTH, Reading, Sight
+from pipeline.tasks.navpick.simulator import ARM_STEP, DEPTH_PIXELS, LAG, MAX_DEPTH, MAX_FORCE, Reading, Sight
 from pipeline.tasks.navpick.stages import FACING
 
 CONFIG = "benchmark/rearrange/skills/pick.yaml"  # with its episodes, ReplicaCAD's rearrange_easy

@@ -12,6 +12,7 @@ DEPTH_PIXELS = 64  # a side of the depth image
 MAX_DEPTH = 10.0  # m: habitat-lab's max_depth
 ARM_STEP = 0.1  # rad: what a joint's command changes by at full
 LAG = 0.25  # rad: how far a joint's command may be ahead of the joint, so that a blocked arm does not wind up
+MAX_FORCE = 300.0  # N of a collision, by MuJoCo's contacts: more ends the episode
 COMMANDS = 10  # ahead, turn left, the arm's seven joints, close the gripper
 
 
