@@ -23,8 +23,12 @@ def test_the_same_number_is_the_same_home():
     assert world.xml(home(3)) == first
 
 
+# In its home the tables have so few places that the first objects may leave none for the last.
+CROWDED = 1552575647
+
+
 def test_every_table_and_every_start_hang_together():
-    for seed in (*range(0, 20, 2), *range(1, 21, 2)):
+    for seed in (*range(0, 20, 2), *range(1, 21, 2), CROWDED):
         found = episode(seed)
         where, target = found.home, found.target
         assert 2 <= len(where.rooms) <= 3 and len(found.things) == 4
