@@ -81,16 +81,18 @@ def _until(run) -> str:
 
 
 def task_of(run: Path, name: str | None, simulator: str | None = None):
-    """The task that a run was of, or the named one, over the run's simulator if no other is named."""
+    """The task that a run was of, or the named one; over the simulator of the run, if it is its task, unless one is named."""
     from pipeline import tasks
     from student.checkpoint import describe
 
     about = describe(run)
-    name, simulator = name or about["task"], simulator or about.get("simulator")
-    if name not in tasks.names() and ":" not in name:
+    if name is None and about["task"] not in (*tasks.names(), *tasks.registered_names()):
         raise AskonceError(
-            f"{run} is a run of {name}, a task of your own: name it by --task package.module:NAME", 2,
+            f"{run} is a run of {about['task']}, a task of your own: name it by --task package.module:NAME", 2,
         )
+    name = name or about["task"]
+    if name == about["task"]:
+        simulator = simulator or about.get("simulator")
     return tasks.find(name, simulator)
 
 

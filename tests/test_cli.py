@@ -325,6 +325,21 @@ def test_a_student_and_its_teacher_are_evaluated(trained, recorded, run):
         assert 0 <= found["success_rate"] <= 1 <= found["length_mean"] <= 60
 
 
+def test_a_run_of_one_of_minigrids_own_is_evaluated_and_its_student_exported(run, tmp_path):
+    name, trained = "MiniGrid-DoorKey-5x5-v0", tmp_path / "run"
+    assert run("train", "--task", name, "--method", "ppo", "--iterations", 1, "--run", trained).code == 0
+    assert run("evaluate", "--task", name, "--run", trained, "--episodes", 2, "--json").figures["episodes"] == 2
+    assert run("export", "--run", trained, "--to", tmp_path / "student.pt", "--json").figures["actions"]
+
+
+@pytest.mark.parametrize("name, code, words", [
+    ("SimpleDoorKey", 1, "is a run of DivergedDoorKey, not of SimpleDoorKey"), ("Unheard", 2, "unknown task 'Unheard'"),
+])
+def test_a_run_is_not_evaluated_as_another_tasks(trained, run, name, code, words):
+    result = run("evaluate", "--task", name, "--run", trained[0], "--episodes", 1)
+    assert result.code == code and words in result.err and result.err.count("\n") == 1
+
+
 def test_the_interval_of_a_single_episode_is_valid_json(recorded, run):
     result = run("evaluate", *TASK, "--teacher", "--cache", recorded, "--episodes", 1, "--json")
     assert json.loads(result.out, parse_constant=pytest.fail)["return_ci95"] == [None, None]

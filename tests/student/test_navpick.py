@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cache.errors import AskonceError
+from commands.runs import task_of
 from pipeline.tasks.navpick import env, task as navpick
 from student import presets
 from student.anneal import WITHOUT_TEACHER, Annealing
@@ -49,3 +50,13 @@ def test_a_run_is_not_gone_on_with_in_another_simulator(tmp_path, monkeypatch):
     learn(tmp_path, "llm4teach")
     with pytest.raises(AskonceError, match="simulator mujoco, not habitat"):
         learn(tmp_path, "llm4teach", task=navpick.find("habitat"), resume=True)
+
+
+def test_it_is_played_in_its_own_simulator_unless_another_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(env, "MAX_STEPS", 3)
+    learn(tmp_path, "llm4teach")
+    about = tmp_path / "run.json"
+    about.write_text(about.read_text().replace('"mujoco"', '"habitat"'))
+    assert task_of(tmp_path, None).simulator == task_of(tmp_path, "NavPick").simulator == "habitat"
+    assert task_of(tmp_path, None, "mujoco").simulator == "mujoco"
+    assert task_of(tmp_path, "SimpleDoorKey").name == "SimpleDoorKey", "which has no simulators"
