@@ -138,8 +138,8 @@ class GymBatch:
         return rewards, self._terminated.copy(), self._truncated.copy()
 
     def advise(self, plans: Plans, going: np.ndarray | bool = True) -> Advice:
-        goes = np.broadcast_to(going, self.size)
-        chosen = [plans.get(situation, ()) if goes[n] else () for n, situation in enumerate(self.situations.tolist())]
+        chosen = [plans.get(situation, ()) if goes else ()
+                  for situation, goes in zip(self.situations.tolist(), np.broadcast_to(going, self.size))]
         idle, shape = self.task.idle_action, (self.size, max(map(len, chosen), default=1) or 1)
         advice = Advice(
             np.full((*shape, *idle.shape), idle), np.zeros(shape, np.float32), self.task.deviation,
