@@ -22,7 +22,8 @@ def driven():
     expert.reset()
     memory.update(observation)
     while memory.way(observation["pose"], observation["object"][:2]).left > NEAR:
-        observation, *_ = env.step(expert.navigate())
+        observation, _, terminated, truncated, info = env.step(expert.navigate())
+        assert not (terminated or truncated), info["ended"]
         memory.update(observation)
     return env, observation, memory
 
