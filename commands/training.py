@@ -51,12 +51,12 @@ def train(
     on_miss: Annotated[Literal["ask", "defer", "skip", "error"] | None, typer.Option(
         help="What to do about a text that the cache lacks; default ask, with --cache-only skip.")] = None,
     teacher_form: TeacherForm = "soft", preset: Preset = "default",
-    divergence: Annotated[Literal["kl", "wasserstein"] | None, typer.Option(
-        help="How far the student is from its teacher: Eq. 2's cross-entropy (the default), or the Wasserstein "
-             "distance (the default where actions are vectors).")] = None,
+    divergence: Annotated[Literal["kl", "wasserstein", "mahalanobis"] | None, typer.Option(
+        help="How far the student is from its teacher: Eq. 2's cross-entropy (the default), the Wasserstein distance, "
+             "or, of vectors and there the default, a distance in units of the teacher's variance.")] = None,
     anneal: Annotated[str | None, typer.Option(
         help="λ's schedule, as of 3000 iterations: stepwise-300 (MiniGrid's default), or the paper's constant, "
-             "linear-1000, linear-2000 or stepwise (with --preset paper the default); from-100 is that of vectors.")] = None,
+             "linear-1000, linear-2000 or stepwise (with --preset paper the default); kept is that of vectors and images.")] = None,
     lambda_0: Annotated[float | None, typer.Option("--lambda-0", help="λ at first (Eq. 3).")] = None,
     lambda_c: Annotated[float | None, typer.Option("--lambda-c", help="What λ falls to …")] = None,
     i1: Annotated[int | None, typer.Option("--i1", help="… by this iteration …")] = None,
@@ -71,6 +71,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a student by PPO and distillation from the cache, or by a baseline without a teacher."""
+    from gymnasium.spaces import Discrete
+
     from pipeline import tasks
     from student import anneal as annealing, distributed, presets
     from student.train import Settings
@@ -81,6 +83,8 @@ def train(
     iterations = iterations or usual.iterations
     schedule = annealing.schedule(anneal or usual.annealing, iterations, **given)
     hyperparameters = usual.of(method)
+    if divergence == "mahalanobis" and isinstance(world.action_space, Discrete):
+        raise AskonceError(f"{world.name} chooses among actions, which have no variance: give --divergence kl or wasserstein", 2)
     if divergence:
         hyperparameters = replace(hyperparameters, divergence=divergence)
     settings = Settings(seed, iterations, hyperparameters, schedule, usual.torso)

@@ -1,8 +1,8 @@
 """The policy's head: what it says of actions, of which one of A is chosen or which are vectors of A numbers.
 
 An actor is a module from features to outputs, and knows what they mean. Played, they are `given` as an array, from
-which actions are drawn, also once it has learnt: a policy that is unsure in the middle of a room, or whose means are
-zero there, has to move all the same. Learning, they are judged by the `terms` of the loss.
+which actions are drawn while it learns; deployed, it `acts` by them. Learning, they are judged by the `terms` of the
+loss.
 """
 
 from math import log, pi
@@ -13,12 +13,13 @@ from torch import nn
 
 from pipeline import collect
 from student import distill, mixture
+from student.mixture import LEAST_DEVIATION
 
 # The log-probability of the actions taken (B,), and the means of the entropy and of the distance to the teacher.
 Terms = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
-# A Gaussian student strays by so much at first, and never less than the least: it goes on exploring.
-DEVIATION, LEAST_DEVIATION = 0.2, 0.02
+# A Gaussian student strays by so much at first.
+DEVIATION = 0.2
 
 
 class Categorical(nn.Linear):
@@ -27,6 +28,8 @@ class Categorical(nn.Linear):
     deployed_name = "probabilities"
 
     draw = staticmethod(collect.draw)
+    # A policy that is unsure in the middle of a room has to move all the same, so its actions are drawn for good.
+    acts = staticmethod(collect.draw)
     # Actions drawn from a teacher's rows.
     follow = staticmethod(collect.draw)
 
@@ -49,8 +52,8 @@ class Categorical(nn.Linear):
         log_policy = outputs.log_softmax(-1)
         log_probability = log_policy.gather(-1, action[:, None]).squeeze(-1)
         entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
-        diverge = distill.DIVERGENCES[divergence]
-        return log_probability, entropy, diverge(teacher, log_policy) if teacher.shape[-1] else torch.zeros(())
+        distillation = distill.DIVERGENCES[divergence](teacher, log_policy) if teacher.shape[-1] else torch.zeros(())
+        return log_probability, entropy, distillation
 
 
 class Gaussian(nn.Module):
@@ -89,6 +92,11 @@ class Gaussian(nn.Module):
         return mean + deviation * rng.standard_normal(mean.shape, np.float32)
 
     @staticmethod
+    def acts(given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(N, A) float32, the means, as of the options: to stray is how they explore, and costs what must be precise."""
+        return np.split(given, 2, axis=-1)[0]
+
+    @staticmethod
     def follow(teacher: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(N, A) float32: the means of its mixtures, as strayed from as by one of its options."""
         _, mean, _, deviation = mixture.moments(teacher)
@@ -105,6 +113,7 @@ class Gaussian(nn.Module):
         mean, deviation = outputs.chunk(2, dim=-1)
         surprise = ((action - mean) / deviation) ** 2 / 2 + deviation.log() + log(2 * pi) / 2
         entropy = (deviation.log() + log(2 * pi) / 2 + 0.5).sum(-1).mean()
-        diverge = mixture.DIVERGENCES[divergence]
-        distillation = diverge(teacher, mean, deviation) if teacher.shape[-1] else torch.zeros(())
+        distillation = (
+            mixture.DIVERGENCES[divergence](teacher, mean, deviation) if teacher.shape[-1] else torch.zeros(())
+        )
         return -surprise.sum(-1), entropy, distillation

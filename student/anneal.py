@@ -35,15 +35,15 @@ class Annealing:
 
 
 # The schedules that appendix A.7 compares. It leaves open when the constant one ends; here with the stepwise one,
-# which is the paper's own. Beyond the paper the last two (docs/methods.md): in one the teacher leaves sooner; the other is
-# for distances between vectors, whose squares are small, and never lets go.
+# which is the paper's own. Beyond the paper the last two (docs/methods.md): in one the teacher leaves sooner, in
+# the other never.
 PRESETS = {
     "constant": Annealing(0.1, 0.1, 0, 2000),
     "linear-1000": Annealing(10.0, 0.0, 1000, 1000),
     "linear-2000": Annealing(10.0, 0.0, 2000, 2000),
     "stepwise": Annealing(10.0, 0.1, 1000, 2000),
     "stepwise-300": Annealing(10.0, 0.1, 300, 600),
-    "from-100": Annealing(100.0, 1.0, 1500, 3000),
+    "kept": Annealing(10.0, 0.1, 1000, 3000),
 }
 COMPARED = "constant", "linear-1000", "linear-2000", "stepwise", "stepwise-300"
 WITHOUT_TEACHER = Annealing(0.0, 0.0, 0, 0)

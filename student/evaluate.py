@@ -73,7 +73,7 @@ def student(task: Task, run: Path) -> Act:
     torch.set_num_threads(1)
     network = trained(task, run)
     policy = as_policy(network)
-    return lambda batch, running, rng: network.actor.draw(policy(batch.view)[0], rng)
+    return lambda batch, running, rng: network.actor.acts(policy(batch.view)[0], rng)
 
 
 def as_learnt(task: Task, run: Path) -> Task:

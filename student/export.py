@@ -1,8 +1,8 @@
 """The policy that is deployed alone: one file that needs neither this project nor the run.
 
 Its input is the task's observation where the task can say in torch how its view is made (`view_module`),
-else the view itself; its output is what actions are drawn from: (N, A) probabilities or, where actions are vectors,
-(N, 2A) means and standard deviations. The value head stays behind.
+else the view itself; its output is the policy: (N, A) probabilities, from which actions are drawn, or, where actions are
+vectors, (N, 2A) means, which are its actions, and standard deviations. The value head stays behind.
 """
 
 from contextlib import contextmanager
@@ -57,7 +57,7 @@ class Exported:
 
 
 class Policy(nn.Module):
-    """(N, …) observations → what the actor's actions are drawn from."""
+    """(N, …) observations → the actor's policy."""
 
     def __init__(self, view: nn.Module, network: nn.Module):
         super().__init__()
@@ -172,5 +172,5 @@ def _shown(output: str) -> tuple[str, ...]:
     return (
         f"means, deviations = {output}[:len(actions)], {output}[len(actions):]",
         "for action, mean, deviation in zip(actions, means, deviations):",
-        '    print(f"{action:15} {mean:6.3f} ± {deviation:.3f}")  # drawn from a normal distribution',
+        '    print(f"{action:15} {mean:6.3f} ± {deviation:.3f}")  # the mean is what it does',
     )

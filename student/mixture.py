@@ -1,6 +1,6 @@
 """A teacher of continuous actions, a mixture of Gaussians (Eq. 1), and how far a Gaussian student is from it.
 
-Both divergences of a mixture Σ_k p_k N(μ_k, s²) from one Gaussian N(μ, σ²), all with diagonal covariances, depend on
+All divergences of a mixture Σ_k p_k N(μ_k, s²) from one Gaussian N(μ, σ²), all with diagonal covariances, depend on
 no more of the mixture than its moments: the total w of its p_k, its mean m and variance v, and the options' own s. A
 teacher's row is these side by side, 1 + 3A numbers; without advice it is zero.
 """
@@ -11,6 +11,9 @@ import numpy as np
 import torch
 
 from pipeline.tasks.task import Advice
+
+# A student never strays less, so that it goes on exploring, nor counts a teacher as surer.
+LEAST_DEVIATION = 0.02
 
 
 def mixture(advice: Advice) -> np.ndarray:
@@ -55,8 +58,21 @@ def wasserstein(teacher: torch.Tensor, mean: torch.Tensor, deviation: torch.Tens
     return (total * moved).sum(-1).mean()
 
 
+def mahalanobis(teacher: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
+    """The mean over (B, …) rows of the squared Mahalanobis distance of the student's mean from the mixture, and of as
+    much for its deviation: Σ [(m − μ)² + (s − σ)²] / v.
+
+    Beyond the paper (docs/methods.md). The mean of decisions that want different things is what none of them would do.
+    Divided by the variance, as errors are in weighted least squares, it binds where they agree, and leaves the rest to
+    the reward. States without advice are treated as in `distill.cross_entropy`.
+    """
+    total, wanted, variance, own = moments(teacher)
+    apart = (wanted - mean) ** 2 + (own - deviation) ** 2
+    return (total * apart / variance.clamp(min=LEAST_DEVIATION**2)).sum(-1).mean()
+
+
 # By the name that --divergence takes.
-DIVERGENCES = {"kl": cross_entropy, "wasserstein": wasserstein}
+DIVERGENCES = {"kl": cross_entropy, "wasserstein": wasserstein, "mahalanobis": mahalanobis}
 
 
 def moments(teacher):

@@ -252,8 +252,8 @@ def _figures(rollout: Rollout) -> list[float]:
 
 def _evaluate(task: Task, learner: ppo.Learner | fused.Learner, seed: int) -> dict[str, float]:
     """The student as it is, on the same held-out layouts every time, which are not those of `cli evaluate`."""
-    draw = learner.network.actor.draw
-    act = lambda batch, running, rng: draw(learner.policy(learner.see(batch))[0], rng)
+    acts = learner.network.actor.acts
+    act = lambda batch, running, rng: acts(learner.policy(learner.see(batch))[0], rng)
     episodes = math.ceil(EVALUATED / distributed.size())
     found = evaluate.evaluate(task, act, episodes, distributed.own(seed << 32 | 0xFFFFFFFF))
     names = "success_rate", "return_mean", "length_mean"

@@ -94,7 +94,7 @@ def _student(task: Task, run: Path) -> Act:
     def act(batch: Batch, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         given = policy(batch.view)[0]
         # Of vectors these are the means, and their deviations come after them.
-        return given[0, :actions], network.actor.draw(given, rng)
+        return given[0, :actions], network.actor.acts(given, rng)
 
     return act
 

@@ -604,6 +604,7 @@ BAD = {
         ("reproduce", "--all", "--tasks", "Chess", "--cache", "{recorded}", "--to", "{tmp}/r"), 2, "Chess"),
     "no cache to reproduce from": (("reproduce", "--all", "--cache", "{tmp}/none", "--to", "{tmp}/r"), 1, "build-cache"),
     "two ways of missing": ((*OFFLINE, "--on-miss", "ask"), 2, "--on-miss"),
+    "a variance of what has none": ((*OFFLINE, "--divergence", "mahalanobis"), 2, "--divergence kl"),
     "nobody to evaluate": (("evaluate", *TASK), 2, "--run"),
     "no run": (("evaluate", *TASK, "--run", "{tmp}/none"), 1, "no run"),
     "a run of another task": (("evaluate", "--task", "SimpleDoorKey", "--run", "{run}"), 1, "DivergedDoorKey"),

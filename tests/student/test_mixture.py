@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Normal
+from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from pipeline.tasks.task import Advice
-from student.mixture import cross_entropy, mixture, wasserstein
+from student.mixture import cross_entropy, mahalanobis, mixture, wasserstein
 
 GRID = torch.linspace(-8, 8, 20_001, dtype=torch.float64)
 
@@ -71,7 +71,35 @@ def test_the_mixtures_distance_moves_every_decisions_gaussian_to_the_student(cas
     assert closed(wasserstein, advice, mean, deviation) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-@pytest.mark.parametrize("form", [cross_entropy, wasserstein])
+@settings(deadline=None, max_examples=30)
+@given(cases())
+def test_the_mahalanobis_distance_is_in_units_of_the_mixtures_variance(case):
+    """−2 log of a normal density, less its peak's, is that distance squared."""
+    advice, mean, deviation = case
+    expected = 0.0
+    for d in range(3):
+        weights, means, own = (torch.tensor(column, dtype=torch.float64) for column in zip(*marginal(advice, d)))
+        whole = MixtureSameFamily(Categorical(weights), Normal(means, own))
+        near = Normal(whole.mean, whole.variance.sqrt())
+        expected += 2 * (near.log_prob(whole.mean) - near.log_prob(torch.tensor(mean[d]))).item()
+        expected += (advice.deviation[d] - deviation[d]) ** 2 / whole.variance.item()
+    assert closed(mahalanobis, advice, mean, deviation) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def test_the_mahalanobis_distance_binds_where_decisions_agree_and_hardly_where_they_do_not():
+    advice = Advice(np.float32([[[0.5, 1], [0.5, -1]]]), np.float32([[0.5, 0.5]]), 0.1)
+    mean = torch.zeros(1, 2, dtype=torch.float64).add(torch.tensor([0.4, 0.1])).requires_grad_()
+    mahalanobis(torch.from_numpy(mixture(advice)).double(), mean, torch.full((1, 2), 0.1)).backward()
+    # Both are 0.1 from the mixture's mean, whose variances are 0.01 and 1.01.
+    assert mean.grad[0].tolist() == pytest.approx([2 * -0.1 / 0.01, 2 * 0.1 / 1.01], rel=1e-4)
+
+
+def test_options_that_never_stray_are_no_surer_than_a_student_can_be():
+    advice = Advice(np.float32([[[0.5, 0.5]]]), np.float32([[1.0]]), 0.0)
+    assert closed(mahalanobis, advice, np.array([0.4, 0.5]), np.array([0.02, 0.02])) == pytest.approx(25 + 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("form", [cross_entropy, wasserstein, mahalanobis])
 def test_states_without_advice_add_nothing_and_count_in_the_mean(form):
     rng = np.random.default_rng(0)
     actions, advised = rng.normal(size=(2, 3, 4)).astype(np.float32), np.array([[0.2, 0.3, 0.5], [0, 0, 0]], np.float32)

@@ -1,14 +1,16 @@
 """Which preset a task has, and that the paper's are the paper's."""
 
 from dataclasses import asdict
+from types import SimpleNamespace
 
+from gymnasium.spaces import Discrete
 import numpy as np
 import pytest
 
 from pipeline import tasks
 from pipeline.tasks.navpick.env import MAX_STEPS
-from student import anneal, ppo
-from student.presets import CONTROL, MINIGRID, preset
+from student import anneal, distill, mixture, ppo
+from student.presets import CONTROL, IMAGES, MINIGRID, preset
 from tests.student.point import POINT
 
 TABLE_2 = dict(
@@ -18,10 +20,17 @@ TABLE_2 = dict(
 )
 
 
+# One of three actions by an image.
+SEEN = SimpleNamespace(action_space=Discrete(3), image_shape=(28, 28, 3))
+
+
 def test_vectors_and_images_are_learnt_by_table_2_and_minigrid_by_table_1():
     for name in ("default", "paper"):
         assert preset(name, tasks.find("LavaDoorKey")) is MINIGRID[name]
         assert preset(name, POINT) is CONTROL[name]
+        assert preset(name, SEEN) is IMAGES[name]
+        assert CONTROL[name].hyperparameters.divergence in mixture.DIVERGENCES
+        assert {IMAGES[name].hyperparameters.divergence, MINIGRID[name].hyperparameters.divergence} <= set(distill.DIVERGENCES)
     assert asdict(CONTROL["paper"].of("llm4teach")).items() >= TABLE_2.items()
     assert MINIGRID["default"].of("ppo") == ppo.Hyperparameters() and MINIGRID["paper"].of("ppo") == ppo.PAPER
     assert MINIGRID["default"].of("hierarchical").entropy_coefficient == 0.01
