@@ -54,12 +54,12 @@ _CONTROL = replace(
     divergence="mahalanobis", led=0.5,
 )
 CONTROL: Mapping[str, Preset] = {
-    "default": Preset(_CONTROL, _exploring(_CONTROL), 40, "kept"),
+    "default": Preset(_CONTROL, _exploring(_CONTROL), 60, "kept"),
     "paper": Preset(TABLE_2, TABLE_2, 5000, "stepwise", "resnet18"),
 }
 # The same for one of A actions by an image, where there is no mean to be wrong.
 _IMAGES = replace(_CONTROL, divergence="kl")
-IMAGES: Mapping[str, Preset] = CONTROL | {"default": Preset(_IMAGES, _exploring(_IMAGES), 40, "kept")}
+IMAGES: Mapping[str, Preset] = CONTROL | {"default": Preset(_IMAGES, _exploring(_IMAGES), 60, "kept")}
 
 
 def preset(name: str, task: Task) -> Preset:

@@ -32,6 +32,11 @@ class Told:
     direction: str | None
     holds: str | None
 
+    @property
+    def things(self) -> tuple[str, ...]:
+        """All that are named, the wanted one first."""
+        return tuple(dict.fromkeys([self.wanted, *(name for name, _ in self.sees)]))
+
     def thing(self, words: str) -> str | None:
         """The object that an option names: by its noun, the wanted one by its table, too; None for any other."""
         if words.split()[-1] == "table":

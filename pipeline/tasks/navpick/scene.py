@@ -15,11 +15,9 @@ def scene(told: Told) -> Scene:
         thing = told.thing(words)
         return names.index(thing) if thing in names else -1
 
-    names = dict.fromkeys([told.wanted, *(name for name, _ in told.sees)])
-    takes = frozenset(names) | {kind.name for kind in KINDS}  # another simulator has other objects
-    names.pop(told.holds, None)
+    takes = frozenset(told.things) | {kind.name for kind in KINDS}  # another simulator has other objects
     return Scene(
-        sees=tuple(names), holds=told.holds, appears=frozenset(), takes=takes,
+        sees=tuple(name for name in told.things if name != told.holds), holds=told.holds, appears=frozenset(), takes=takes,
         opens=frozenset(), which=which, unlocks=lambda thing, held: False, wanted=told.wanted,
         ahead=told.wanted if told.direction == AT_HAND else None,
     )

@@ -64,7 +64,7 @@ class NavPickTask(Interned):
     image_shape = IMAGE_SHAPE
     # A batch of more gains nothing on a few cores, and the first episodes in a hundred homes compile as many models.
     together = 100
-    skill_names = tuple(POLICIES.values())
+    skill_names = tuple(f"{verb} the {which} object" for which in ("wanted", "other") for verb in POLICIES)
 
     @cached_property
     def idle_action(self) -> np.ndarray:
@@ -90,15 +90,11 @@ class NavPickTask(Interned):
     def decisions(self, text: str) -> tuple[Decision, ...]:
         """Either option with every object that the text names; with the wanted one alone once it is held."""
         told = describe.told(text)
-        if told.holds:
-            return self.skills(text)
-        things = dict.fromkeys([told.wanted, *(name for name, _ in told.sees)])
-        return tuple((f"{verb} {thing}",) for thing in things for verb in POLICIES)
+        return _either_option([told.wanted] if told.holds else told.things)
 
     def skills(self, text: str) -> tuple[Decision, ...]:
-        """Each option with the wanted object."""
-        wanted = describe.told(text).wanted
-        return tuple((f"{verb} {wanted}",) for verb in POLICIES)
+        """Either option with the wanted object and with the other that a text may name; else they name nothing."""
+        return _either_option([*describe.told(text).things, "nothing"][:2])
 
     def scene(self, text: str) -> Scene:
         """ValueError for what is no text."""
@@ -127,6 +123,10 @@ def _told(text: str) -> describe.Told | None:
         return describe.told(text)
     except ValueError:
         return None
+
+
+def _either_option(things: Sequence[str]) -> tuple[Decision, ...]:
+    return tuple((f"{verb} {thing}",) for thing in things for verb in POLICIES)
 
 
 def _call(words: str, told: describe.Told) -> Call | None:

@@ -52,10 +52,22 @@ def test_a_text_says_what_it_was_written_from():
 
 def test_every_decision_that_rollouts_try_is_one_that_the_parser_reads():
     tried = TASK.decisions(TEXT)
-    assert set(TASK.skills(TEXT)) < set(tried) and len(tried) == 4
+    assert len(tried) == 4
     for decision in (*tried, TASK.prompt.example_decision):
         assert parse(f"Decision: {', '.join(decision)}", TASK.prompt.options).decision == decision
     assert describe.told(TASK.prompt.example_text).wanted == "mug"
+
+
+def test_the_baselines_skills_are_the_options_with_all_things_that_a_text_names_in_the_same_places():
+    lone = "Agent is to pick up a mug. It sees nothing. It holds nothing."
+    assert TASK.skills(TEXT) == TASK.decisions(TEXT) and len(set(TASK.skills(lone))) == len(TASK.skill_names) == 4
+    assert TASK.skills(lone)[:2] == TASK.decisions(lone) == TASK.skills(TEXT)[:2]
+
+
+def test_a_skill_with_an_object_that_is_not_there_has_ended(batch):
+    advice = batch.advise(TASK.plans({text: dict.fromkeys(TASK.skills(text), 1.0) for text in texts(batch)}))
+    named = np.array([[len(describe.told(text).things) > 1] for text in texts(batch)])
+    assert not advice.ended[:, :2].any() and (advice.ended[:, 2:] == ~named).all()
 
 
 @pytest.mark.parametrize("words, decision", [
