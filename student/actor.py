@@ -93,7 +93,7 @@ class Gaussian(nn.Module):
 
     @staticmethod
     def acts(given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(N, A) float32, the means, as of the options: to stray is how they explore, and costs what must be precise."""
+        """(N, A) float32, the means, as options act by theirs: to stray is to explore."""
         return np.split(given, 2, axis=-1)[0]
 
     @staticmethod
