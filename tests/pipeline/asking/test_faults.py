@@ -1,6 +1,7 @@
 """Every fault of a server: what was obtained is yielded, what is missing is told, nothing is asked twice."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 import os
 import signal
@@ -18,7 +19,7 @@ from pipeline.asking.prices import Price
 from pipeline.asking.retry import Patience
 from pipeline.teacher import Answer, Job, Tally, Teacher, Terms, ask_all, connect, request
 from tests.command import SECRET
-from tests.pipeline.asking.faulty_process import ROOT
+from tests.pipeline.asking.faulty_process import ROOT, FaultyServer
 from tests.pipeline.asking.faulty_server import CUT, ECHO, HUNG, RESET, TRICKLE
 from tests.pipeline.doorkey_prompt import PROMPT
 
@@ -287,19 +288,30 @@ def test_tokens_a_minute_are_corrected_by_what_was_used(server):
 
 # ---- Coming to an end ----------------------------------------------------------------------------
 
+def once_asked(server: FaultyServer, requests: int, act: Callable[[], object]) -> None:
+    def wait() -> None:
+        # Ten seconds, lest it act in another test.
+        for _ in range(1000):
+            if len(server.requests()) >= requests:
+                act()
+                return
+            time.sleep(0.01)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def test_a_stop_finishes_what_is_in_flight_and_gives_up_what_waits(server):
-    server.set(delay=0.3, of_text={"poisoned": "429"})
+    server.set(delay=1, of_text={"poisoned": "429"})
     stop = threading.Event()
-    threading.Timer(0.15, stop.set).start()
+    once_asked(server, 3, stop.set)
     patience = Patience(first_wait=30, longest_wait=60)
     _, obtained, missing, _, error = run(server, [job(POISON), *jobs(50)], patience, stop=stop, concurrency=3)
     assert error is None and not missing and len(obtained) == 2 and len(server.requests()) == 3
 
 
 def test_an_interruption_while_it_waits_loses_nothing_in_flight(server):
-    server.set(delay=0.4)
-    interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    interrupt.start()
+    server.set(delay=1)
+    once_asked(server, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
     obtained = []
     with pytest.raises(KeyboardInterrupt):
         for answer in ask_all(Teacher(base_url=server.url), jobs(9), terms(concurrency=3)):
