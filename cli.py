@@ -11,26 +11,57 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from cache.errors import AskonceError, Unfinished
-from commands import (
-    asking, auditing, caching, demo, listing, pretraining, reporting, reproducing, runs, training, watching,
+from askonce.cache.errors import AskonceError, Unfinished
+from askonce.commands import (
+    asking,
+    auditing,
+    caching,
+    demo,
+    listing,
+    pretraining,
+    reporting,
+    reproducing,
+    runs,
+    training,
+    watching,
 )
-from commands.show import print_json
+from askonce.commands.show import print_json
 
 app = typer.Typer(
-    name="cli", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="cli",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Ask a large language model once, train a small policy as often as you like.",
 )
 for command in (
-    asking.build_cache, training.train, training.evaluate, reproducing.reproduce, runs.runs, watching.watch,
-    runs.export, auditing.audit, reporting.report, listing.tasks, asking.serve_teacher, demo.demo, pretraining.pretrain,
+    asking.build_cache,
+    training.train,
+    training.evaluate,
+    reproducing.reproduce,
+    runs.runs,
+    watching.watch,
+    runs.export,
+    auditing.audit,
+    reporting.report,
+    listing.tasks,
+    asking.serve_teacher,
+    demo.demo,
+    pretraining.pretrain,
 ):
     app.command()(command)
 
 cache_app = typer.Typer(no_args_is_help=True, help="Look into a cache, or bring decisions into it.")
 for command in (
-    caching.stats, caching.show, caching.explain, caching.import_, caching.export, caching.verify, caching.merge,
-    caching.compact, caching.reparse,
+    caching.stats,
+    caching.show,
+    caching.explain,
+    caching.import_,
+    caching.export,
+    caching.verify,
+    caching.merge,
+    caching.compact,
+    caching.reparse,
 ):
     cache_app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(cache_app, name="cache")

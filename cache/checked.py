@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cache import durable
-from cache.key import canonical_json
+from askonce.cache import durable
+from askonce.cache.key import canonical_json
 
 
 def write(path: Path, value: Any) -> None:

@@ -4,17 +4,17 @@ A segment goes only when its rows are in another that is on disk. Killed in betw
 twice, which readers see once and the next `compact` joins.
 """
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
+import time
 
 import duckdb
 import pyarrow.parquet as pq
 
-from cache import durable, footer, query, segment, store
-from cache.completion import SCHEMA
-from cache.errors import AskonceError
-from cache.store import Snapshot
+from askonce.cache import durable, footer, query, segment, store
+from askonce.cache.completion import SCHEMA
+from askonce.cache.errors import AskonceError
+from askonce.cache.store import Snapshot
 
 # Replaced segments stay for so many seconds, so that readers that have listed them can open them. One that
 # takes longer lists again.

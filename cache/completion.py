@@ -36,8 +36,18 @@ SCHEMA = pa.schema(
 
 # In the order by which readers number the answers of one task and key.
 IDENTITY = (
-    "task", "key", "asked_at", "sample", "content", "weight", "finish_reason", "prompt_tokens",
-    "completion_tokens", "latency", "served_model", "logprobs",
+    "task",
+    "key",
+    "asked_at",
+    "sample",
+    "content",
+    "weight",
+    "finish_reason",
+    "prompt_tokens",
+    "completion_tokens",
+    "latency",
+    "served_model",
+    "logprobs",
 )
 
 # The order of rows in a segment: by key, and from there on total, so that the same rows make the same bytes.
@@ -104,9 +114,7 @@ def completion_id(key: str, sample: int) -> str:
 def to_table(completions: Iterable[Completion]) -> pa.Table:
     """`completions` in the columns of `SCHEMA`, in the order given."""
     rows = list(completions)
-    columns = [
-        pa.array([_storable(getattr(row, field.name)) for row in rows], field.type) for field in SCHEMA
-    ]
+    columns = [pa.array([_storable(getattr(row, field.name)) for row in rows], field.type) for field in SCHEMA]
     return pa.table(columns, schema=SCHEMA)
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from cache import checked, durable, store
+from askonce.cache import checked, durable, store
 
 FOLDER = store.COVERAGE
 SUFFIX = ".json"

@@ -15,17 +15,15 @@ import duckdb
 from huggingface_hub import DatasetCardData
 import pyarrow as pa
 
-from cache import coverage, durable, query, segment, store
-from cache.completion import SCHEMA
-from cache.coverage import Coverage, Who
-from cache.errors import AskonceError
-from cache.merge import add_missing
-from cache.query import TeacherEntry
-from cache.store import Snapshot
+from askonce.cache import coverage, durable, query, segment, store
+from askonce.cache.completion import SCHEMA
+from askonce.cache.coverage import Coverage, Who
+from askonce.cache.errors import AskonceError
+from askonce.cache.merge import add_missing
+from askonce.cache.query import TeacherEntry
+from askonce.cache.store import Snapshot
 
-SIZES = (
-    (10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"),
-)
+SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 CARD = """---
 {front}
@@ -68,9 +66,7 @@ class Imported:
     held: int
 
 
-def export(
-    directory: str | Path, to: str | Path, license: str = "unknown"
-) -> Exported:
+def export(directory: str | Path, to: str | Path, license: str = "unknown") -> Exported:
     """Writes the whole cache to `to` as a dataset: Parquet files under data/, README.md as its card, and
     the coverage as the cache keeps it.
 
@@ -112,8 +108,7 @@ def import_dataset(path: str | Path, directory: str | Path) -> Imported:
 
 
 def _write(
-    folder: Path, name: str, license: str, held: Mapping[Who, Coverage],
-    connection: duckdb.DuckDBPyConnection,
+    folder: Path, name: str, license: str, held: Mapping[Who, Coverage], connection: duckdb.DuckDBPyConnection
 ) -> Exported:
     # Empty again where the rows are read for a second time.
     shutil.rmtree(folder, ignore_errors=True)
@@ -144,16 +139,21 @@ def _card(teachers: list[TeacherEntry], name: str, license: str, held: Mapping[W
     rows = "\n".join(_row(entry, held.get((entry.task, entry.model, entry.prompt))) for entry in teachers)
     texts = sum(entry.texts for entry in teachers)
     return CARD.format(
-        front=front.to_yaml(), title=title, completions=completions, texts=texts, rows=rows,
-        license=license, name=name,
+        front=front.to_yaml(), title=title, completions=completions, texts=texts, rows=rows, license=license, name=name
     )
 
 
 def _row(entry: TeacherEntry, covers: Coverage | None) -> str:
     cells = (
-        entry.task, entry.model, entry.prompt, f"{entry.texts:,}", f"{entry.completions:,}",
-        f"{entry.prompt_tokens:,}", f"{entry.completion_tokens:,}", f"{entry.first_asked:%Y-%m-%d}",
-        f"{entry.last_asked:%Y-%m-%d}", 
+        entry.task,
+        entry.model,
+        entry.prompt,
+        f"{entry.texts:,}",
+        f"{entry.completions:,}",
+        f"{entry.prompt_tokens:,}",
+        f"{entry.completion_tokens:,}",
+        f"{entry.first_asked:%Y-%m-%d}",
+        f"{entry.last_asked:%Y-%m-%d}",
         f"{covers.share:.2%} of {covers.visits:,} visits" if covers else "",
     )
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
@@ -167,15 +167,11 @@ def _files(path: Path) -> list[Path]:
             if segment.NAME.fullmatch(file.name):
                 segment.check(file)
     except segment.Damaged as damaged:
-        raise AskonceError(
-            f"{damaged} is damaged: its bytes do not agree with its name; fetch it again"
-        ) from None
+        raise AskonceError(f"{damaged} is damaged: its bytes do not agree with its name; fetch it again") from None
     except OSError as error:
         raise store.unreadable(path, error) from error
     if not files:
-        raise AskonceError(
-            f"{path} holds no Parquet files; name the directory that `cli cache export` wrote"
-        )
+        raise AskonceError(f"{path} holds no Parquet files; name the directory that `cli cache export` wrote")
     return files
 
 

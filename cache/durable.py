@@ -1,11 +1,11 @@
 """Files and directories that are on disk when the call returns, and never there by half."""
 
-import errno
-import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+import errno
+import os
 from pathlib import Path
+import uuid
 
 # What a writer that was killed leaves of a file that it had not finished; read by nobody.
 UNFINISHED = ".tmp"

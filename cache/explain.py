@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cache import query
-from cache.completion import Completion
-from cache.key import answer_key, canonical_json
+from askonce.cache import query
+from askonce.cache.completion import Completion
+from askonce.cache.key import answer_key, canonical_json
 
 # Characters shown on each side of where two texts part.
 AROUND = 30
@@ -55,7 +55,8 @@ def _differences(asked: dict[str, Any], stored: Completion) -> list[Difference]:
     other = dict(_leaves(_question(stored.request, stored.endpoint)))
     return [
         Difference(field, *_where_they_part(asked.get(field), other.get(field)))
-        for field in dict.fromkeys([*asked, *other]) if asked.get(field) != other.get(field)
+        for field in dict.fromkeys([*asked, *other])
+        if asked.get(field) != other.get(field)
     ]
 
 

@@ -8,18 +8,18 @@ missing or damaged while the segment is sound, nothing is lost, and `cache.repai
 """
 
 import base64
-import hashlib
-import os
-import shutil
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+import hashlib
+import os
 from pathlib import Path
+import shutil
+import struct
 from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
-from cache import checked, durable
+from askonce.cache import checked, durable
 
 SUFFIX = ".json"
 MAGIC = b"PAR1"

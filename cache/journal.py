@@ -16,26 +16,26 @@ asking the server, its next record may lie over the closing one. Where its taker
 permissions (another user's journal) and locks fail, too, the record alone must do.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 import errno
 import fcntl
+from functools import cache
 import hashlib
 import os
+from pathlib import Path
 import platform
 import stat
 import struct
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import pyarrow as pa
 
-from cache import durable
-from cache.completion import SCHEMA
+from askonce.cache import durable
+from askonce.cache.completion import SCHEMA
 
 SUFFIX = ".journal"
 # Its first byte occurs in no UTF-8, so the words of an answer are never mistaken for a record. Its last one
@@ -147,8 +147,7 @@ def abandoned(path: Path) -> Iterator[bool]:
         return
     try:
         yield _lock(descriptor) and (
-            path.name.startswith(f"{_machine()}-")
-            or time.time() - os.fstat(descriptor).st_mtime > PATIENCE
+            path.name.startswith(f"{_machine()}-") or time.time() - os.fstat(descriptor).st_mtime > PATIENCE
         )
     finally:
         os.close(descriptor)
@@ -242,7 +241,7 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-@lru_cache(maxsize=None)
+@cache
 def _machine() -> str:
     """12 hex digits that differ from machine to machine, and from one start of it to the next."""
     boot = Path("/proc/sys/kernel/random/boot_id")

@@ -5,14 +5,14 @@ aside. Every field of the wire body counts, also those that nobody has thought o
 the fields that matter would one day hand out another prompt's answer.
 """
 
+from collections.abc import Mapping
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from cache.errors import AskonceError
+from askonce.cache.errors import AskonceError
 
 SCHEME = "v1-sha256"
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -24,9 +24,7 @@ def canonical_json(value: Any) -> str:
     Integral floats are written as integers, so that 0, 0.0 and -0.0 are one value. ValueError for
     what JSON cannot hold: NaN, an infinity, a key that is no string.
     """
-    return json.dumps(
-        _plain(value), ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-    )
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def answer_key(body: Mapping[str, Any], endpoint: str) -> str:

@@ -24,25 +24,25 @@ SHA-256 spreads keys evenly, so a bucket's records, four to eight, lie together:
 line of memory for the bucket, one or two for the record, one for the group and one for the pairs.
 """
 
-import hashlib
-import json
-import mmap
-import os
-import struct
-import threading
 from binascii import unhexlify
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+import hashlib
 from itertools import chain
+import json
+import mmap
+import os
 from pathlib import Path
+import struct
+import threading
 from typing import Any
 
-import numpy as np
 from numba import njit
+import numpy as np
 
-from cache import durable
-from cache.errors import AskonceError
-from cache.key import SCHEME
+from askonce.cache import durable
+from askonce.cache.errors import AskonceError
+from askonce.cache.key import SCHEME
 
 MAGIC = b"askonce-lookup-1"
 
@@ -98,8 +98,7 @@ def entries(distributions: Mapping[str, Mapping[str, float]]) -> Entries:
     decisions = [numbers.setdefault(name, len(numbers)) for distribution in found for name in distribution]
     probabilities = [probability for distribution in found for probability in distribution.values()]
     return Entries(
-        digests(distributions), counts, [*numbers],
-        np.array(decisions, np.int64), np.array(probabilities, np.float64),
+        digests(distributions), counts, [*numbers], np.array(decisions, np.int64), np.array(probabilities, np.float64)
     )
 
 
@@ -134,14 +133,19 @@ def build(path: str | Path, chunks: Iterable[Entries], source: Any) -> "Index":
     types = _types(len(order), fields)
     sections = {
         "buckets": np.searchsorted(leading >> np.uint64(64 - bits), edges).astype(types["buckets"]),
-        "records": _records(digests[order, bits // 8:], rows, fields["row"]),
+        "records": _records(digests[order, bits // 8 :], rows, fields["row"]),
         "groups": _groups(counts, types["groups"]),
         "pairs": _pairs(decisions[pairs], levels, types["pairs"]),
         "weights": weights.astype(types["weights"]),
     }
     header = {
-        "source": source, "decisions": [*vocabulary], "keys": len(order), "distributions": len(chosen),
-        "width": int(counts.max(initial=0)), "bits": bits, "fields": fields,
+        "source": source,
+        "decisions": [*vocabulary],
+        "keys": len(order),
+        "distributions": len(chosen),
+        "width": int(counts.max(initial=0)),
+        "bits": bits,
+        "fields": fields,
     }
     return _write(Path(path), header, sections)
 
@@ -161,8 +165,8 @@ def open_index(path: str | Path) -> "Index":
         checksum = hashlib.sha256(checked).digest()
     if checksum != data[-_CHECKSUM_BYTES:]:
         raise Unusable(path, "is damaged: its bytes do not agree with its checksum")
-    size = int.from_bytes(data[len(MAGIC): len(MAGIC) + 8], "little")
-    header = json.loads(data[len(MAGIC) + 8: len(MAGIC) + 8 + size])
+    size = int.from_bytes(data[len(MAGIC) : len(MAGIC) + 8], "little")
+    header = json.loads(data[len(MAGIC) + 8 : len(MAGIC) + 8 + size])
     return Index(data, header, len(MAGIC) + 8 + size)
 
 
@@ -285,7 +289,7 @@ def _getter(
         if new and digest in new:
             return new[digest].copy()
         first, after = unpack_bucket(file, buckets + (unpack_leading(digest)[0] >> shift) * bucket_bytes)
-        bucket = file[records + first * size: records + after * size]
+        bucket = file[records + first * size : records + after * size]
         at = bucket.find(digest[implied:])
         while at % size:  # Not found, or across two neighbours.
             if at < 0:
@@ -293,7 +297,7 @@ def _getter(
             at = bucket.find(digest[implied:], at + 1)
         if row_begins == size:
             return read(first + at // size)
-        row = bucket[at + row_begins: at + size]
+        row = bucket[at + row_begins : at + size]
         found = kept.get(row)
         if found is None:
             if len(kept) >= _KEPT_DISTRIBUTIONS:
@@ -359,9 +363,7 @@ class _Additions:
         self._numbers: dict[str, int] = {}
         self.table = _table(capacity=64, width=1)
 
-    def add(
-        self, digest: np.ndarray, decisions: Sequence[str], weights: np.ndarray, names: list[str]
-    ) -> None:
+    def add(self, digest: np.ndarray, decisions: Sequence[str], weights: np.ndarray, names: list[str]) -> None:
         with self._lock:
             for number in range(len(self._numbers), len(names)):
                 self._numbers[names[number]] = number
@@ -428,8 +430,12 @@ def _no_key(key: str) -> AskonceError:
 
 def _columns(chunks: Iterable[Entries], vocabulary: dict[str, int]) -> list[np.ndarray]:
     """Digests, counts, decisions, weights of all chunks; the decisions being places in `vocabulary`."""
-    columns = [[np.empty((0, DIGEST_BYTES), np.uint8)], [np.empty(0, np.int64)], [np.empty(0, np.uint32)],
-               [np.empty(0, np.uint16)]]
+    columns = [
+        [np.empty((0, DIGEST_BYTES), np.uint8)],
+        [np.empty(0, np.int64)],
+        [np.empty(0, np.uint32)],
+        [np.empty(0, np.uint16)],
+    ]
     for chunk in chunks:
         numbers = [vocabulary.setdefault(name, len(vocabulary)) for name in chunk.names]
         renumbered = np.array(numbers, np.uint32)[chunk.decisions]

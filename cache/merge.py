@@ -10,9 +10,9 @@ from pathlib import Path
 
 import duckdb
 
-from cache import coverage, query, segment, store
-from cache.completion import IDENTITY
-from cache.errors import AskonceError
+from askonce.cache import coverage, query, segment, store
+from askonce.cache.completion import IDENTITY
+from askonce.cache.errors import AskonceError
 
 # White space is not a difference between answers. Keys whose rows are the same in both cannot disagree.
 DISAGREEMENTS = r"""
@@ -87,8 +87,7 @@ def add_missing(folder: Path, connection: duckdb.DuckDBPyConnection) -> tuple[in
     # Of a row that an older version wrote, the other may hold a copy that says more.
     equal += " AND (mine.usage IS NOT NULL OR theirs.usage IS NULL)"
     connection.execute(
-        "CREATE TEMP TABLE missing AS "
-        f"SELECT theirs.* FROM theirs_rows theirs ANTI JOIN mine_rows mine ON {equal}"
+        f"CREATE TEMP TABLE missing AS SELECT theirs.* FROM theirs_rows theirs ANTI JOIN mine_rows mine ON {equal}"
     )
     [(added, held)] = connection.execute(
         "SELECT count(*), (SELECT count(*) FROM theirs_rows) - count(*) FROM missing"

@@ -6,28 +6,28 @@ were asked, so that those of two builders that asked at the same time are all se
 stay in DuckDB, which goes to a temporary directory where memory is short.
 """
 
-import re
-import resource
-import tempfile
-import uuid
-import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import chain, groupby
 from pathlib import Path
+import re
+import resource
+import tempfile
 from typing import Any, TypeVar
+import uuid
+import weakref
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from cache import durable, store
-from cache.coverage import Coverage, noted
-from cache.completion import IDENTITY, ORDER, SCHEMA, Completion, completion_id
-from cache.errors import AskonceError
-from cache.store import Snapshot
+from askonce.cache import durable, store
+from askonce.cache.completion import IDENTITY, ORDER, SCHEMA, Completion, completion_id
+from askonce.cache.coverage import Coverage, noted
+from askonce.cache.errors import AskonceError
+from askonce.cache.store import Snapshot
 
 COLUMNS = SCHEMA.names
 IN_ORDER = ", ".join(ORDER)
@@ -173,8 +173,7 @@ def define(connection: duckdb.DuckDBPyConnection, name: str, taken: Snapshot) ->
     connection.execute(f"CREATE VIEW {name}_distinct AS {DISTINCT.format(sources=f'FROM {name}_files')}")
     connection.execute(f"CREATE VIEW {name}_rows AS SELECT * EXCLUDE (number) FROM {name}_distinct")
     connection.execute(
-        f"CREATE VIEW {name} AS "
-        f"SELECT * EXCLUDE (number) REPLACE (number::INTEGER AS sample) FROM {name}_distinct"
+        f"CREATE VIEW {name} AS SELECT * EXCLUDE (number) REPLACE (number::INTEGER AS sample) FROM {name}_distinct"
     )
 
 
@@ -201,7 +200,11 @@ def answers(directory: str | Path, task: str, model: str, prompt: str) -> dict[s
 
 
 def texts(
-    directory: str | Path, task: str, model: str, prompt: str, wanted: Iterable[str] | None = None,
+    directory: str | Path,
+    task: str,
+    model: str,
+    prompt: str,
+    wanted: Iterable[str] | None = None,
     besides: Collection[str] = (),
 ) -> Iterator[tuple[str, list[Answer]]]:
     """The same as `answers`, text by text in their order: for when they are too many to hold. Of all
@@ -241,7 +244,12 @@ def of_keys(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, 
 
 
 def counted(
-    directory: str | Path, task: str, model: str, prompt: str, wanted: Sequence[str], unwelcome: Sequence[str],
+    directory: str | Path,
+    task: str,
+    model: str,
+    prompt: str,
+    wanted: Sequence[str],
+    unwelcome: Sequence[str],
     keys: Sequence[str] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each of the texts `wanted`, in their order, how many completions it has, and how many of them end for
@@ -280,7 +288,7 @@ def keys(directory: str | Path, task: str, model: str, prompt: str) -> set[str]:
     query = "SELECT DISTINCT key FROM completions WHERE task = $task AND model = $model AND prompt = $prompt"
     teacher = {"task": task, "model": model, "prompt": prompt}
     found = read(lambda connection: connection.execute(query, teacher).fetchall(), completions=directory)
-    return {key for key, in found}
+    return {key for (key,) in found}
 
 
 def stored(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, int]:
@@ -411,7 +419,10 @@ def _by_text(rows: Iterable[tuple]) -> Iterator[tuple[str, list[Answer]]]:
 
 
 def _stream(
-    directory: str | Path, query: str, parameters: dict[str, Any], wanted: pa.Table | None,
+    directory: str | Path,
+    query: str,
+    parameters: dict[str, Any],
+    wanted: pa.Table | None,
     besides: Collection[str] = (),
 ) -> Iterator[tuple]:
     """The rows of a query that sorts: with the first of them DuckDB has read all files."""
@@ -428,7 +439,8 @@ def _stream(
 
 @store.patiently
 def _open(
-    query: Callable[[duckdb.DuckDBPyConnection], Result], caches: Mapping[str, str | Path],
+    query: Callable[[duckdb.DuckDBPyConnection], Result],
+    caches: Mapping[str, str | Path],
     besides: Collection[str] = (),
 ) -> tuple[duckdb.DuckDBPyConnection, Result]:
     """A connection as in `read`, and what `query` returned."""
@@ -455,7 +467,7 @@ def _held(taken: Snapshot, files: ExitStack) -> Snapshot:
 
 def _places(texts: Sequence[str]) -> pa.Table:
     """The columns text and place. In parts: one array grows to twice what it needs."""
-    parts = [pa.array(texts[first:first + 10_000], pa.string()) for first in range(0, len(texts), 10_000)]
+    parts = [pa.array(texts[first : first + 10_000], pa.string()) for first in range(0, len(texts), 10_000)]
     return pa.table({"text": pa.chunked_array(parts, pa.string()), "place": np.arange(len(texts))})
 
 

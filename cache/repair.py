@@ -4,18 +4,18 @@ A damaged file is copied to quarantine/ and its sound rows are stored before it 
 between loses nothing and doubles nothing that a reader sees, and the next repair finishes.
 """
 
-import re
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+import re
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cache import durable, footer, journal, segment, store
-from cache.completion import SCHEMA
-from cache.verify import QUARANTINE, Verified, check_marker, verify
+from askonce.cache import durable, footer, journal, segment, store
+from askonce.cache.completion import SCHEMA
+from askonce.cache.verify import QUARANTINE, Verified, check_marker, verify
 
 # Keys stand in a record as they are, so they can be found in one that cannot be decoded.
 KEY = re.compile(rb"v\d+-[a-z0-9]+:[0-9a-f]{64}")

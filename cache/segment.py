@@ -3,18 +3,18 @@
 A segment appears whole or not at all and never changes. The same rows make the same segments.
 """
 
-import hashlib
-import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
+import hashlib
 from itertools import chain, islice
 from pathlib import Path
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cache import durable, footer
-from cache.completion import ORDER, SCHEMA
+from askonce.cache import durable, footer
+from askonce.cache.completion import ORDER, SCHEMA
 
 SUFFIX = ".parquet"
 NAME = re.compile(r"[0-9a-f]{64}\.parquet")
@@ -63,7 +63,7 @@ def digest(path: Path) -> str:
 
 
 # Remembers only what was sound: an exception is raised anew each time.
-@lru_cache(maxsize=None)
+@cache
 def _check(path: Path, inode: int, size: int, modified: int) -> None:
     if digest(path) != path.stem:
         raise Damaged(path)

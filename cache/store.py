@@ -15,25 +15,35 @@ are in another. A row that is for a moment in both is read once, for identical r
 writers share nothing, readers need no lock, and a kill at any moment loses and doubles nothing.
 """
 
-import json
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+import json
 from pathlib import Path
 from threading import Lock
+import time
 from typing import ParamSpec, TypeVar
 
 import pyarrow as pa
 
-from cache import durable, journal, segment
-from cache.completion import IDENTITY, SCHEMA, Completion, to_table
-from cache.errors import AskonceError
+from askonce.cache import durable, journal, segment
+from askonce.cache.completion import IDENTITY, SCHEMA, Completion, to_table
+from askonce.cache.errors import AskonceError
 
 __all__ = [
-    "IDENTITY", "SCHEMA", "Completion", "Snapshot", "Writer",
-    "append", "create", "journals", "parts", "segments", "snapshot", "writer",
+    "IDENTITY",
+    "SCHEMA",
+    "Completion",
+    "Snapshot",
+    "Writer",
+    "append",
+    "create",
+    "journals",
+    "parts",
+    "segments",
+    "snapshot",
+    "writer",
 ]
 
 Arguments = ParamSpec("Arguments")
@@ -71,6 +81,7 @@ def patiently(function: Callable[Arguments, Result]) -> Callable[Arguments, Resu
 
     AskonceError where it still does after PATIENCE seconds of waiting in between.
     """
+
     @wraps(function)
     def until_listed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         waited, pause = 0.0, 0.01
@@ -336,8 +347,7 @@ def version(directory: Path) -> int:
             )
         case _:
             raise AskonceError(
-                f"{directory / MARKER} does not mark a cache; {_how_to_repair(directory)}, "
-                "or choose another directory"
+                f"{directory / MARKER} does not mark a cache; {_how_to_repair(directory)}, or choose another directory"
             )
 
 

@@ -9,10 +9,10 @@ answers again, and where answers were added, from those alone.
 from dataclasses import astuple
 from pathlib import Path
 
-from cache import checked, durable, query, store
-from cache.errors import AskonceError
-from cache.query import TeacherName
-from cache.verify import INDEX
+from askonce.cache import checked, durable, query, store
+from askonce.cache.errors import AskonceError
+from askonce.cache.query import TeacherName
+from askonce.cache.verify import INDEX
 
 
 def teacher_names(directory: str | Path) -> list[TeacherName]:

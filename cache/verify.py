@@ -12,8 +12,8 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cache import checked, coverage, durable, footer, journal, segment, store
-from cache.completion import SCHEMA
+from askonce.cache import checked, coverage, durable, footer, journal, segment, store
+from askonce.cache.completion import SCHEMA
 
 QUARANTINE = "quarantine"
 # Derived from the cache and checked by who reads it.

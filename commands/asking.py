@@ -11,30 +11,72 @@ from typing import Annotated
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 import typer
 
-from cache.errors import AskonceError
-from commands.options import (
-    BaseUrl, CacheDir, Concurrency, Confidence, Episodes, Estimator, Extra, Json, MaxCost, MaxRequests, MaxTokens,
-    MaxTv, ModelId, Prices, Retry, Rpm, Samples, Seed, Simulator, TaskName, Temperature, Timeout, Tpm, Transport,
+from askonce.cache.errors import AskonceError
+from askonce.commands.flags import (
+    BaseUrl,
+    CacheDir,
+    Concurrency,
+    Confidence,
+    Episodes,
+    Estimator,
+    Extra,
+    Json,
+    MaxCost,
+    MaxRequests,
+    MaxTokens,
+    MaxTv,
+    ModelId,
+    Prices,
+    Retry,
+    Rpm,
+    Samples,
+    Seed,
+    Simulator,
+    TaskName,
+    Temperature,
+    Timeout,
+    Tpm,
+    Transport,
 )
-from commands.show import emit, err, going_on, out, print_json
+from askonce.commands.show import emit, err, going_on, out, print_json
 
 
 def build_cache(
-    task: TaskName, cache: CacheDir, simulator: Simulator = None, episodes: Episodes = None, samples: Samples = "10",
-    max_tv: MaxTv = 0.1, confidence: Confidence = 0.95, estimator: Estimator = "sampling",
-    model: Annotated[str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")] = "simulated",
-    base_url: BaseUrl = None, model_id: ModelId = None, temperature: Temperature = 1.0,
-    max_tokens: MaxTokens = 512, extra: Extra = None, retry: Retry = (), transport: Transport = "online",
+    task: TaskName,
+    cache: CacheDir,
+    simulator: Simulator = None,
+    episodes: Episodes = None,
+    samples: Samples = "10",
+    max_tv: MaxTv = 0.1,
+    confidence: Confidence = 0.95,
+    estimator: Estimator = "sampling",
+    model: Annotated[
+        str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")
+    ] = "simulated",
+    base_url: BaseUrl = None,
+    model_id: ModelId = None,
+    temperature: Temperature = 1.0,
+    max_tokens: MaxTokens = 512,
+    extra: Extra = None,
+    retry: Retry = (),
+    transport: Transport = "online",
     concurrency: Concurrency = 256,
-    rpm: Rpm = None, tpm: Tpm = None, timeout: Timeout = 120.0, max_cost: MaxCost = None,
-    max_requests: MaxRequests = None, prices: Prices = None, seed: Seed = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; ask nothing.")] = False,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    timeout: Timeout = 120.0,
+    max_cost: MaxCost = None,
+    max_requests: MaxRequests = None,
+    prices: Prices = None,
+    seed: Seed = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; ask nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Find the texts that an agent meets and ask the LLM about each that the cache does not hold."""
-    from pipeline import build, tasks
-    from pipeline.questions import Wanted
-    from pipeline.tasks.task import worth_playing
+    from askonce.pipeline import build, tasks
+    from askonce.pipeline.questions import Wanted
+    from askonce.pipeline.tasks.task import worth_playing
 
     world = tasks.find(task, simulator)
     episodes = episodes or worth_playing(world, 500)
@@ -60,26 +102,37 @@ def serve_teacher(
     incorrect: Annotated[float, typer.Option(help="Share of answers that lead to failure.")] = 0.1,
     inefficient: Annotated[float, typer.Option(help="Share of answers that waste steps.")] = 0.1,
     inconsistent: Annotated[float, typer.Option(help="Share of answers that cannot be executed.")] = 0.05,
-    seed: Seed = 0, json: Json = False,
+    seed: Seed = 0,
+    json: Json = False,
 ) -> None:
     """Offer the simulated LLM on loopback, to try the network path. Ends with Ctrl-C."""
-    from pipeline.simulated.llm import Errors
-    from pipeline.simulated.serve import serve
+    from askonce.pipeline.simulated.llm import Errors
+    from askonce.pipeline.simulated.serve import serve
 
     with serve(Errors(incorrect, inefficient, inconsistent), seed, port) as base_url:
         if json:
             print_json({"base_url": base_url, "model": "simulated"})
         else:
-            out.print(f"the simulated LLM answers at {base_url}; ask it, for instance, by\n"
-                      f"  cli build-cache --task ColoredDoorKey --cache DIR --base-url {base_url}", soft_wrap=True)
+            out.print(
+                f"the simulated LLM answers at {base_url}; ask it, for instance, by\n"
+                f"  cli build-cache --task ColoredDoorKey --cache DIR --base-url {base_url}",
+                soft_wrap=True,
+            )
         sys.stdout.flush()
         while True:
             time.sleep(3600)
 
 
-def teacher_of(estimator: str, model: str, base_url: str | None, model_id: str | None, temperature: float,
-             max_tokens: int, extra: str | None):
-    from pipeline.teacher import LOGPROBS, SAMPLING, Teacher
+def teacher_of(
+    estimator: str,
+    model: str,
+    base_url: str | None,
+    model_id: str | None,
+    temperature: float,
+    max_tokens: int,
+    extra: str | None,
+):
+    from askonce.pipeline.llm import LOGPROBS, SAMPLING, Teacher
 
     try:
         fields = json.loads(extra) if extra else {}
@@ -88,13 +141,18 @@ def teacher_of(estimator: str, model: str, base_url: str | None, model_id: str |
     if not isinstance(fields, dict):
         raise AskonceError("""--extra is a JSON object, such as '{"top_p": 0.9}'""", 2)
     return Teacher(
-        model, base_url, 0.0 if estimator == "hard" else temperature, max_tokens, model_id=model_id, extra=fields,
+        model,
+        base_url,
+        0.0 if estimator == "hard" else temperature,
+        max_tokens,
+        model_id=model_id,
+        extra=fields,
         estimator=LOGPROBS if estimator == "logprobs" else SAMPLING,
     )
 
 
 def samples_of(samples: str, max_tv: float, confidence: float):
-    from pipeline.adaptive import Precision
+    from askonce.pipeline.adaptive import Precision
 
     if samples == "auto":
         return Precision(max_tv, confidence)
@@ -103,34 +161,50 @@ def samples_of(samples: str, max_tv: float, confidence: float):
     return int(samples)
 
 
-def terms_of(model: str, concurrency: int, rpm: float | None, tpm: float | None, timeout: float,
-           max_cost: float | None, max_requests: int | None, prices: Path | None):
-    from pipeline.asking.budget import Budget
-    from pipeline.asking.prices import price_of, read_prices
-    from pipeline.asking.retry import Patience
-    from pipeline.asking.terms import Terms
+def terms_of(
+    model: str,
+    concurrency: int,
+    rpm: float | None,
+    tpm: float | None,
+    timeout: float,
+    max_cost: float | None,
+    max_requests: int | None,
+    prices: Path | None,
+):
+    from askonce.pipeline.asking.budget import Budget
+    from askonce.pipeline.asking.prices import price_of, read_prices
+    from askonce.pipeline.asking.retry import Patience
+    from askonce.pipeline.asking.terms import Terms
 
     price = price_of(model, read_prices(prices) if prices else {})
     return Terms(concurrency, rpm, tpm, Budget(max_cost, max_requests), price, Patience(timeout=timeout))
 
 
 def report_rows(report) -> dict[str, str]:
-    return {
-        "states seen": f"{report.states:,}", "distinct texts": f"{report.texts:,}",
-        "answered before": f"{report.hits:,}", "asked now": f"{report.asked:,}",
-        "completions": f"{report.completions:,}", "unparsable": f"{report.unparsable:,}",
-        "requests": f"{report.requests:,}{_errors(report.errors)}",
-        "tokens in / out": f"{report.prompt_tokens:,} / {report.completion_tokens:,}",
-        "cost": _usd(report.cost),
-    } | ({} if report.saved is None else {"completions saved": f"{report.saved:,}"}) | {
-        "coverage": f"{report.coverage:.2%}", "seconds": f"{report.seconds:.1f}",
-    }
+    return (
+        {
+            "states seen": f"{report.states:,}",
+            "distinct texts": f"{report.texts:,}",
+            "answered before": f"{report.hits:,}",
+            "asked now": f"{report.asked:,}",
+            "completions": f"{report.completions:,}",
+            "unparsable": f"{report.unparsable:,}",
+            "requests": f"{report.requests:,}{_errors(report.errors)}",
+            "tokens in / out": f"{report.prompt_tokens:,} / {report.completion_tokens:,}",
+            "cost": _usd(report.cost),
+        }
+        | ({} if report.saved is None else {"completions saved": f"{report.saved:,}"})
+        | {"coverage": f"{report.coverage:.2%}", "seconds": f"{report.seconds:.1f}"}
+    )
 
 
 def _plan_rows(plan) -> dict[str, str]:
     return {
-        "states seen": f"{plan.states:,}", "distinct texts": f"{plan.texts:,}", "answered before": f"{plan.hits:,}",
-        "requests": f"{plan.requests:,}", "tokens in / out": f"{plan.prompt_tokens:,} / {plan.completion_tokens:,}",
+        "states seen": f"{plan.states:,}",
+        "distinct texts": f"{plan.texts:,}",
+        "answered before": f"{plan.hits:,}",
+        "requests": f"{plan.requests:,}",
+        "tokens in / out": f"{plan.prompt_tokens:,} / {plan.completion_tokens:,}",
         "cost": _usd(plan.cost),
     }
 
@@ -148,7 +222,9 @@ def _errors(errors: dict[str, int]) -> str:
 def asking_progress():
     """One live line over texts in a terminal, a plain line every minute elsewhere."""
     columns = (
-        BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("texts  {task.description}"),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(),
+        TextColumn("texts  {task.description}"),
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:

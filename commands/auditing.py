@@ -9,25 +9,31 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 import typer
 
-from commands.options import CacheDir, Json, Model, Seed, Simulator, TaskName, TeacherForm
-from commands.show import err, out, print_json, visible
+from askonce.commands.flags import CacheDir, Json, Model, Seed, Simulator, TaskName, TeacherForm
+from askonce.commands.show import err, out, print_json, visible
 
 
 def audit(
-    task: TaskName, cache: CacheDir, model: Model = None, simulator: Simulator = None,
+    task: TaskName,
+    cache: CacheDir,
+    model: Model = None,
+    simulator: Simulator = None,
     run: Annotated[list[Path], typer.Option(help="Say which mistakes the student of this run has unlearned.")] = (),
-    compare: Annotated[Path | None, typer.Option(help="Another cache, or the same: what does each teacher get wrong alone?")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="Another cache, or the same: what does each teacher get wrong alone?")
+    ] = None,
     compare_model: Annotated[str | None, typer.Option(help="Its LLM's name, as --model.")] = None,
     teacher_form: TeacherForm = "soft",
     compare_form: Annotated[Literal["soft", "hard", "audited"], typer.Option(help="The same for the other.")] = "soft",
     limit: Annotated[int, typer.Option(min=0, help="List so many of the costliest decisions.")] = 10,
-    seed: Seed = 0, json: Json = False,
+    seed: Seed = 0,
+    json: Json = False,
 ) -> None:
     """Judge every decision in a cache by rules and by playing it out, and write the table beside it."""
-    from pipeline import tasks
-    from pipeline.audit import summary
-    from pipeline.audit.audit import audit as judge
-    from pipeline.audit.table import place, record
+    from askonce.pipeline import tasks
+    from askonce.pipeline.audit import summary
+    from askonce.pipeline.audit.audit import audit as judge
+    from askonce.pipeline.audit.table import place, record
 
     world = tasks.find(task, simulator)
     with _judging() as show:
@@ -38,13 +44,19 @@ def audit(
     sides = _compared(world, found, cache, teacher_form, compare, compare_model, compare_form, seed) if compare else ()
     shares, costliest = summary.shares(found.rows), summary.costliest(found.rows)
     if json:
-        return print_json({
-            "task": world.name, "teacher": found.teacher.name, "table": str(place(cache, found.teacher)),
-            "classes": {verdict: asdict(share) for verdict, share in shares.items()},
-            "rows": [record(row) for row in found.rows], "unmet": list(found.unmet), "playable": found.playable,
-            "students": {path: [asdict(habit) for habit in each] for path, each in habits.items()},
-            "compared": [_side_record(side, record) for side in sides],
-        })
+        return print_json(
+            {
+                "task": world.name,
+                "teacher": found.teacher.name,
+                "table": str(place(cache, found.teacher)),
+                "classes": {verdict: asdict(share) for verdict, share in shares.items()},
+                "rows": [record(row) for row in found.rows],
+                "unmet": list(found.unmet),
+                "playable": found.playable,
+                "students": {path: [asdict(habit) for habit in each] for path, each in habits.items()},
+                "compared": [_side_record(side, record) for side in sides],
+            }
+        )
     out.print(_shares_table(f"{world.name}: {found.teacher.name}", shares))
     _list("the costliest decisions", costliest[:limit])
     for path, each in habits.items():
@@ -57,13 +69,13 @@ def audit(
 
 
 def _habits(world, found, run: Path, cache: Path):
-    from student.unlearned import habits
+    from askonce.student.judging.unlearned import habits
 
     return habits(world, found, run, cache)
 
 
 def _compared(world, found, cache, form, other, other_model, other_form, seed):
-    from student.compare import compared
+    from askonce.student.judging.compare import compared
 
     with _judging() as show:
         return compared(world, found, cache, form, other, other_model, other_form, seed=seed, show=show)
@@ -72,7 +84,9 @@ def _compared(world, found, cache, form, other, other_model, other_form, seed):
 def _remarks(found) -> list[str]:
     lines = []
     if not found.playable:
-        lines.append(f"{found.teacher.task} cannot play decisions out: they are judged by the rules alone, and those that break none are undecided")
+        lines.append(
+            f"{found.teacher.task} cannot play decisions out: they are judged by the rules alone, and those that break none are undecided"
+        )
     elif found.unmet:
         lines.append(f"met by no rollout, and judged by the rules alone: {'; '.join(found.unmet)}")
     return lines
@@ -104,7 +118,9 @@ def _list(title: str, costliest) -> None:
 
 
 def _habits_table(run: str, habits, costliest) -> Table:
-    table = Table(title=f"\nwhat {run} makes of them", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    table = Table(
+        title=f"\nwhat {run} makes of them", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 1, 0)
+    )
     table.add_column("faulty decision", overflow="fold")
     for name in ("follows\nthe best", "difference\n95 %", "states", "status"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -114,9 +130,16 @@ def _habits_table(run: str, habits, costliest) -> Table:
         if habit.status is None:
             figures = "–", "–"
         else:
-            figures = (f"{habit.follows:.1%}\n{habit.follows_best:.1%}",
-                       f"{habit.difference:+.3f}\n{habit.difference_low:+.3f} – {habit.difference_high:+.3f}")
-        table.add_row(f"{visible(habit.decision)}\n  in {habit.text}", *figures, f"{habit.states:,}", habit.status or "the same action")
+            figures = (
+                f"{habit.follows:.1%}\n{habit.follows_best:.1%}",
+                f"{habit.difference:+.3f}\n{habit.difference_low:+.3f} – {habit.difference_high:+.3f}",
+            )
+        table.add_row(
+            f"{visible(habit.decision)}\n  in {habit.text}",
+            *figures,
+            f"{habit.states:,}",
+            habit.status or "the same action",
+        )
     return table
 
 
@@ -126,14 +149,20 @@ def _sides_table(sides) -> Table:
         table.add_column(name, justify="left" if not name else "right", overflow="fold")
     for side in sides:
         found = side.evaluation
-        table.add_row(side.name, f"{found.return_mean:.3f} ({found.return_ci95[0]:.3f} – {found.return_ci95[1]:.3f})",
-                      f"{found.success_rate:.1%} ({found.success_ci95[0]:.1%} – {found.success_ci95[1]:.1%})")
+        table.add_row(
+            side.name,
+            f"{found.return_mean:.3f} ({found.return_ci95[0]:.3f} – {found.return_ci95[1]:.3f})",
+            f"{found.success_rate:.1%} ({found.success_ci95[0]:.1%} – {found.success_ci95[1]:.1%})",
+        )
     return table
 
 
 def _side_record(side, record) -> dict[str, Any]:
-    return {"teacher": side.name, "evaluation": asdict(side.evaluation),
-            "wrong_alone": [record(row) | {"of_visits": met} for row, met in side.alone]}
+    return {
+        "teacher": side.name,
+        "evaluation": asdict(side.evaluation),
+        "wrong_alone": [record(row) | {"of_visits": met} for row, met in side.alone],
+    }
 
 
 @contextmanager

@@ -7,11 +7,11 @@ from typing import Annotated
 from rich.table import Table
 import typer
 
-from cache import query, store
-from cache.errors import AskonceError
-from commands.asking import teacher_of
-from commands.options import BaseUrl, CacheDir, Extra, Json, MaxTokens, ModelId, TaskName, Temperature
-from commands.show import emit, err, out, print_json, visible
+from askonce.cache import query, store
+from askonce.cache.errors import AskonceError
+from askonce.commands.asking import teacher_of
+from askonce.commands.flags import BaseUrl, CacheDir, Extra, Json, MaxTokens, ModelId, TaskName, Temperature
+from askonce.commands.show import emit, err, out, print_json, visible
 
 
 def stats(cache: CacheDir, json: Json = False) -> None:
@@ -33,13 +33,16 @@ def stats(cache: CacheDir, json: Json = False) -> None:
         if entry.coverage:
             # The table's columns fill a terminal's width.
             share, visits = entry.coverage.share, entry.coverage.visits
-            out.print(f"{entry.name} answers {share:.2%} of visits in {entry.task}, estimated over {visits:,}", soft_wrap=True)
+            out.print(
+                f"{entry.name} answers {share:.2%} of visits in {entry.task}, estimated over {visits:,}", soft_wrap=True
+            )
     out.print(f"{found.segments} segments, {found.bytes:,} bytes")
 
 
 def show(
     what: Annotated[str, typer.Argument(help="A completion's id, the start of a key, a text or a part of one.")],
-    cache: CacheDir, limit: Annotated[int, typer.Option(min=1, help="At most so many completions.")] = 20,
+    cache: CacheDir,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many completions.")] = 20,
     json: Json = False,
 ) -> None:
     """Completions word for word."""
@@ -58,15 +61,21 @@ def show(
 
 
 def explain(
-    task: TaskName, text: Annotated[str, typer.Option(help="The text that would be asked about.")], cache: CacheDir,
+    task: TaskName,
+    text: Annotated[str, typer.Option(help="The text that would be asked about.")],
+    cache: CacheDir,
     model: Annotated[str, typer.Option(help="The LLM's name.")] = "simulated",
-    base_url: BaseUrl = None, model_id: ModelId = None, temperature: Temperature = 1.0,
-    max_tokens: MaxTokens = 512, extra: Extra = None, json: Json = False,
+    base_url: BaseUrl = None,
+    model_id: ModelId = None,
+    temperature: Temperature = 1.0,
+    max_tokens: MaxTokens = 512,
+    extra: Extra = None,
+    json: Json = False,
 ) -> None:
     """Say whether a question would be answered from the cache, and if not, what is different."""
-    from cache.explain import explain as explain_question
-    from pipeline import tasks
-    from pipeline.teacher import endpoint, request
+    from askonce.cache.explain import explain as explain_question
+    from askonce.pipeline import tasks
+    from askonce.pipeline.llm import endpoint, request
 
     world = tasks.find(task)
     teacher = teacher_of("sampling", model, base_url, model_id, temperature, max_tokens, extra)
@@ -78,40 +87,55 @@ def explain(
         return out.print(f"a hit: {found.completions} completions are stored")
     if found.elsewhere:
         return out.print(f"a hit at the next build: completion {found.nearest} of another task answers it")
-    out.print("a miss: it would be asked" if found.nearest is None else
-              f"a miss: it would be asked; the nearest that is stored, {found.nearest}, differs in", soft_wrap=True)
+    out.print(
+        "a miss: it would be asked"
+        if found.nearest is None
+        else f"a miss: it would be asked; the nearest that is stored, {found.nearest}, differs in",
+        soft_wrap=True,
+    )
     for difference in found.differences:
         out.print(f"  {difference.field}: {difference.asked!r}, stored {difference.stored!r}", soft_wrap=True)
 
 
 def import_(
     source: Annotated[Path, typer.Argument(help="Decisions recorded elsewhere (.jsonl), or an exported dataset.")],
-    cache: CacheDir, model: Annotated[str, typer.Option(help="What to call who decided.")] = "recorded",
+    cache: CacheDir,
+    model: Annotated[str, typer.Option(help="What to call who decided.")] = "recorded",
     json: Json = False,
 ) -> None:
     """Bring in decisions recorded elsewhere, or a dataset that `cli cache export` wrote."""
-    from pipeline import recorded
+    from askonce.pipeline import recorded
 
     if source.is_dir():
-        from cache.dataset import import_dataset
+        from askonce.cache.dataset import import_dataset
 
         found = asdict(import_dataset(source, cache))
-        return emit(found, json, f"{source} → {cache}", {"completions added": found["added"], "held before": found["held"]})
+        return emit(
+            found, json, f"{source} → {cache}", {"completions added": found["added"], "held before": found["held"]}
+        )
     rows = recorded.read(source, model)
     store.append(cache, rows)
-    figures = {"texts": len({(row.task, row.text) for row in rows}), "completions": len(rows),
-               "tasks": list(dict.fromkeys(row.task for row in rows))}
-    emit(figures, json, f"{source} → {cache}", {
-        "tasks": ", ".join(figures["tasks"]), "texts": figures["texts"], "decisions": figures["completions"],
-    })
+    figures = {
+        "texts": len({(row.task, row.text) for row in rows}),
+        "completions": len(rows),
+        "tasks": list(dict.fromkeys(row.task for row in rows)),
+    }
+    emit(
+        figures,
+        json,
+        f"{source} → {cache}",
+        {"tasks": ", ".join(figures["tasks"]), "texts": figures["texts"], "decisions": figures["completions"]},
+    )
 
 
 def export(
-    cache: CacheDir, to: Annotated[Path, typer.Option(help="A new directory for the dataset.")],
-    license: Annotated[str, typer.Option(help="The licence's id, for the card.")] = "unknown", json: Json = False,
+    cache: CacheDir,
+    to: Annotated[Path, typer.Option(help="A new directory for the dataset.")],
+    license: Annotated[str, typer.Option(help="The licence's id, for the card.")] = "unknown",
+    json: Json = False,
 ) -> None:
     """Write the cache as a Hugging Face dataset, with its card."""
-    from cache import dataset
+    from askonce.cache import dataset
 
     written = asdict(dataset.export(cache, to, license))
     emit(written, json, f"{cache} → {to}", {name: f"{figure:,}" for name, figure in written.items()})
@@ -123,15 +147,28 @@ def verify(
     json: Json = False,
 ) -> None:
     """Read every byte of the cache and name every file that is not as it was written."""
-    from cache import repair as repairing
-    from cache import verify as verifying
+    from askonce.cache import repair as repairing
+    from askonce.cache import verify as verifying
 
     repaired = repairing.repair(cache) if repair else None
     found = repaired.found if repaired else verifying.verify(cache)
-    emit(asdict(repaired or found), json, str(cache), {
-        "segments": f"{found.segments:,}", "journals": f"{found.journals:,}", "rows": f"{found.rows:,}",
-        "bytes": f"{found.bytes:,}", "damaged files": f"{len(found.damaged):,}",
-    } | ({"rows saved": f"{repaired.saved:,}", "keys to ask again": f"{len(repaired.ask_again):,}"} if repaired else {}))
+    emit(
+        asdict(repaired or found),
+        json,
+        str(cache),
+        {
+            "segments": f"{found.segments:,}",
+            "journals": f"{found.journals:,}",
+            "rows": f"{found.rows:,}",
+            "bytes": f"{found.bytes:,}",
+            "damaged files": f"{len(found.damaged):,}",
+        }
+        | (
+            {"rows saved": f"{repaired.saved:,}", "keys to ask again": f"{len(repaired.ask_again):,}"}
+            if repaired
+            else {}
+        ),
+    )
     for finding in found.findings:
         err.print(f"{finding.kind}: {finding.path}: {finding.detail}", soft_wrap=True)
     for lost in repaired.ask_again if repaired else ():
@@ -144,27 +181,40 @@ def verify(
 
 def merge(
     into: Annotated[Path, typer.Argument(help="The cache that receives.")],
-    other: Annotated[Path, typer.Argument(help="The cache whose answers it gets.")], json: Json = False,
+    other: Annotated[Path, typer.Argument(help="The cache whose answers it gets.")],
+    json: Json = False,
 ) -> None:
     """Add another cache's answers; say where the two disagree."""
-    from cache.merge import merge as merge_caches
+    from askonce.cache.merge import merge as merge_caches
 
     merged = merge_caches(into, other)
-    emit(asdict(merged), json, f"{other} → {into}", {
-        "added": f"{merged.added:,}", "held before": f"{merged.held:,}", "disagreements": f"{len(merged.disagreements):,}",
-    })
+    emit(
+        asdict(merged),
+        json,
+        f"{other} → {into}",
+        {
+            "added": f"{merged.added:,}",
+            "held before": f"{merged.held:,}",
+            "disagreements": f"{len(merged.disagreements):,}",
+        },
+    )
     for differing in merged.disagreements[:10]:
-        err.print(f"total variation {differing.total_variation:.2f}: {differing.task}: {differing.text}", soft_wrap=True)
+        err.print(
+            f"total variation {differing.total_variation:.2f}: {differing.task}: {differing.text}", soft_wrap=True
+        )
 
 
 def compact(cache: CacheDir, json: Json = False) -> None:
     """Join small segments and seal what killed writers left; others may go on using the cache."""
-    from cache.compact import compact as compact_cache
+    from askonce.cache.compact import compact as compact_cache
 
     found = asdict(compact_cache(cache))
-    emit(found, json, str(cache), {
-        "journals sealed": found["sealed"], "segments before": found["before"], "segments after": found["after"],
-    })
+    emit(
+        found,
+        json,
+        str(cache),
+        {"journals sealed": found["sealed"], "segments before": found["before"], "segments after": found["after"]},
+    )
 
 
 def reparse(
@@ -173,8 +223,8 @@ def reparse(
     json: Json = False,
 ) -> None:
     """Read all stored completions with the present parser, and say what that changed."""
-    from pipeline import reparse as reparsing
-    from pipeline import tasks
+    from askonce.pipeline import reparse as reparsing
+    from askonce.pipeline import tasks
 
     found, unknown = reparsing.reparse(cache, tasks.find(task) if task else None)
     if json:

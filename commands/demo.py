@@ -8,24 +8,25 @@ from typing import Annotated
 from rich.table import Table
 import typer
 
-from commands.asking import asking_progress, report_rows
-from commands.options import Json
-from commands.show import err, out, print_json, print_rows, print_title
-from commands.teachers import offline_teacher
-from commands.training import evaluation_rows, run_training, training_rows
+from askonce.commands.asking import asking_progress, report_rows
+from askonce.commands.flags import Json
+from askonce.commands.show import err, out, print_json, print_rows, print_title
+from askonce.commands.teachers import offline_teacher
+from askonce.commands.training import evaluation_rows, run_training, training_rows
 
 
 def demo(
     directory: Annotated[Path, typer.Option(help="Where the cache and the run go.")] = Path("demo"),
-    iterations: Annotated[int, typer.Option(min=1)] = 900, json: Json = False,
+    iterations: Annotated[int, typer.Option(min=1)] = 900,
+    json: Json = False,
 ) -> None:
     """Build a cache with the simulated LLM, train a student from it alone, and compare the two."""
-    from pipeline import build, tasks
-    from pipeline.teacher import Teacher
-    from student import evaluate as evaluation
-    from student.anneal import schedule
-    from student.presets import MINIGRID
-    from student.train import Settings
+    from askonce.pipeline import build, tasks
+    from askonce.pipeline.llm import Teacher
+    from askonce.student.judging import evaluate as evaluation
+    from askonce.student.learning.anneal import schedule
+    from askonce.student.learning.presets import MINIGRID
+    from askonce.student.learning.train import Settings
 
     world, cache, run = tasks.find("ColoredDoorKey"), directory / "cache", directory / "run"
     if (run / "run.json").exists():
@@ -47,8 +48,9 @@ def demo(
     alone = evaluation.evaluate(world, evaluation.teacher(world, teacher.lookup), 1000, seed=0)
     learnt = evaluation.evaluate(world, evaluation.student(world, run), 1000, seed=0)
     if json:
-        return print_json({"build_cache": asdict(report), "train": figures,
-                            "teacher": asdict(alone), "student": asdict(learnt)})
+        return print_json(
+            {"build_cache": asdict(report), "train": figures, "teacher": asdict(alone), "student": asdict(learnt)}
+        )
     table = Table("", "teacher alone", "student")
     for (label, of_teacher), of_student in zip(evaluation_rows(alone).items(), evaluation_rows(learnt).values()):
         table.add_row(label, of_teacher, of_student)

@@ -4,14 +4,14 @@ from typing import Any
 
 from rich.table import Table
 
-from commands.options import Json
-from commands.show import err, out, print_json
+from askonce.commands.flags import Json
+from askonce.commands.show import err, out, print_json
 
 
 def tasks(json: Json = False) -> None:
     """List the tasks, and how the simulated LLM and its student do on them."""
-    from pipeline import tasks
-    from pipeline.tasks import measured
+    from askonce.pipeline import tasks
+    from askonce.pipeline.tasks import measured
 
     found = measured.read()
     names = (*tasks.names(), *tasks.registered_names())

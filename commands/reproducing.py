@@ -10,31 +10,46 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 import typer
 
-from cache.errors import AskonceError
-from commands.options import CacheDir, Json, Model, Preset
-from commands.show import err, going_on, out, print_json
+from askonce.cache.errors import AskonceError
+from askonce.commands.flags import CacheDir, Json, Model, Preset
+from askonce.commands.show import err, going_on, out, print_json
 
 
 def reproduce(
-    cache: CacheDir, to: Annotated[Path, typer.Option(help="Where runs, tables and figures go.")],
+    cache: CacheDir,
+    to: Annotated[Path, typer.Option(help="Where runs, tables and figures go.")],
     table: Annotated[list[int], typer.Option(help="3: success, return and length beside the paper's.")] = (),
-    figure: Annotated[list[int], typer.Option(
-        help="3: learning curves of all methods; 4: soft and hard teachers; 6: as 3, of NavPick; 7: the schedules.")] = (),
+    figure: Annotated[
+        list[int],
+        typer.Option(
+            help="3: learning curves of all methods; 4: soft and hard teachers; 6: as 3, of NavPick; 7: the schedules."
+        ),
+    ] = (),
     everything: Annotated[bool, typer.Option("--all", help="The table and all figures.")] = False,
-    wanted: Annotated[str, typer.Option(
-        "--tasks", help="Names, separated by commas; default all of MiniGrid's that are needed, NavPick for figure 6.")] = "",
+    wanted: Annotated[
+        str,
+        typer.Option(
+            "--tasks",
+            help="Names, separated by commas; default all of MiniGrid's that are needed, NavPick for figure 6.",
+        ),
+    ] = "",
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each; default 5, quick 3.")] = None,
-    iterations: Annotated[int | None, typer.Option(
-        min=1, help="Of each run; default the preset's: 3000, NavPick 40; quick a tenth.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="Of each run; default the preset's: 3000, NavPick 40; quick a tenth.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Much less of everything, and marked so.")] = False,
-    preset: Preset = "default", model: Model = None,
-    logprobs: Annotated[str | None, typer.Option(
-        help="NAME@PROMPT in the cache, made of log-probabilities, for figure 4.")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2, json: Json = False,
+    preset: Preset = "default",
+    model: Model = None,
+    logprobs: Annotated[
+        str | None, typer.Option(help="NAME@PROMPT in the cache, made of log-probabilities, for figure 4.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2,
+    json: Json = False,
 ) -> None:
     """The paper's table and figures from a cache, beside the paper's own; what was run is not run again."""
-    from student import figures, reproduce as reproducing
-    from student.paper import GRID_TASKS, TASKS
+    from askonce.student.reproducing import figures
+    from askonce.student.reproducing import reproduce as reproducing
+    from askonce.student.reproducing.paper import GRID_TASKS, TASKS
 
     if unknown := set(table) - {3} | set(figure) - set(reproducing.ABOUT):
         raise AskonceError(f"there is no {min(unknown)} to reproduce: --table 3, --figure 3, 4, 6 or 7, or --all", 2)
@@ -57,10 +72,15 @@ def reproduce(
         reproducing.carry_out([run for of_one in runs.values() for run in of_one], processes, show)
     rows, files = figures.write(runs, scale, to)
     if json:
-        return print_json({
-            "quick": quick, "scale": asdict(scale), "teachers": reproducing.teachers(made),
-            "rows": [asdict(row) | {"difference": row.difference} for row in rows], "files": files,
-        })
+        return print_json(
+            {
+                "quick": quick,
+                "scale": asdict(scale),
+                "teachers": reproducing.teachers(made),
+                "rows": [asdict(row) | {"difference": row.difference} for row in rows],
+                "files": files,
+            }
+        )
     if rows:
         _print_table(rows, figures, scale)
     for path in files:

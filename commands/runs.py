@@ -8,18 +8,19 @@ from typing import Annotated, Literal
 from rich.table import Table
 import typer
 
-from cache.errors import AskonceError
-from commands.options import Json, RunDir, TaskOfRun
-from commands.show import err, out, print_json
+from askonce.cache.errors import AskonceError
+from askonce.commands.flags import Json, RunDir, TaskOfRun
+from askonce.commands.show import err, out, print_json
 
 
 def runs(
-    directory: Annotated[Path, typer.Argument(
-        metavar="DIR", help="Where to look for runs, at any depth.")] = Path("runs"),
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look for runs, at any depth.")] = Path(
+        "runs"
+    ),
     json: Json = False,
 ) -> None:
     """List runs with their figures."""
-    from student.runs import find
+    from askonce.student.showing.runs import find
 
     found, damaged = find(directory)
     if json:
@@ -36,13 +37,14 @@ def runs(
 
 
 def export(
-    run: RunDir, to: Annotated[Path, typer.Option(help="The file to write: *.onnx or *.pt.")],
+    run: RunDir,
+    to: Annotated[Path, typer.Option(help="The file to write: *.onnx or *.pt.")],
     task: TaskOfRun = None,
     format: Annotated[Literal["onnx", "torchscript"] | None, typer.Option(help="Else by the suffix.")] = None,
     json: Json = False,
 ) -> None:
     """Write the policy that is deployed alone, and print a program that runs it without this project."""
-    from student import export as exporting
+    from askonce.student.deploying import export as exporting
 
     form = format or exporting.SUFFIXES.get(to.suffix.lower())
     if form is None:
@@ -52,7 +54,9 @@ def export(
     if json:
         return print_json(asdict(found))
     given = f"{found.input} (N, {', '.join(map(str, found.shape))}) {found.dtype}"
-    taken = f"{found.output.replace('_', ' ')} (N, {len(found.actions) * (1 if found.output == 'probabilities' else 2)})"
+    taken = (
+        f"{found.output.replace('_', ' ')} (N, {len(found.actions) * (1 if found.output == 'probabilities' else 2)})"
+    )
     err.print(f"{to}: {found.bytes:,} bytes, {given} → {taken}", soft_wrap=True)
     out.print(found.example, end="", soft_wrap=True)
 
@@ -68,8 +72,10 @@ def _table(directory: Path, found) -> Table:
         table.add_row(
             str(run.run.relative_to(directory)),
             f"{run.task}\n{' '.join(filter(None, (run.method, run.teacher))) or 'none'}",
-            f"{run.iterations:,}\n{_until(run)}", f"{run.env_steps:,}\n{run.steps_per_second:,.0f}",
-            f"{run.success_rate:.1%}\n{run.return_mean:.3f}", f"{run.when.astimezone():%Y-%m-%d\n%H:%M}",
+            f"{run.iterations:,}\n{_until(run)}",
+            f"{run.env_steps:,}\n{run.steps_per_second:,.0f}",
+            f"{run.success_rate:.1%}\n{run.return_mean:.3f}",
+            f"{run.when.astimezone():%Y-%m-%d\n%H:%M}",
         )
     return table
 
@@ -82,13 +88,13 @@ def _until(run) -> str:
 
 def task_of(run: Path, name: str | None, simulator: str | None = None):
     """The task that a run was of, or the named one; over the simulator of the run, if it is its task, unless one is named."""
-    from pipeline import tasks
-    from student.checkpoint import describe
+    from askonce.pipeline import tasks
+    from askonce.student.learning.checkpoint import describe
 
     about = describe(run)
     if name is None and about["task"] not in (*tasks.names(), *tasks.registered_names()):
         raise AskonceError(
-            f"{run} is a run of {about['task']}, a task of your own: name it by --task package.module:NAME", 2,
+            f"{run} is a run of {about['task']}, a task of your own: name it by --task package.module:NAME", 2
         )
     name = name or about["task"]
     if name == about["task"]:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cache.errors import AskonceError
+from askonce.cache.errors import AskonceError
 
 # Paths, texts and what LLMs write are shown as they are: "[red]" is no colour and ":key:" no picture.
 PLAIN = dict(highlight=False, markup=False, emoji=False)

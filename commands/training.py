@@ -10,22 +10,39 @@ from typing import Annotated, Any, Literal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 import typer
 
-from cache.errors import AskonceError
-from commands.asking import samples_of, teacher_of, terms_of
-from commands.options import (
-    BaseUrl, Episodes, Estimator, Extra, Json, MaxCost, MaxRequests, MaxTokens, Model, ModelId, Preset, Prices,
-    Samples, Seed, Simulator, TaskName, TeacherForm, Temperature,
+from askonce.cache.errors import AskonceError
+from askonce.commands.asking import samples_of, teacher_of, terms_of
+from askonce.commands.flags import (
+    BaseUrl,
+    Episodes,
+    Estimator,
+    Extra,
+    Json,
+    MaxCost,
+    MaxRequests,
+    MaxTokens,
+    Model,
+    ModelId,
+    Preset,
+    Prices,
+    Samples,
+    Seed,
+    Simulator,
+    TaskName,
+    TeacherForm,
+    Temperature,
 )
-from commands.runs import task_of
-from commands.show import emit, err, going_on, print_rows
-from commands.teachers import asking_teacher, chosen_lookup, held_model, offline_teacher
+from askonce.commands.runs import task_of
+from askonce.commands.show import emit, err, going_on, print_rows
+from askonce.commands.teachers import asking_teacher, chosen_lookup, held_model, offline_teacher
 
 
 def _by_workers(command):
     """A command that torchrun may start several times over, for one result."""
+
     @wraps(command)
     def by_workers(*given, **named):
-        from student import distributed
+        from askonce.student.learning import distributed
 
         with distributed.joined():
             return command(*given, **named)
@@ -35,37 +52,77 @@ def _by_workers(command):
 
 @_by_workers
 def train(
-    task: TaskName, simulator: Simulator = None,
+    task: TaskName,
+    simulator: Simulator = None,
     cache: Annotated[Path | None, typer.Option(help="The cache's directory, for methods with a teacher.")] = None,
-    method: Annotated[Literal["llm4teach", "ppo", "hierarchical"], typer.Option(
-        help="PPO and distillation; or without a teacher: PPO alone, PPO over the task's options.")] = "llm4teach",
+    method: Annotated[
+        Literal["llm4teach", "ppo", "hierarchical"],
+        typer.Option(help="PPO and distillation; or without a teacher: PPO alone, PPO over the task's options."),
+    ] = "llm4teach",
     cache_only: Annotated[bool, typer.Option("--cache-only", help="Train offline: never ask the LLM.")] = False,
-    run: Annotated[Path | None, typer.Option(
-        help="Where checkpoints and curves go; default runs/TASK-SEED, with another --method runs/TASK-METHOD-SEED.")] = None,
-    iterations: Annotated[int | None, typer.Option(
-        min=1, help="Training iterations, of 10 episodes each; default 3000. Of vectors and images both are the preset's.")] = None,
-    seed: Seed = 0, model: Model = None, base_url: BaseUrl = None, model_id: ModelId = None,
-    temperature: Temperature = 1.0, max_tokens: MaxTokens = 512, extra: Extra = None, samples: Samples = "10",
-    estimator: Estimator = "sampling", max_cost: MaxCost = None, max_requests: MaxRequests = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where checkpoints and curves go; default runs/TASK-SEED, with another --method runs/TASK-METHOD-SEED."
+        ),
+    ] = None,
+    iterations: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Training iterations, of 10 episodes each; default 3000. Of vectors and images both are the preset's.",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    model: Model = None,
+    base_url: BaseUrl = None,
+    model_id: ModelId = None,
+    temperature: Temperature = 1.0,
+    max_tokens: MaxTokens = 512,
+    extra: Extra = None,
+    samples: Samples = "10",
+    estimator: Estimator = "sampling",
+    max_cost: MaxCost = None,
+    max_requests: MaxRequests = None,
     prices: Prices = None,
-    on_miss: Annotated[Literal["ask", "defer", "skip", "error"] | None, typer.Option(
-        help="What to do about a text that the cache lacks; default ask, with --cache-only skip.")] = None,
-    teacher_form: TeacherForm = "soft", preset: Preset = "default",
-    divergence: Annotated[Literal["kl", "wasserstein", "mahalanobis"] | None, typer.Option(
-        help="How far the student is from its teacher: Eq. 2's cross-entropy (the default), the Wasserstein distance, "
-             "or, of vectors and there the default, a distance in units of the teacher's variance.")] = None,
-    anneal: Annotated[str | None, typer.Option(
-        help="λ's schedule, as of 3000 iterations: stepwise-300 (MiniGrid's default), or the paper's constant, "
-             "linear-1000, linear-2000 or stepwise (with --preset paper the default); kept is that of vectors and images.")] = None,
+    on_miss: Annotated[
+        Literal["ask", "defer", "skip", "error"] | None,
+        typer.Option(help="What to do about a text that the cache lacks; default ask, with --cache-only skip."),
+    ] = None,
+    teacher_form: TeacherForm = "soft",
+    preset: Preset = "default",
+    divergence: Annotated[
+        Literal["kl", "wasserstein", "mahalanobis"] | None,
+        typer.Option(
+            help="How far the student is from its teacher: Eq. 2's cross-entropy (the default), the Wasserstein distance, "
+            "or, of vectors and there the default, a distance in units of the teacher's variance."
+        ),
+    ] = None,
+    anneal: Annotated[
+        str | None,
+        typer.Option(
+            help="λ's schedule, as of 3000 iterations: stepwise-300 (MiniGrid's default), or the paper's constant, "
+            "linear-1000, linear-2000 or stepwise (with --preset paper the default); kept is that of vectors and images."
+        ),
+    ] = None,
     lambda_0: Annotated[float | None, typer.Option("--lambda-0", help="λ at first (Eq. 3).")] = None,
     lambda_c: Annotated[float | None, typer.Option("--lambda-c", help="What λ falls to …")] = None,
     i1: Annotated[int | None, typer.Option("--i1", help="… by this iteration …")] = None,
     i2: Annotated[int | None, typer.Option("--i2", help="… and keeps until it is 0 from this one on.")] = None,
-    decay: Annotated[float | None, typer.Option(help="λ's fall an iteration; default, what brings it to λc at i1.")] = None,
-    eval_every: Annotated[int | None, typer.Option(
-        min=1, help="Evaluate on 200 held-out layouts every so many iterations.")] = None,
-    stop_at_success: Annotated[float | None, typer.Option(
-        min=0, max=1, help="Stop at this success rate: of an evaluation, or without any of the last 100 iterations, or tenth of a run.")] = None,
+    decay: Annotated[
+        float | None, typer.Option(help="λ's fall an iteration; default, what brings it to λc at i1.")
+    ] = None,
+    eval_every: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate on 200 held-out layouts every so many iterations.")
+    ] = None,
+    stop_at_success: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Stop at this success rate: of an evaluation, or without any of the last 100 iterations, or tenth of a run.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went.")] = False,
     json: Json = False,
@@ -73,9 +130,10 @@ def train(
     """Train a student by PPO and distillation from the cache, or by a baseline without a teacher."""
     from gymnasium.spaces import Discrete
 
-    from pipeline import tasks
-    from student import anneal as annealing, distributed, presets
-    from student.train import Settings
+    from askonce.pipeline import tasks
+    from askonce.student.learning import anneal as annealing
+    from askonce.student.learning import distributed, presets
+    from askonce.student.learning.train import Settings
 
     world = tasks.find(task, simulator)
     given = {"lambda_0": lambda_0, "lambda_c": lambda_c, "i1": i1, "i2": i2, "decay": decay}
@@ -84,7 +142,9 @@ def train(
     schedule = annealing.schedule(anneal or usual.annealing, iterations, **given)
     hyperparameters = usual.of(method)
     if divergence == "mahalanobis" and isinstance(world.action_space, Discrete):
-        raise AskonceError(f"{world.name} chooses among actions, which have no variance: give --divergence kl or wasserstein", 2)
+        raise AskonceError(
+            f"{world.name} chooses among actions, which have no variance: give --divergence kl or wasserstein", 2
+        )
     if divergence:
         hyperparameters = replace(hyperparameters, divergence=divergence)
     settings = Settings(seed, iterations, hyperparameters, schedule, usual.torso)
@@ -119,17 +179,21 @@ def train(
 
 
 def evaluate(
-    task: TaskName, simulator: Simulator = None,
+    task: TaskName,
+    simulator: Simulator = None,
     run: Annotated[Path | None, typer.Option(help="Evaluate the student of this run.")] = None,
     teacher: Annotated[bool, typer.Option("--teacher", help="Evaluate the LLM alone, from --cache.")] = False,
     cache: Annotated[Path | None, typer.Option(help="The cache's directory.")] = None,
-    model: Model = None, teacher_form: TeacherForm = "soft", episodes: Episodes = None, seed: Seed = 0,
+    model: Model = None,
+    teacher_form: TeacherForm = "soft",
+    episodes: Episodes = None,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Play held-out layouts with a student or with its teacher alone."""
-    from pipeline import tasks
-    from pipeline.tasks.task import worth_playing
-    from student import evaluate as evaluation
+    from askonce.pipeline import tasks
+    from askonce.pipeline.tasks.task import worth_playing
+    from askonce.student.judging import evaluate as evaluation
 
     if teacher == (run is not None) or teacher == (cache is None):
         raise AskonceError("name either --run DIR, or --teacher with --cache DIR", 2)
@@ -145,7 +209,7 @@ def evaluate(
 
 def _train_alone(world, method: str, settings, run: Path | None, json: bool, **how) -> None:
     """A baseline without a teacher."""
-    from student import anneal, distill, hierarchical
+    from askonce.student.learning import anneal, distill, hierarchical
 
     run = run or Path("runs") / f"{world.name}-{method}-{settings.seed}"
     settings = replace(settings, annealing=anneal.WITHOUT_TEACHER)
@@ -155,11 +219,12 @@ def _train_alone(world, method: str, settings, run: Path | None, json: bool, **h
 
 
 def run_training(
-    world, teacher, about: dict, settings, run: Path, resume: bool = False, profile: bool = False, **how,
+    world, teacher, about: dict, settings, run: Path, resume: bool = False, profile: bool = False, **how
 ) -> dict[str, Any]:
-    """The figures of a run; `how` are further options of `student.train.train`."""
-    from student import distributed, profile as profiling
-    from student.train import train
+    """The figures of a run; `how` are further options of `student.learning.train.train`."""
+    from askonce.student.learning import distributed
+    from askonce.student.learning import profile as profiling
+    from askonce.student.learning.train import train
 
     # torchrun starts the same command anew.
     resume = resume or distributed.restarted() and (run / "run.json").exists()
@@ -167,19 +232,29 @@ def run_training(
         laps = profiling.Laps()
         network, progress = train(world, teacher, settings, run, resume, about, show, laps, **how)
     spent = {"profile": profiling.breakdown(laps, world, network, teacher)} if profile else {}
-    return asdict(progress) | spent | {
-        "iterations": progress.iteration, "steps_per_second": progress.steps_per_second, "run": str(run),
-        "parameters": network.parameter_count,
-    }
+    return (
+        asdict(progress)
+        | spent
+        | {
+            "iterations": progress.iteration,
+            "steps_per_second": progress.steps_per_second,
+            "run": str(run),
+            "parameters": network.parameter_count,
+        }
+    )
 
 
 def training_rows(figures: dict[str, Any]) -> dict[str, str]:
     return {
-        "iterations": f"{figures['iterations']:,}", "environment steps": f"{figures['env_steps']:,}",
-        "seconds": f"{figures['seconds']:.1f}", "steps a second": f"{figures['steps_per_second']:,.0f}",
-        "success rate": f"{figures['success_rate']:.1%}", "mean return": f"{figures['return_mean']:.3f}",
+        "iterations": f"{figures['iterations']:,}",
+        "environment steps": f"{figures['env_steps']:,}",
+        "seconds": f"{figures['seconds']:.1f}",
+        "steps a second": f"{figures['steps_per_second']:,.0f}",
+        "success rate": f"{figures['success_rate']:.1%}",
+        "mean return": f"{figures['return_mean']:.3f}",
         "cache hits / misses": f"{figures['cache_hits']:,} / {figures['cache_misses']:,}",
-        "LLM calls": f"{figures['llm_calls']:,}", "parameters": f"{figures['parameters']:,}",
+        "LLM calls": f"{figures['llm_calls']:,}",
+        "parameters": f"{figures['parameters']:,}",
     } | (
         {} if figures["stopped_at_success"] is None else {"stopped at success": f"{figures['stopped_at_success']:.1%}"}
     )
@@ -210,7 +285,9 @@ def evaluation_rows(found) -> dict[str, str]:
 def _progress(iterations: int):
     """One live line in a terminal, a plain line every tenth of the way elsewhere."""
     columns = (
-        BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=err, disable=not err.is_terminal) as bar:

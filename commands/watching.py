@@ -8,28 +8,35 @@ from typing import Annotated, Any
 from rich.live import Live
 import typer
 
-from cache.errors import AskonceError
-from commands.options import Json, Model, Seed, Simulator, TaskOfRun, TeacherForm
-from commands.runs import check_target, task_of
-from commands.show import going_on, out, print_json
-from commands.teachers import offline_teacher
+from askonce.cache.errors import AskonceError
+from askonce.commands.flags import Json, Model, Seed, Simulator, TaskOfRun, TeacherForm
+from askonce.commands.runs import check_target, task_of
+from askonce.commands.show import going_on, out, print_json
+from askonce.commands.teachers import offline_teacher
 
 
 def watch(
-    run: Annotated[Path | None, typer.Option(
-        help="The run's directory; without one the teacher of --cache plays alone.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The run's directory; without one the teacher of --cache plays alone.")
+    ] = None,
     task: TaskOfRun = None,
     cache: Annotated[Path | None, typer.Option(help="Show this cache's teacher beside the student.")] = None,
-    model: Model = None, teacher_form: TeacherForm = "soft", simulator: Simulator = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3, seed: Seed = 0,
+    model: Model = None,
+    teacher_form: TeacherForm = "soft",
+    simulator: Simulator = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3,
+    seed: Seed = 0,
     to: Annotated[Path | None, typer.Option(help="Write a GIF or an MP4 instead of playing in the terminal.")] = None,
-    fps: Annotated[float | None, typer.Option(
-        min=0.1, max=50, help="Steps shown a second; default 4, of NavPick 10, which is real time.")] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=50, help="Steps shown a second; default 4, of NavPick 10, which is real time."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Play held-out episodes of a student or of its teacher, with what they think of every action."""
-    from pipeline import tasks
-    from student import animation, watch as watching
+    from askonce.pipeline import tasks
+    from askonce.student.showing import animation
+    from askonce.student.showing import watch as watching
 
     if to:
         animation.check(to)
@@ -54,8 +61,8 @@ def watch(
 
 def _play(world, shown, frames, fps: float) -> None:
     """Frame over frame in a terminal, one after another elsewhere; each episode's last frame stays."""
-    from pipeline.tasks.task import action_names
-    from student.screen import screen
+    from askonce.pipeline.tasks.task import action_names
+    from askonce.student.showing.screen import screen
 
     actions, bar = action_names(world), "━" if out.encoding.startswith("utf") else "="
     view = lambda frame: screen(world.name, frame, shown.symbols and shown.symbols(), actions, bar)
@@ -72,8 +79,8 @@ def _play(world, shown, frames, fps: float) -> None:
 
 
 def _write(world, shown, frames, to: Path, fps: float) -> list:
-    from pipeline.tasks.task import action_names
-    from student import animation
+    from askonce.pipeline.tasks.task import action_names
+    from askonce.student.showing import animation
 
     kept, actions = [], action_names(world)
 
@@ -89,7 +96,7 @@ def _write(world, shown, frames, to: Path, fps: float) -> list:
 
 def _played(world, frames) -> list[dict[str, Any]]:
     """Each episode with its figures and, step by step, who would have done what."""
-    from pipeline.tasks.task import action_names
+    from askonce.pipeline.tasks.task import action_names
 
     actions = action_names(world)
     by_action = lambda policy: None if policy is None else dict(zip(actions, map(float, policy)))
@@ -97,12 +104,22 @@ def _played(world, frames) -> list[dict[str, Any]]:
     played = []
     for _, episode in groupby(frames, lambda frame: frame.episode):
         *steps, last = episode
-        played.append({
-            "layout": last.layout, "length": last.step, "return": last.returned, "success": last.success,
-            "steps": [
-                {"text": frame.text, "holds": frame.holds, "action": taken(frame),
-                 "student": by_action(frame.student), "teacher": by_action(frame.teacher)}
-                for frame in steps
-            ],
-        })
+        played.append(
+            {
+                "layout": last.layout,
+                "length": last.step,
+                "return": last.returned,
+                "success": last.success,
+                "steps": [
+                    {
+                        "text": frame.text,
+                        "holds": frame.holds,
+                        "action": taken(frame),
+                        "student": by_action(frame.student),
+                        "teacher": by_action(frame.teacher),
+                    }
+                    for frame in steps
+                ],
+            }
+        )
     return played

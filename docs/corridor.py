@@ -4,8 +4,8 @@ import gymnasium
 from gymnasium import spaces
 import numpy as np
 
-from pipeline.tasks.gym_task import GymTask
-from pipeline.tasks.task import Option, Prompt
+from askonce.pipeline.tasks.gym_task import GymTask
+from askonce.pipeline.tasks.task import Option, Prompt
 
 LENGTH, STEPS = 10, 60
 STAY, LEFT, RIGHT, TAKE, OPEN = range(5)
@@ -14,10 +14,14 @@ STAY, LEFT, RIGHT, TAKE, OPEN = range(5)
 class Corridor(gymnasium.Env):
     """A corridor of 10 cells with an agent, a key and a locked door, each somewhere else."""
 
-    observation_space = spaces.Dict({
-        "agent": spaces.Discrete(LENGTH), "key": spaces.Discrete(LENGTH), "door": spaces.Discrete(LENGTH),
-        "holds": spaces.Discrete(2),
-    })
+    observation_space = spaces.Dict(
+        {
+            "agent": spaces.Discrete(LENGTH),
+            "key": spaces.Discrete(LENGTH),
+            "door": spaces.Discrete(LENGTH),
+            "holds": spaces.Discrete(2),
+        }
+    )
     action_space = spaces.Discrete(5)
 
     def reset(self, *, seed=None, options=None):

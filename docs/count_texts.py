@@ -17,15 +17,15 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from commands.teachers import chosen_lookup
-from pipeline import collect, tasks
-from pipeline.tasks.task import Lookup, Task
+from askonce.commands.teachers import chosen_lookup
+from askonce.pipeline import collect, tasks
+from askonce.pipeline.tasks.task import Lookup, Task
 
 EPISODES = 20  # of each way to act at a time
 
 
 def main(
-    name: str, cache: Annotated[Path, typer.Option()], steps: Annotated[int, typer.Option()] = 1_000_000, seed: int = 0,
+    name: str, cache: Annotated[Path, typer.Option()], steps: Annotated[int, typer.Option()] = 1_000_000, seed: int = 0
 ) -> None:
     task = tasks.find(name)
     lookup, _ = chosen_lookup(task, cache, None, "soft")
@@ -37,7 +37,9 @@ def main(
         done = met.total()
         if done >= min(said, steps):
             once = sum(times == 1 for times in met.values())
-            print(f"{done:,} states, {len(met)} texts, {once} of them once, {answered / since:.2%} answered", flush=True)
+            print(
+                f"{done:,} states, {len(met)} texts, {once} of them once, {answered / since:.2%} answered", flush=True
+            )
             answered, since, said = 0, 0, 2 * said
         if done >= steps:
             return

@@ -16,12 +16,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import typer
 
-from cache.teachers import choose_teacher
-from pipeline import tasks
-from student import curve
-from student.evaluate import evaluate, teacher
-from student.figures import SMOOTHED_OVER, smooth
-from student.forms import lookup_of
+from askonce.cache.teachers import choose_teacher
+from askonce.pipeline import tasks
+from askonce.student.judging.evaluate import evaluate, teacher
+from askonce.student.learning.forms import lookup_of
+from askonce.student.reproducing.figures import SMOOTHED_OVER, smooth
+from askonce.student.showing import curves
 
 EPISODES = 1000
 INK, STUDENT, TEACHER = "#30343b", "#0b6e99", "#c2571a"
@@ -38,20 +38,31 @@ def scene(task, actions: str) -> np.ndarray:
 
 
 def main(
-    run: Annotated[Path, typer.Option()], cache: Annotated[Path, typer.Option()],
-    out: Annotated[Path, typer.Option()] = Path("docs/learning.png"), actions: str = "ffllffrff",
+    run: Annotated[Path, typer.Option()],
+    cache: Annotated[Path, typer.Option()],
+    out: Annotated[Path, typer.Option()] = Path("docs/learning.png"),
+    actions: str = "ffllffrff",
 ) -> None:
     task = tasks.find("ColoredDoorKey")
     answered = lookup_of(task, cache, choose_teacher(cache, task.name, None))
     alone = evaluate(task, teacher(task, answered), EPISODES, seed=0)
 
-    plt.rcParams.update({"font.size": 11, "axes.edgecolor": INK, "text.color": INK, "axes.labelcolor": INK,
-                         "xtick.color": INK, "ytick.color": INK, "font.family": "DejaVu Sans"})
+    plt.rcParams.update(
+        {
+            "font.size": 11,
+            "axes.edgecolor": INK,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "font.family": "DejaVu Sans",
+        }
+    )
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.4, 4.1), width_ratios=(1, 1.55), layout="constrained")
     left.imshow(scene(task, actions))
     left.set_axis_off()
     left.set_title("Lit: what the agent has seen so far", fontsize=11)
-    columns = curve.read(run)
+    columns = curves.read(run)
     steps = columns["env_steps"] / 1000
     right.plot(steps, smooth(columns["return"], SMOOTHED_OVER), color=STUDENT, linewidth=2)
     right.axhline(alone.return_mean, color=TEACHER, linestyle=(0, (5, 3)), linewidth=2)

@@ -16,20 +16,22 @@ from typing import Annotated
 
 import typer
 
-from pipeline import build, tasks
-from pipeline.build import build_cache
-from pipeline.tasks.measured import PATH, read
-from pipeline.teacher import Teacher as LLM
-from student import evaluate as evaluation
-from student.anneal import Annealing
-from student.distill import Teacher
-from student.train import Settings, train
+from askonce.pipeline import build, tasks
+from askonce.pipeline.build import build_cache
+from askonce.pipeline.llm import Teacher as LLM
+from askonce.pipeline.tasks.measured import PATH, read
+from askonce.student.judging import evaluate as evaluation
+from askonce.student.learning.anneal import Annealing
+from askonce.student.learning.distill import Teacher
+from askonce.student.learning.train import Settings, train
 
 
 def main(
-    names: list[str], iterations: Annotated[int, typer.Option()] = 600,
+    names: list[str],
+    iterations: Annotated[int, typer.Option()] = 600,
     rollouts: Annotated[int, typer.Option(help="Episodes of build-cache.")] = 200,
-    episodes: Annotated[int, typer.Option(help="Episodes of evaluate.")] = 300, seed: int = 0,
+    episodes: Annotated[int, typer.Option(help="Episodes of evaluate.")] = 300,
+    seed: int = 0,
 ) -> None:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     for name in names:
@@ -51,15 +53,22 @@ def measure(world, directory: Path, iterations: int, rollouts: int, episodes: in
     alone = evaluation.evaluate(world, evaluation.teacher(world, lookup), episodes, seed)
     learnt = evaluation.evaluate(world, evaluation.student(world, directory / "run"), episodes, seed)
     return {
-        "states": report.states, "texts": report.texts, "held_out": getattr(world, "separable", True),
-        "env_steps": progress.env_steps, "steps_per_second": round(progress.steps_per_second),
-        "misses": progress.cache_misses, "teacher": _figures(alone), "student": _figures(learnt),
+        "states": report.states,
+        "texts": report.texts,
+        "held_out": getattr(world, "separable", True),
+        "env_steps": progress.env_steps,
+        "steps_per_second": round(progress.steps_per_second),
+        "misses": progress.cache_misses,
+        "teacher": _figures(alone),
+        "student": _figures(learnt),
     }
 
 
 def _figures(found: evaluation.Evaluation) -> dict:
-    return {key: [round(end, 4) for end in value] if isinstance(value, tuple) else round(value, 4)
-            for key, value in asdict(found).items()}
+    return {
+        key: [round(end, 4) for end in value] if isinstance(value, tuple) else round(value, 4)
+        for key, value in asdict(found).items()
+    }
 
 
 if __name__ == "__main__":

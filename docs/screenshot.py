@@ -1,6 +1,6 @@
 """Takes the picture of a report that docs/report.md shows: its first decisions, opened.
 
-    python docs/screenshot.py REPORT.html docs/report.png
+python docs/screenshot.py REPORT.html docs/report.png
 """
 
 from pathlib import Path
@@ -17,9 +17,7 @@ OPENED = 1
 def main(report: Path, to: Path, dark: Annotated[bool, typer.Option("--dark")] = False) -> None:
     with sync_playwright() as library:
         browser = library.chromium.launch(executable_path=shutil.which("chromium"))
-        page = browser.new_page(
-            viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="dark" if dark else "light"
-        )
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="dark" if dark else "light")
         page.goto(report.resolve().as_uri())
         for row in page.locator("#decisions > li:not([hidden])").all()[:OPENED]:
             row.locator("summary").first.click()

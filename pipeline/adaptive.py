@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from cache.errors import AskonceError
+from askonce.cache.errors import AskonceError
 
 # Draws from the posterior; at a level of 2.5 % their error is a quarter of a percent.
 DRAWS = 4000

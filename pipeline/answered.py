@@ -23,12 +23,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from cache import durable, lookup, query, store
-from cache.key import SCHEME
-from cache.verify import INDEX
-from pipeline.distribution import option_distributions
-from pipeline.prompt import reading
-from pipeline.tasks.task import Decision, Task
+from askonce.cache import durable, lookup, query, store
+from askonce.cache.key import SCHEME
+from askonce.cache.verify import INDEX
+from askonce.pipeline.estimators.counting import option_distributions
+from askonce.pipeline.prompt import reading
+from askonce.pipeline.tasks.task import Decision, Task
 
 # Texts handed to the index at a time.
 CHUNK = 10_000
@@ -133,13 +133,18 @@ def present(directory: str | Path, task: Task, model: str, prompt: str) -> dict[
     To be taken before the answers are read.
     """
     return {
-        "teacher": [task.name, model, prompt], "reading": reading(task.prompt.options),
+        "teacher": [task.name, model, prompt],
+        "reading": reading(task.prompt.options),
         "parts": sorted(store.parts(directory)),
     }
 
 
 def entries(
-    directory: str | Path, task: Task, model: str, prompt: str, wanted: Iterable[str] | None = None,
+    directory: str | Path,
+    task: Task,
+    model: str,
+    prompt: str,
+    wanted: Iterable[str] | None = None,
     besides: Collection[str] = (),
 ) -> Iterator[tuple[str, Entry]]:
     """Every text with what the present parser reads in its completions, one after another; `wanted` and

@@ -14,25 +14,25 @@ from tempfile import TemporaryDirectory
 import time
 from typing import Any
 
-from cache import coverage, query, store
-from cache.coverage import Coverage
-from cache.errors import AskonceError, Unfinished
-from cache.key import canonical_json
-from cache.store import Completion
-from cache.teachers import teacher_names
-from cache.verify import BATCHES
-from pipeline import adaptive, collect, questions
-from pipeline.adaptive import Precision
-from pipeline.asking.asker import Answer, Asker, Unanswered
-from pipeline.asking.batch import BatchAsker
-from pipeline.asking.client import Job
-from pipeline.asking.prices import Price, forecast
-from pipeline.deduplicate import Visits, distinct_texts, merge
-from pipeline.distribution import Unparsable, option_distributions
-from pipeline.interrupt import Interruption, interruption
-from pipeline.questions import Outstanding, Wanted
-from pipeline.tasks.task import Decision, Distributions, Task
-from pipeline.teacher import LOGPROBS, Tally, Teacher, Terms, connect, endpoint, key, prompt_digest
+from askonce.cache import coverage, query, store
+from askonce.cache.coverage import Coverage
+from askonce.cache.errors import AskonceError, Unfinished
+from askonce.cache.key import canonical_json
+from askonce.cache.store import Completion
+from askonce.cache.teachers import teacher_names
+from askonce.cache.verify import BATCHES
+from askonce.pipeline import adaptive, collect, questions
+from askonce.pipeline.adaptive import Precision
+from askonce.pipeline.asking.asker import Answer, Asker, Unanswered
+from askonce.pipeline.asking.batch import BatchAsker
+from askonce.pipeline.asking.client import Job
+from askonce.pipeline.asking.prices import Price, forecast
+from askonce.pipeline.deduplicate import Visits, distinct_texts, merge
+from askonce.pipeline.estimators.counting import Unparsable, option_distributions
+from askonce.pipeline.interrupt import Interruption, interruption
+from askonce.pipeline.llm import LOGPROBS, Tally, Teacher, Terms, connect, endpoint, key, prompt_digest
+from askonce.pipeline.questions import Outstanding, Wanted
+from askonce.pipeline.tasks.task import Decision, Distributions, Task
 
 EPISODES = 500
 # Rounds of teacher-driven rollouts: each may meet texts that the last one's answers lead to.
@@ -95,8 +95,15 @@ Show = Callable[[Progress], None]
 
 
 def build_cache(
-    task: Task, directory: Path, teacher: Teacher, episodes: int = EPISODES, wanted: Wanted = Wanted(),
-    seed: int = 0, terms: Terms = Terms(), show: Show = lambda progress: None, in_batches: bool = False,
+    task: Task,
+    directory: Path,
+    teacher: Teacher,
+    episodes: int = EPISODES,
+    wanted: Wanted = Wanted(),
+    seed: int = 0,
+    terms: Terms = Terms(),
+    show: Show = lambda progress: None,
+    in_batches: bool = False,
 ) -> Report:
     """Answers every text that `episodes` rollouts meet: a third at random, a third by random options, and
     a third driven by the teacher's own answers, repeated while these lead to new texts."""
@@ -117,12 +124,21 @@ def build_cache(
     share = visits.coverage(distributions)
     coverage.note(directory, (task.name, *_name(task, teacher)), Coverage(share, visits.total))
     return Report(
-        states=visits.total, texts=len(visits.counts), hits=progress.hits, asked=progress.asked,
-        completions=progress.completions, unparsable=len(unparsable),
-        prompt_tokens=tally.prompt_tokens, completion_tokens=tally.completion_tokens,
-        requests=tally.requests, errors=dict(tally.errors), cost=tally.cost if terms.price else None,
-        unanswered=progress.unanswered, saved=_saved(task, directory, teacher, wanted, distributions),
-        coverage=share, seconds=time.perf_counter() - started,
+        states=visits.total,
+        texts=len(visits.counts),
+        hits=progress.hits,
+        asked=progress.asked,
+        completions=progress.completions,
+        unparsable=len(unparsable),
+        prompt_tokens=tally.prompt_tokens,
+        completion_tokens=tally.completion_tokens,
+        requests=tally.requests,
+        errors=dict(tally.errors),
+        cost=tally.cost if terms.price else None,
+        unanswered=progress.unanswered,
+        saved=_saved(task, directory, teacher, wanted, distributions),
+        coverage=share,
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -141,8 +157,13 @@ class Plan:
 
 
 def plan(
-    task: Task, directory: Path, teacher: Teacher, episodes: int = EPISODES, wanted: Wanted = Wanted(),
-    seed: int = 0, price: Price | None = None,
+    task: Task,
+    directory: Path,
+    teacher: Teacher,
+    episodes: int = EPISODES,
+    wanted: Wanted = Wanted(),
+    seed: int = 0,
+    price: Price | None = None,
 ) -> Plan:
     """Asks nothing and stores nothing. Answers count as long as those stored are on average, or, where there
     are none, as long as they may be."""
@@ -182,8 +203,13 @@ def answered(task: Task, directory: Path, teacher: Teacher) -> tuple[Distributio
 
 @contextmanager
 def builder(
-    task: Task, directory: Path, teacher: Teacher, wanted: Wanted = Wanted(), terms: Terms = Terms(),
-    show: Show = lambda progress: None, in_batches: bool = False,
+    task: Task,
+    directory: Path,
+    teacher: Teacher,
+    wanted: Wanted = Wanted(),
+    terms: Terms = Terms(),
+    show: Show = lambda progress: None,
+    in_batches: bool = False,
 ) -> Iterator["Builder"]:
     """One connection, one budget and one journal for as many calls of `Builder.teach` as come; `in_batches`:
     by the OpenAI Batch API.
@@ -233,9 +259,7 @@ class Builder:
             if not (self.progress.completions or self.progress.hits):
                 raise
             left = [*self.progress.unanswered, *pending]
-            raise Unfinished(
-                f"{error}; {len(left)} of {self.progress.total} texts still lack answers", left
-            ) from error
+            raise Unfinished(f"{error}; {len(left)} of {self.progress.total} texts still lack answers", left) from error
 
     def _adopt(self, teacher: Teacher, texts: Collection[str]) -> None:
         """Two tasks may ask the very same question: its answers are paid for once."""
@@ -305,11 +329,20 @@ class Builder:
             request = canonical_json(job.body)
             for number, reply in enumerate(replies):
                 yield Completion(
-                    key=job.label, task=self.task.name, model=model, prompt=prompt,
-                    text=outstanding.text(job), sample=job.first + number, content=reply.content,
-                    finish_reason=reply.finish_reason or None, prompt_tokens=reply.prompt_tokens,
-                    completion_tokens=reply.completion_tokens, latency=reply.latency,
-                    served_model=reply.served_model or None, endpoint=address, request=request,
+                    key=job.label,
+                    task=self.task.name,
+                    model=model,
+                    prompt=prompt,
+                    text=outstanding.text(job),
+                    sample=job.first + number,
+                    content=reply.content,
+                    finish_reason=reply.finish_reason or None,
+                    prompt_tokens=reply.prompt_tokens,
+                    completion_tokens=reply.completion_tokens,
+                    latency=reply.latency,
+                    served_model=reply.served_model or None,
+                    endpoint=address,
+                    request=request,
                     asked_at=reply.asked_at,
                     logprobs=None if reply.logprobs is None else json.dumps(reply.logprobs),
                     usage=None if reply.usage is None else json.dumps(reply.usage),
@@ -348,9 +381,7 @@ def _held(task: Task, directory: Path, teacher: Teacher) -> query.TeacherEntry |
     return next((held for held in query.teachers(directory, task.name) if (held.model, held.prompt) == name), None)
 
 
-def _saved(
-    task: Task, directory: Path, teacher: Teacher, wanted: Wanted, distributions: Distributions
-) -> int | None:
+def _saved(task: Task, directory: Path, teacher: Teacher, wanted: Wanted, distributions: Distributions) -> int | None:
     held = _held(task, directory, teacher)
     if held is None or not isinstance(wanted.samples, Precision):
         return None

@@ -10,8 +10,8 @@ from typing import Any
 from gymnasium.spaces import Discrete
 import numpy as np
 
-from pipeline.growing_plans import GrowingPlans
-from pipeline.tasks.task import Batch, Decision, Distributions, Task
+from askonce.pipeline.growing_plans import GrowingPlans
+from askonce.pipeline.tasks.task import Batch, Decision, Distributions, Task
 
 # Text → the decisions that a rollout may follow, with probabilities.
 Source = Callable[[str], dict[Decision, float]]
@@ -58,6 +58,7 @@ def teacher(
     task: Task, distributions: Distributions, episodes: int, seed: int, note: Note = situations, together: int = BATCH
 ) -> Iterator[Any]:
     """Like `random_actions`, each step drawn from the teacher's decisions, from any option without them."""
+
     def source(text: str) -> dict[Decision, float]:
         return distributions.get(text) or {decision: 1.0 for decision in task.decisions(text)}
 
@@ -83,7 +84,7 @@ def _episodes(
 ) -> Iterator[Any]:
     seeds, together = task.seeds(episodes, seed), min(together, getattr(task, "together", together))
     for start in range(0, episodes, together):
-        chunk = seeds[start:start + together]
+        chunk = seeds[start : start + together]
         batch = task.batch(len(chunk))
         met: list[Any] = []
 

@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from pipeline.tasks.task import Task
+from askonce.pipeline.tasks.task import Task
 
 # Visits handed to DuckDB at a time.
 CHUNK = 1 << 18

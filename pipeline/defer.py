@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 import threading
 
-from cache.errors import AskonceError
-from pipeline.build import Builder, distributions_of
-from pipeline.interrupt import Interruption
-from pipeline.tasks.task import Decision
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.build import Builder, distributions_of
+from askonce.pipeline.interrupt import Interruption
+from askonce.pipeline.tasks.task import Decision
 
 
 class Deferred:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.tasks.task import Lookup, Task
+from askonce.pipeline.tasks.task import Lookup, Task
 
 
 class GrowingPlans:

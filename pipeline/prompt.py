@@ -18,8 +18,8 @@ import re
 from typing import NamedTuple
 import unicodedata
 
-from cache.key import canonical_json
-from pipeline.tasks.task import Decision, Option, Prompt
+from askonce.cache.key import canonical_json
+from askonce.pipeline.tasks.task import Decision, Option, Prompt
 
 # To be raised with every change by which any completion is read differently, or counts differently: what
 # was derived from the cache with another is then derived anew. A test guards it (`readings.json`).
@@ -56,7 +56,7 @@ def parse(completion: str, options: Sequence[Option]) -> Parsed:
     """The decision of one raw LLM answer, for a task with these options."""
     verbs = _verbs(tuple(options))
     visible = THOUGHT.sub(" ", completion)
-    visible = visible[max((tag.end() for tag in THOUGHT_END.finditer(visible)), default=0):]
+    visible = visible[max((tag.end() for tag in THOUGHT_END.finditer(visible)), default=0) :]
     answer, *unfinished_thought = THOUGHT_START.split(visible, maxsplit=1)
     if not answer.strip():
         return Parsed(None, THINKING if unfinished_thought else EMPTY)
@@ -98,8 +98,12 @@ Decision: {", ".join(prompt.example_decision)}"""
 
 def _example_options(prompt: Prompt) -> list[Option]:
     """The example's options in its order, so that the pattern of the answer line is one that the task has."""
-    named = (option for words in prompt.example_decision for option in prompt.options
-             if words == option.name or words.startswith(option.name + " "))
+    named = (
+        option
+        for words in prompt.example_decision
+        for option in prompt.options
+        if words == option.name or words.startswith(option.name + " ")
+    )
     return list(named) or list(prompt.options[:1])
 
 
@@ -139,32 +143,201 @@ CONJUNCTIONS = {"and", "then", "so", "afterwards", "followed", "thereafter"}
 REASONS = {"because", "since", "as", "given", "considering"}
 # What follows says how, where, when or which: "open the door with the key" is "open door".
 DETAILS = set(
-    "( with using by via in inside into on onto at near from for of until till when while if unless once "
-    "before after without toward towards that which who where this these those there here not no but or "
-    "otherwise else to".split()
+    [
+        "(",
+        "with",
+        "using",
+        "by",
+        "via",
+        "in",
+        "inside",
+        "into",
+        "on",
+        "onto",
+        "at",
+        "near",
+        "from",
+        "for",
+        "of",
+        "until",
+        "till",
+        "when",
+        "while",
+        "if",
+        "unless",
+        "once",
+        "before",
+        "after",
+        "without",
+        "toward",
+        "towards",
+        "that",
+        "which",
+        "who",
+        "where",
+        "this",
+        "these",
+        "those",
+        "there",
+        "here",
+        "not",
+        "no",
+        "but",
+        "or",
+        "otherwise",
+        "else",
+        "to",
+    ]
 )
 FILLERS = set(
-    "( agent it i we you he she they my your our its let let's lets us i'll we'll i'd should would will "
-    "shall must can could may might needs need wants want has have is are be to try tries attempt please "
-    "just simply now next first firstly second secondly third thirdly finally lastly also again therefore "
-    "thus hence option options".split()
+    [
+        "(",
+        "agent",
+        "it",
+        "i",
+        "we",
+        "you",
+        "he",
+        "she",
+        "they",
+        "my",
+        "your",
+        "our",
+        "its",
+        "let",
+        "let's",
+        "lets",
+        "us",
+        "i'll",
+        "we'll",
+        "i'd",
+        "should",
+        "would",
+        "will",
+        "shall",
+        "must",
+        "can",
+        "could",
+        "may",
+        "might",
+        "needs",
+        "need",
+        "wants",
+        "want",
+        "has",
+        "have",
+        "is",
+        "are",
+        "be",
+        "to",
+        "try",
+        "tries",
+        "attempt",
+        "please",
+        "just",
+        "simply",
+        "now",
+        "next",
+        "first",
+        "firstly",
+        "second",
+        "secondly",
+        "third",
+        "thirdly",
+        "finally",
+        "lastly",
+        "also",
+        "again",
+        "therefore",
+        "thus",
+        "hence",
+        "option",
+        "options",
+    ]
 )
 # A clause of an unknown verb with one of these is a statement, not an option.
 STATEMENTS = set(
-    "is are was were be been has have had does do did sees see seen holds hold holding cannot can't won't "
-    "don't sorry unable help note hope nothing none unknown n a null undefined i'm".split()
+    [
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "has",
+        "have",
+        "had",
+        "does",
+        "do",
+        "did",
+        "sees",
+        "see",
+        "seen",
+        "holds",
+        "hold",
+        "holding",
+        "cannot",
+        "can't",
+        "won't",
+        "don't",
+        "sorry",
+        "unable",
+        "help",
+        "note",
+        "hope",
+        "nothing",
+        "none",
+        "unknown",
+        "n",
+        "a",
+        "null",
+        "undefined",
+        "i'm",
+    ]
 )
 ARTICLES = {"the", "a", "an", "its", "your", "my"}
 PRONOUNS = {"it", "them"}
 PARTICLES = ("up", "down", "away", "off")
-ORDINALS = {word: str(number) for number, words in enumerate(
-    (("first", "1st"), ("second", "2nd"), ("third", "3rd"), ("fourth", "4th")), start=1) for word in words}
+ORDINALS = {
+    word: str(number)
+    for number, words in enumerate((("first", "1st"), ("second", "2nd"), ("third", "3rd"), ("fourth", "4th")), start=1)
+    for word in words
+}
 INVARIANT = set(
-    "lens gas bus canvas atlas pants jeans shorts scissors stairs tongs pliers glasses headphones binoculars "
-    "news series".split()
+    [
+        "lens",
+        "gas",
+        "bus",
+        "canvas",
+        "atlas",
+        "pants",
+        "jeans",
+        "shorts",
+        "scissors",
+        "stairs",
+        "tongs",
+        "pliers",
+        "glasses",
+        "headphones",
+        "binoculars",
+        "news",
+        "series",
+    ]
 )
-DECISION_KEYS = ("decision", "final decision", "decisions", "answer", "final answer", "action", "actions",
-                 "options", "option", "plan", "steps", "name")
+DECISION_KEYS = (
+    "decision",
+    "final decision",
+    "decisions",
+    "answer",
+    "final answer",
+    "action",
+    "actions",
+    "options",
+    "option",
+    "plan",
+    "steps",
+    "name",
+)
 OBJECT_KEYS = ("object", "objects", "target", "item", "argument", "arguments", "args", "parameters")
 # More words after an unknown verb are prose.
 LONGEST_UNKNOWN = 4
@@ -198,6 +371,7 @@ def _inflected(verb: str) -> tuple[str, ...]:
 
 # ---- From a completion to the lines of its answer ------------------------------------------------
 
+
 def _spell_out_json(text: str, verbs: Verbs) -> str:
     """Replaces every JSON value that holds a decision by a decision line."""
     decoder, spelled, done = json.JSONDecoder(), [], 0
@@ -212,7 +386,7 @@ def _spell_out_json(text: str, verbs: Verbs) -> str:
             break
         said = _said(value, lambda words: _reads_as_options(words, verbs))
         if said:
-            spelled += [text[done:opening.start()], f"\nDecision: {said}\n"]
+            spelled += [text[done : opening.start()], f"\nDecision: {said}\n"]
             done = end
     return "".join(spelled) + text[done:]
 
@@ -221,8 +395,7 @@ def _said(value: object, is_option: Callable[[str], bool]) -> str:
     """What a JSON value decides, in words; empty if it decides nothing."""
     match value:
         case list():
-            said = [item if isinstance(item, str) and is_option(item) else _said(item, is_option)
-                    for item in value]
+            said = [item if isinstance(item, str) and is_option(item) else _said(item, is_option) for item in value]
             return ", ".join(said) if all(said) else ""
         case dict():
             fields = {name.lower().replace("_", " ").replace("-", " "): item for name, item in value.items()}
@@ -261,9 +434,9 @@ def _labelled_lines(lines: Sequence[str], verbs: Verbs) -> list[str] | None:
     """The lines of the last answer that is announced as one; None where none is."""
     for at in reversed(range(len(lines))):
         if label := LABEL.fullmatch(lines[at]):
-            return _answer_block(label["rest"].lstrip(" *`\"'>"), lines[at + 1:], verbs)
+            return _answer_block(label["rest"].lstrip(" *`\"'>"), lines[at + 1 :], verbs)
         if HEADING.fullmatch(lines[at]):
-            return _answer_block("", lines[at + 1:], verbs)
+            return _answer_block("", lines[at + 1 :], verbs)
     return None
 
 
@@ -274,11 +447,14 @@ def _answer_block(first: str, others: Sequence[str], verbs: Verbs) -> list[str]:
     for line in others:
         if not block:
             block = [line] if _has_words(line) else []
-        elif LIST_ITEM.match(block[0]) and LIST_ITEM.match(line):
-            block.append(line)
-        elif own_lines and _reads_as_options(line, verbs):
-            block.append(line)
-        elif _has_words(line) and block[-1].rstrip().endswith((",", ";", "->", "→", " then", " and")):
+        elif (
+            LIST_ITEM.match(block[0])
+            and LIST_ITEM.match(line)
+            or own_lines
+            and _reads_as_options(line, verbs)
+            or _has_words(line)
+            and block[-1].rstrip().endswith((",", ";", "->", "→", " then", " and"))
+        ):
             block.append(line)
         elif _has_words(line):
             break
@@ -325,6 +501,7 @@ def _why_none(answer: str, labelled: Sequence[str] | None) -> str:
 
 # ---- From lines to options -----------------------------------------------------------------------
 
+
 class Step(NamedTuple):
     """One option in normal form (empty if there is none), whether its verb is one of the task's, the object
     that it names, and the words left over for a further option."""
@@ -350,7 +527,7 @@ def _options(lines: Iterable[str], verbs: Verbs) -> Iterator[Step]:
 
 
 def _without_numbers(line: str) -> str:
-    """"1. go to the key 2. pick it up" → "go to the key ; pick it up".
+    """ "1. go to the key 2. pick it up" → "go to the key ; pick it up".
 
     Only numbers in sequence count: "door 1." stays.
     """
@@ -415,7 +592,7 @@ def _verb(words: Sequence[str], verbs: Verbs) -> tuple[Option, list[str]] | None
         for particle in PARTICLES:
             if particle in words[size:] and (option := verbs.get((*words[:size], particle))):
                 at = words.index(particle, size)
-                return option, [*words[size:at], *words[at + 1:]]
+                return option, [*words[size:at], *words[at + 1 :]]
         if option := verbs.get(tuple(words[:size])):
             return option, list(words[size:])
     return None
@@ -425,7 +602,7 @@ def _object(words: list[str], verbs: Verbs, named: str) -> tuple[str, list[str]]
     """The object in normal form, and what follows "to" if that is an option too ("use key to open door")."""
     words = words[1:] if words[:1] == ["("] else words
     end = next((at for at, word in enumerate(words) if word in DETAILS), len(words))
-    further = words[end + 1:] if words[end:end + 1] == ["to"] else []
+    further = words[end + 1 :] if words[end : end + 1] == ["to"] else []
     found = _verb(further, verbs)
     thing = " ".join(_normal_noun(words[:end]))
     return named if thing in PRONOUNS and named else thing, further if found and found[0].takes_object else []

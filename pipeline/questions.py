@@ -9,15 +9,15 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cache import query
-from cache.errors import AskonceError
-from cache.key import answer_key
-from pipeline import estimate
-from pipeline.adaptive import Precision
-from pipeline.asking.client import Job
-from pipeline.distribution import read_decision
-from pipeline.tasks.task import Task
-from pipeline.teacher import LOGPROBS, SAMPLING, Teacher, endpoint, key, prompt_digest, request
+from askonce.cache import query
+from askonce.cache.errors import AskonceError
+from askonce.cache.key import answer_key
+from askonce.pipeline.adaptive import Precision
+from askonce.pipeline.asking.client import Job
+from askonce.pipeline.estimators import letters
+from askonce.pipeline.estimators.counting import read_decision
+from askonce.pipeline.llm import LOGPROBS, SAMPLING, Teacher, endpoint, key, prompt_digest, request
+from askonce.pipeline.tasks.task import Task
 
 # What can be asked again, and the finish reason by which a completion shows it.
 RETRIABLE = {"truncated": "length", "refused": "refusal", "filtered": "content_filter"}
@@ -108,7 +108,8 @@ def _until_known(directory: Path, task: Task, teacher: Teacher, texts: Iterable[
         del unseen[text]
         counts = Counter(
             read_decision(answer, task.prompt.options).decision
-            for answer in answers if answer.finish_reason not in wanted.reasons
+            for answer in answers
+            if answer.finish_reason not in wanted.reasons
         )
         yield text, _question(task, teacher, text, wanted.samples.needed(counts), len(answers))
     for text in unseen:
@@ -127,9 +128,9 @@ def _letters(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str]
     held = query.keys(directory, *_who(task, teacher))
     for text, answers in query.texts(directory, *_who(task, _reasoner(teacher)), texts):
         body, questions = request(teacher, task.prompt, text), {}
-        for number, answer in enumerate(answers[:wanted.samples]):
-            asked = estimate.letter_request(
-                body, estimate.reasoning_of(answer.content), _choices(task, text, answer), number
+        for number, answer in enumerate(answers[: wanted.samples]):
+            asked = letters.letter_request(
+                body, letters.reasoning_of(answer.content), _choices(task, text, answer), number
             )
             name = answer_key(asked, endpoint(teacher))
             if name not in held:
@@ -145,7 +146,7 @@ def _choices(task: Task, text: str, answer: query.Answer) -> list:
     """The text's single options, and what the LLM decided after this reasoning, as far as letters reach."""
     decided = read_decision(answer, task.prompt.options).decision
     own = [decided] if decided else []
-    return list(dict.fromkeys([*own, *task.decisions(text)]))[:estimate.MOST_LETTERS]
+    return list(dict.fromkeys([*own, *task.decisions(text)]))[: letters.MOST_LETTERS]
 
 
 def _who(task: Task, teacher: Teacher) -> tuple[str, str, str]:

@@ -14,10 +14,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from cache.errors import AskonceError
-from cache.key import answer_key, canonical_json
-from cache.store import Completion
-from pipeline import tasks
+from askonce.cache.errors import AskonceError
+from askonce.cache.key import answer_key, canonical_json
+from askonce.cache.store import Completion
+from askonce.pipeline import tasks
 
 ENDPOINT = "recorded"
 # When they were recorded is not known. The same time for all makes importing a file twice one import.

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import heapq
 from pathlib import Path
 
-from cache.lookup import SCALE
-from cache.query import TeacherName
-from cache.teachers import teacher_names, teachers_of
-from pipeline import tasks
-from pipeline.answered import Answered, Entry, build, entries, older, place, present
-from pipeline.tasks.task import Task
+from askonce.cache.lookup import SCALE
+from askonce.cache.query import TeacherName
+from askonce.cache.teachers import teacher_names, teachers_of
+from askonce.pipeline import tasks
+from askonce.pipeline.answered import Answered, Entry, build, entries, older, place, present
+from askonce.pipeline.tasks.task import Task
 
 # Of the texts whose distribution changed, so many are told.
 LARGEST = 10
@@ -69,9 +69,9 @@ def reparse(directory: str | Path, task: Task | None = None) -> tuple[list[Repar
     # A cache only names tasks: what it names is not imported.
     known = {name: tasks.find(name) for name in tasks.names()}
     unknown = dict.fromkeys(teacher.task for teacher in everyone if teacher.task not in known)
-    return [
-        _of_teacher(directory, known[teacher.task], teacher) for teacher in everyone if teacher.task in known
-    ], [*unknown]
+    return [_of_teacher(directory, known[teacher.task], teacher) for teacher in everyone if teacher.task in known], [
+        *unknown
+    ]
 
 
 def _of_teacher(directory: str | Path, task: Task, teacher: TeacherName) -> Reparsed:

@@ -16,7 +16,9 @@ class ResNet18(nn.Module):
     def __init__(self, channels: int, planes: int):
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(channels, planes, 7, stride=2, padding=3, bias=False), nn.GroupNorm(GROUPS, planes), nn.ReLU(),
+            nn.Conv2d(channels, planes, 7, stride=2, padding=3, bias=False),
+            nn.GroupNorm(GROUPS, planes),
+            nn.ReLU(),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         widths = [planes, planes, 2 * planes, 4 * planes, 8 * planes]
@@ -37,8 +39,10 @@ class Block(nn.Module):
         self.first = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
         self.second = nn.Conv2d(after, after, 3, padding=1, bias=False)
         self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, after) for _ in range(2))
-        self.past = nn.Identity() if stride == 1 else nn.Sequential(
-            nn.Conv2d(before, after, 1, stride, bias=False), nn.GroupNorm(GROUPS, after)
+        self.past = (
+            nn.Identity()
+            if stride == 1
+            else nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.GroupNorm(GROUPS, after))
         )
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

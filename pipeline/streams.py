@@ -12,7 +12,7 @@ class ImageAndSensors(nn.Module):
     """
 
     def __init__(
-        self, convolutions: nn.Module, image_shape: tuple[int, int, int], sensors: int, width: int, dropout: float = 0.0,
+        self, convolutions: nn.Module, image_shape: tuple[int, int, int], sensors: int, width: int, dropout: float = 0.0
     ):
         """`convolutions` make (B, K) of images, whose shape is (height, width, channels)."""
         super().__init__()

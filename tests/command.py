@@ -31,8 +31,13 @@ def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen:
     environment = os.environ | {"OPENAI_API_KEY": SECRET, "PYTHONUNBUFFERED": "1"}
     environment.pop("OPENAI_BASE_URL", None)
     return subprocess.Popen(
-        [SCRIPT, *map(str, arguments)], cwd=cwd, env=environment, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [SCRIPT, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 

@@ -2,13 +2,14 @@ import sys
 
 import pytest
 
-import cli
+from askonce import cli
 from tests.command import SECRET, Result, files_with_secret
 
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     """The entry point of the console script, called in this process."""
+
     def run(*arguments: object) -> Result:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["cli", *map(str, arguments)])

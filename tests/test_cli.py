@@ -13,11 +13,12 @@ from PIL import Image
 import pyarrow.parquet as pq
 import pytest
 
-from cache import query, store
-from pipeline.audit import states
-from pipeline.recorded import read
-from pipeline.simulated.serve import Response, SimulatedServer, completion as completion_object, failure, running
-from student import reproduce as reproducing
+from askonce.cache import query, store
+from askonce.pipeline.audit import states
+from askonce.pipeline.recorded import read
+from askonce.pipeline.simulated.serve import Response, SimulatedServer, failure, running
+from askonce.pipeline.simulated.serve import completion as completion_object
+from askonce.student.reproducing import reproduce as reproducing
 from tests.cache.example import completion
 from tests.command import SECRET, Result, command, files_with_secret, finish, start
 from tests.pipeline.servers import Server, closed_port
@@ -77,7 +78,7 @@ def trained(processes) -> tuple[Path, Result]:
 
 def texts(cache: Path) -> set[str]:
     with query.connect(cache) as connection:
-        return {text for text, in connection.execute("SELECT DISTINCT text FROM completions").fetchall()}
+        return {text for (text,) in connection.execute("SELECT DISTINCT text FROM completions").fetchall()}
 
 
 def asked_texts(server: Server) -> set[str]:
@@ -90,13 +91,22 @@ def is_one_line(result: Result) -> bool:
 
 # ---- build-cache ---------------------------------------------------------------------------------
 
+
 def test_build_cache_gives_its_figures_as_one_json_object(built):
     cache, result = built
     assert result.code == 0 and result.out.count("\n") == 1 and "\x1b" not in result.out + result.err
     found = result.figures
     assert set(found) >= {
-        "states", "texts", "hits", "asked", "completions", "unparsable", "prompt_tokens", "completion_tokens",
-        "coverage", "seconds",
+        "states",
+        "texts",
+        "hits",
+        "asked",
+        "completions",
+        "unparsable",
+        "prompt_tokens",
+        "completion_tokens",
+        "coverage",
+        "seconds",
     }
     assert found["hits"] == 0 and found["asked"] == found["texts"] == len(texts(cache))
     assert found["completions"] == 2 * found["asked"] and found["states"] > found["texts"]
@@ -160,8 +170,22 @@ def test_ctrl_c_keeps_what_was_obtained_and_what_is_in_flight(run, tmp_path):
 
     server = Server(slow)
     with running(server) as url:
-        arguments = ("build-cache", "--task", "ColoredDoorKey", "--episodes", 60, "--samples", 2, "--json",
-                     "--cache", tmp_path / "cache", "--base-url", url, "--concurrency", 8)
+        arguments = (
+            "build-cache",
+            "--task",
+            "ColoredDoorKey",
+            "--episodes",
+            60,
+            "--samples",
+            2,
+            "--json",
+            "--cache",
+            tmp_path / "cache",
+            "--base-url",
+            url,
+            "--concurrency",
+            8,
+        )
         process = start(*arguments)
         while len(server.requests) < 10:  # two are answered, and eight under way
             time.sleep(0.01)
@@ -261,8 +285,23 @@ def test_figure_4_compares_sampling_letters_and_the_hard_teacher(run, tmp_path):
     for one in reproducing.runs_of(series, scale, cache, to):
         reproducing.finish(one)
     figures = run(
-        "reproduce", "--figure", 4, "--cache", cache, "--to", to, "--model", said[0], "--logprobs", said[1],
-        "--quick", "--seeds", 1, "--iterations", 2, "--json",
+        "reproduce",
+        "--figure",
+        4,
+        "--cache",
+        cache,
+        "--to",
+        to,
+        "--model",
+        said[0],
+        "--logprobs",
+        said[1],
+        "--quick",
+        "--seeds",
+        1,
+        "--iterations",
+        2,
+        "--json",
     ).figures
     assert figures["teachers"] == {"DivergedDoorKey": sorted(said)} and len(figures["files"]) == 6
     drawn = {point["name"] for point in pq.read_table(to / "quick-figure-4.parquet").to_pylist()}
@@ -300,13 +339,22 @@ def test_further_fields_of_the_request_are_sent_and_are_part_of_the_question(run
 
 # ---- train and evaluate --------------------------------------------------------------------------
 
+
 def test_training_from_the_cache_alone_counts_and_lists_what_it_lacks(trained):
     run, result = trained
     assert result.code == 0 and result.out.count("\n") == 1 and "\x1b" not in result.out + result.err
     found = result.figures
     assert set(found) >= {
-        "iterations", "env_steps", "seconds", "steps_per_second", "success_rate", "return_mean", "cache_hits",
-        "cache_misses", "llm_calls", "parameters",
+        "iterations",
+        "env_steps",
+        "seconds",
+        "steps_per_second",
+        "success_rate",
+        "return_mean",
+        "cache_hits",
+        "cache_misses",
+        "llm_calls",
+        "parameters",
     }
     assert found["iterations"] == 2 and found["llm_calls"] == 0 and 20_000 < found["parameters"] < 28_000
     assert found["cache_hits"] + found["cache_misses"] <= found["env_steps"]
@@ -332,9 +380,13 @@ def test_a_run_of_one_of_minigrids_own_is_evaluated_and_its_student_exported(run
     assert run("export", "--run", trained, "--to", tmp_path / "student.pt", "--json").figures["actions"]
 
 
-@pytest.mark.parametrize("name, code, words", [
-    ("SimpleDoorKey", 1, "is a run of DivergedDoorKey, not of SimpleDoorKey"), ("Unheard", 2, "unknown task 'Unheard'"),
-])
+@pytest.mark.parametrize(
+    "name, code, words",
+    [
+        ("SimpleDoorKey", 1, "is a run of DivergedDoorKey, not of SimpleDoorKey"),
+        ("Unheard", 2, "unknown task 'Unheard'"),
+    ],
+)
 def test_a_run_is_not_evaluated_as_another_tasks(trained, run, name, code, words):
     result = run("evaluate", "--task", name, "--run", trained[0], "--episodes", 1)
     assert result.code == code and words in result.err and result.err.count("\n") == 1
@@ -373,8 +425,19 @@ def test_training_need_not_wait_for_answers(run, tmp_path):
 def test_a_failure_in_the_background_ends_with_3_after_the_training(run, tmp_path):
     broken = failure(402, "the account is empty", "empty")
     with running(Server(lambda request, number: broken)) as url:
-        ended = run(*TRAIN, "--cache", tmp_path / "cache", "--base-url", url, "--on-miss", "defer",
-                    "--run", tmp_path / "run", "--iterations", 20)
+        ended = run(
+            *TRAIN,
+            "--cache",
+            tmp_path / "cache",
+            "--base-url",
+            url,
+            "--on-miss",
+            "defer",
+            "--run",
+            tmp_path / "run",
+            "--iterations",
+            20,
+        )
     assert ended.code == 3 and "402" in ended.err and (tmp_path / "run" / "run.json").exists()
 
 
@@ -391,8 +454,18 @@ def test_a_run_is_named_after_its_task_and_seed(recorded, run, tmp_path, monkeyp
 
 
 def test_ctrl_c_in_training_leaves_a_checkpoint_to_go_on_from(recorded, run, tmp_path):
-    arguments = ("train", *TASK, "--cache", recorded, "--cache-only", "--iterations", 10, "--json",
-                 "--run", tmp_path / "run")
+    arguments = (
+        "train",
+        *TASK,
+        "--cache",
+        recorded,
+        "--cache-only",
+        "--iterations",
+        10,
+        "--json",
+        "--run",
+        tmp_path / "run",
+    )
     process = start(*arguments)
     assert process.stderr.readline().startswith("iteration ")
     process.send_signal(signal.SIGINT)
@@ -408,14 +481,17 @@ def test_ctrl_c_in_training_leaves_a_checkpoint_to_go_on_from(recorded, run, tmp
 
 # ---- Looking at runs -----------------------------------------------------------------------------
 
+
 def test_runs_are_listed_with_their_figures(trained, run, tmp_path):
     directory, trained_figures = trained[0], trained[1].figures
     shutil.copytree(directory, tmp_path / "runs" / "mine")
     result = run("runs", tmp_path / "runs", "--json")
-    listed, = result.figures["runs"]
+    (listed,) = result.figures["runs"]
     assert result.code == 0 and result.figures["damaged"] == []
-    assert all(listed[name] == trained_figures[name]
-               for name in ("iterations", "env_steps", "success_rate", "return_mean", "steps_per_second"))
+    assert all(
+        listed[name] == trained_figures[name]
+        for name in ("iterations", "env_steps", "success_rate", "return_mean", "steps_per_second")
+    )
     assert (listed["run"], listed["task"]) == (str(tmp_path / "runs" / "mine"), "DivergedDoorKey")
     table = run("runs", tmp_path / "runs").out
     assert "mine" in table and "recorded@" in table and "\x1b" not in table
@@ -428,7 +504,7 @@ def test_a_damaged_run_is_named_beside_the_others(trained, run, tmp_path):
     (tmp_path / "runs" / "damaged" / "run.json").write_text("{")
     result = run("runs", tmp_path / "runs", "--json")
     assert result.code == 3 and len(result.figures["runs"]) == len(result.figures["damaged"]) == 1
-    line, = result.err.splitlines()
+    (line,) = result.err.splitlines()
     assert line.startswith("damaged: ") and "damaged/run.json" in line
 
 
@@ -486,12 +562,17 @@ def test_a_report_is_one_file_and_says_what_is_lacking(built, trained, run, tmp_
 
 # ---- Several models ------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def two_models(run, tmp_path) -> Path:
     (tmp_path / "decisions.jsonl").write_text(RECORDED)
     for model in ("one", "two@home"):
-        assert run("cache", "import", tmp_path / "decisions.jsonl", "--cache", tmp_path / "two",
-                   "--model", model, "--json").figures["completions"] == 3
+        assert (
+            run(
+                "cache", "import", tmp_path / "decisions.jsonl", "--cache", tmp_path / "two", "--model", model, "--json"
+            ).figures["completions"]
+            == 3
+        )
     return tmp_path / "two"
 
 
@@ -513,13 +594,15 @@ def test_training_does_not_mix_the_answers_of_two_teachers(recorded, run, tmp_pa
 
 # ---- cache ---------------------------------------------------------------------------------------
 
+
 def test_stats_tell_who_answered_how_much(built, run):
     cache, first = built
     stats = run("cache", "stats", "--cache", cache, "--json").figures
-    entry, = stats["teachers"]
+    (entry,) = stats["teachers"]
     assert (entry["task"], entry["model"]) == ("SimpleDoorKey", "simulated")
-    assert all(entry[name] == first.figures[name]
-               for name in ("texts", "completions", "prompt_tokens", "completion_tokens"))
+    assert all(
+        entry[name] == first.figures[name] for name in ("texts", "completions", "prompt_tokens", "completion_tokens")
+    )
     shown = run("cache", "stats", "--cache", cache).out
     assert f"simulated@{entry['prompt']}" in shown and f"{entry['coverage']['share']:.2%}" in shown
 
@@ -578,18 +661,26 @@ BAD = {
     "no cache to train from": (("train", *TASK, "--cache", "{tmp}/none", "--cache-only"), 1, "build-cache"),
     "no cache to evaluate": (("evaluate", *TASK, "--cache", "{tmp}/none", "--teacher"), 1, "build-cache"),
     "a task not in the cache": (
-        ("evaluate", "--task", "LavaDoorKey", "--cache", "{recorded}", "--teacher"), 1, "only for Diverged"),
+        ("evaluate", "--task", "LavaDoorKey", "--cache", "{recorded}", "--teacher"),
+        1,
+        "only for Diverged",
+    ),
     "a task to audit that is not in the cache": (
-        ("audit", "--task", "LavaDoorKey", "--cache", "{recorded}"), 1, "only for Diverged"),
+        ("audit", "--task", "LavaDoorKey", "--cache", "{recorded}"),
+        1,
+        "only for Diverged",
+    ),
     "a model not in the cache": (
-        ("evaluate", *TASK, "--cache", "{recorded}", "--teacher", "--model", "gpt"), 1, "recorded@"),
+        ("evaluate", *TASK, "--cache", "{recorded}", "--teacher", "--model", "gpt"),
+        1,
+        "recorded@",
+    ),
     "a foreign directory": (("build-cache", *TASK, "--cache", "{tmp}/foreign"), 1, "not a cache"),
     "a foreign directory to read": (("cache", "show", "key", "--cache", "{tmp}/foreign"), 1, "not a cache"),
     "a file for a cache": (("build-cache", *TASK, "--cache", "{tmp}/foreign/notes"), 1, "notes"),
     "nothing of that name": (("cache", "show", "dragon", "--cache", "{recorded}"), 1, "dragon"),
     "nothing to reparse": (("cache", "reparse", *TASK, "--cache", "{tmp}/none"), 1, "build-cache"),
-    "an unknown task to reparse": (
-        ("cache", "reparse", "--task", "Chess", "--cache", "{recorded}"), 2, "Chess"),
+    "an unknown task to reparse": (("cache", "reparse", "--task", "Chess", "--cache", "{recorded}"), 2, "Chess"),
     "a malformed line": (("cache", "import", "{tmp}/bad.jsonl", "--cache", "{tmp}/c"), 1, "line 3"),
     "no file": (("cache", "import", "{tmp}/none.jsonl", "--cache", "{tmp}/c"), 1, "none.jsonl"),
     "no address": (("build-cache", *TASK, "--cache", "{tmp}/c", "--base-url", "here"), 2, "base URL"),
@@ -601,8 +692,15 @@ BAD = {
     "nothing to reproduce": (("reproduce", "--cache", "{recorded}", "--to", "{tmp}/r"), 2, "--all"),
     "no such figure": (("reproduce", "--figure", "5", "--cache", "{recorded}", "--to", "{tmp}/r"), 2, "--figure 3, 4"),
     "a task that the paper lacks": (
-        ("reproduce", "--all", "--tasks", "Chess", "--cache", "{recorded}", "--to", "{tmp}/r"), 2, "Chess"),
-    "no cache to reproduce from": (("reproduce", "--all", "--cache", "{tmp}/none", "--to", "{tmp}/r"), 1, "build-cache"),
+        ("reproduce", "--all", "--tasks", "Chess", "--cache", "{recorded}", "--to", "{tmp}/r"),
+        2,
+        "Chess",
+    ),
+    "no cache to reproduce from": (
+        ("reproduce", "--all", "--cache", "{tmp}/none", "--to", "{tmp}/r"),
+        1,
+        "build-cache",
+    ),
     "two ways of missing": ((*OFFLINE, "--on-miss", "ask"), 2, "--on-miss"),
     "a variance of what has none": ((*OFFLINE, "--divergence", "mahalanobis"), 2, "--divergence kl"),
     "nobody to evaluate": (("evaluate", *TASK), 2, "--run"),
@@ -612,25 +710,28 @@ BAD = {
     "a run with other settings": ((*OFFLINE, "--run", "{run}", "--resume", "--seed", "5"), 2, "seed 0, not 5"),
     "nowhere to look for runs": (("runs", "{tmp}/none"), 1, "no directory"),
     "no run to watch": (("watch", "--run", "{tmp}/none"), 1, "no run"),
-    "a run to watch of another task": (
-        ("watch", "--run", "{run}", "--task", "LavaDoorKey"), 1, "DivergedDoorKey"),
+    "a run to watch of another task": (("watch", "--run", "{run}", "--task", "LavaDoorKey"), 1, "DivergedDoorKey"),
     "a run of a task of one's own": (("watch", "--run", "{tmp}/mine"), 2, "--task package.module:NAME"),
     "no film but a GIF or an MP4": (("watch", "--run", "{run}", "--to", "{tmp}/a.webm"), 2, "*.gif"),
     "nobody to watch": (("watch", "--task", "DivergedDoorKey"), 2, "--run DIR"),
     "a GIF in no directory": (("watch", "--run", "{run}", "--to", "{tmp}/none/a.gif"), 1, "no directory"),
     "a directory for a GIF": (("watch", "--run", "{run}", "--to", "{tmp}/dir.gif"), 1, "is a directory"),
-    "no cache to watch a teacher of": (
-        ("watch", "--run", "{run}", "--cache", "{tmp}/none"), 1, "build-cache"),
+    "no cache to watch a teacher of": (("watch", "--run", "{run}", "--cache", "{tmp}/none"), 1, "build-cache"),
     "a damaged checkpoint to watch": (("watch", "--run", "{tmp}/cut"), 1, "checkpoint-"),
     "no run to export": (("export", "--run", "{tmp}/none", "--to", "{tmp}/a.pt"), 1, "no run"),
     "a run to export of another task": (
-        ("export", "--run", "{run}", "--task", "LavaDoorKey", "--to", "{tmp}/a.pt"), 1, "DivergedDoorKey"),
+        ("export", "--run", "{run}", "--task", "LavaDoorKey", "--to", "{tmp}/a.pt"),
+        1,
+        "DivergedDoorKey",
+    ),
     "no known format": (("export", "--run", "{run}", "--to", "{tmp}/a.tflite"), 2, "--format"),
     "an export to no directory": (("export", "--run", "{run}", "--to", "{tmp}/none/a.pt"), 1, "no directory"),
     "a directory for an export": (
-        ("export", "--run", "{run}", "--to", "{tmp}/foreign", "--format", "onnx"), 1, "is a directory"),
-    "a checkpoint of another shape": (
-        ("export", "--run", "{tmp}/wide", "--to", "{tmp}/a.pt"), 1, "checkpoint-"),
+        ("export", "--run", "{run}", "--to", "{tmp}/foreign", "--format", "onnx"),
+        1,
+        "is a directory",
+    ),
+    "a checkpoint of another shape": (("export", "--run", "{tmp}/wide", "--to", "{tmp}/a.pt"), 1, "checkpoint-"),
     "no run to resume": ((*OFFLINE, "--run", "{tmp}/none", "--resume"), 1, "no run"),
     "a file for a run": ((*OFFLINE, "--run", "{tmp}/foreign/notes"), 1, "notes"),
     "a damaged checkpoint": (("evaluate", *TASK, "--run", "{tmp}/cut"), 1, "checkpoint-"),
@@ -641,7 +742,10 @@ BAD = {
     "fields that are no JSON": ((*BUILD[:-1], "--cache", "{tmp}/none", "--extra", "top_p=1"), 2, "--extra"),
     "a field that is askonce's": ((*BUILD[:-1], "--cache", "{tmp}/none", "--extra", '{{"n": 3}}'), 2, "cannot be n"),
     "a cost without a price": (
-        (*BUILD[:-1], "--cache", "{tmp}/none", "--model", "mine", "--max-cost", "1"), 2, "--prices"),
+        (*BUILD[:-1], "--cache", "{tmp}/none", "--model", "mine", "--max-cost", "1"),
+        2,
+        "--prices",
+    ),
     "no prices": ((*BUILD[:-1], "--cache", "{tmp}/none", "--prices", "{tmp}/bad.jsonl"), 2, "USD"),
     "a retry of what is none": ((*BUILD[:-1], "--cache", "{tmp}/none", "--retry", "all"), 2, "truncated"),
     "an address for a name": ((*BUILD[:-1], "--cache", "{tmp}/none", "--model-id", "http://x"), 2, "--model-id"),
@@ -696,7 +800,9 @@ def test_wrong_use_ends_with_2_and_nothing_on_stdout(run):
         ended = run(*arguments)
         assert ended.code == 2 and ended.out == "" and "Traceback" not in ended.err
         for_a_script = run(*arguments, "--json")
-        assert for_a_script.code == 2 and is_one_line(for_a_script) and for_a_script.figures["error"] in for_a_script.err
+        assert (
+            for_a_script.code == 2 and is_one_line(for_a_script) and for_a_script.figures["error"] in for_a_script.err
+        )
 
 
 @pytest.mark.parametrize("method", ["ppo", "hierarchical"])
@@ -739,7 +845,8 @@ def test_an_unreachable_server_is_named(processes):
 def test_a_cache_is_exported_imported_merged_compacted_and_verified(run, recorded, tmp_path):
     exported = run("cache", "export", "--cache", recorded, "--to", tmp_path / "dataset", "--json").figures
     assert run("cache", "import", tmp_path / "dataset", "--cache", tmp_path / "a", "--json").figures == {
-        "added": exported["completions"], "held": 0,
+        "added": exported["completions"],
+        "held": 0,
     }
     merged = run("cache", "merge", tmp_path / "a", recorded, "--json").figures
     assert (merged["added"], merged["held"], merged["disagreements"]) == (0, exported["completions"], [])
@@ -755,9 +862,9 @@ def test_reparse_compares_with_the_index_that_is_there(run, recorded, tmp_path):
     assert first.code == 0 and "no earlier index of recorded@" in first.err
     row, *_ = read(recorded.parent / "decisions.jsonl", "recorded")
     store.append(tmp_path / "cache", [replace(row, content="Decision: explore", sample=1)])
-    found, = run(*arguments, "--json").figures["teachers"]
+    (found,) = run(*arguments, "--json").figures["teachers"]
     assert (found["compared"], found["texts"], found["changed"], found["newly_readable"]) == (True, 2, 1, 0)
-    change, = found["largest"]
+    (change,) = found["largest"]
     assert change["before"] == {"go to key, pick up key": 1.0} and change["total_variation"] == 0.5
     table = run(*arguments)
     assert table.code == 0 and "recorded@" in table.out and table.err == ""

@@ -17,12 +17,12 @@ import threading
 import time
 from typing import NamedTuple
 
-from pipeline.asking.budget import Tally
-from pipeline.asking.client import Client, Job, SetAside
-from pipeline.asking.endpoint import Endpoint
-from pipeline.asking.gate import Abandoned
-from pipeline.asking.reply import Reply
-from pipeline.asking.terms import Terms
+from askonce.pipeline.asking.budget import Tally
+from askonce.pipeline.asking.client import Client, Job, SetAside
+from askonce.pipeline.asking.endpoint import Endpoint
+from askonce.pipeline.asking.gate import Abandoned
+from askonce.pipeline.asking.reply import Reply
+from askonce.pipeline.asking.terms import Terms
 
 # How often a running loop looks whether the caller wants to stop, in seconds.
 LOOK = 0.05
@@ -88,9 +88,7 @@ class Asker:
     client: Client
     loop: asyncio.AbstractEventLoop
 
-    def ask(
-        self, jobs: Iterable[Job], stop: threading.Event | None = None
-    ) -> Iterator[list[Answer | Unanswered]]:
+    def ask(self, jobs: Iterable[Job], stop: threading.Event | None = None) -> Iterator[list[Answer | Unanswered]]:
         """All that has arrived since the last call, at least one event; replies[i] is sample job.first + i.
 
         On an error, or KeyboardInterrupt while it waits, no new request is sent, those in flight are
@@ -105,7 +103,9 @@ class Asker:
             while True:
                 try:
                     while (
-                        outstanding < run.room() and not failed and not stop.is_set()
+                        outstanding < run.room()
+                        and not failed
+                        and not stop.is_set()
                         and (job := next(jobs, None)) is not None
                     ):
                         self.loop.call_soon_threadsafe(run.take, job)

@@ -18,20 +18,20 @@ from typing import Any
 
 import openai
 
-from cache import durable
-from cache.errors import AskonceError
-from pipeline.asking.asker import Answer, Unanswered
-from pipeline.asking.batch_api import Batch, BatchApi, answered, client
-from pipeline.asking.budget import Stopped, Tally
-from pipeline.asking.client import HOPELESS, OF_ONE_PROMPT, Job
-from pipeline.asking.endpoint import Endpoint
-from pipeline.asking.failure import STORED, cleaned, explained, kind, reason
-from pipeline.asking.gate import Abandoned
-from pipeline.asking.pending import Limits, Pending, at_a_discount
-from pipeline.asking.reply import NoAnswer, Reply, spent
-from pipeline.asking.retry import is_passing
-from pipeline.asking.submission import Claim, Request, Submission, digest_of, found
-from pipeline.asking.terms import Terms
+from askonce.cache import durable
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.asking.asker import Answer, Unanswered
+from askonce.pipeline.asking.batch_api import Batch, BatchApi, answered, client
+from askonce.pipeline.asking.budget import Stopped, Tally
+from askonce.pipeline.asking.client import HOPELESS, OF_ONE_PROMPT, Job
+from askonce.pipeline.asking.endpoint import Endpoint
+from askonce.pipeline.asking.failure import STORED, cleaned, explained, kind, reason
+from askonce.pipeline.asking.gate import Abandoned
+from askonce.pipeline.asking.pending import Limits, Pending, at_a_discount
+from askonce.pipeline.asking.reply import NoAnswer, Reply, spent
+from askonce.pipeline.asking.retry import is_passing
+from askonce.pipeline.asking.submission import Claim, Request, Submission, digest_of, found
+from askonce.pipeline.asking.terms import Terms
 
 # Of these a batch does not come back.
 ENDED = ("completed", "failed", "expired", "cancelled")
@@ -219,9 +219,7 @@ class _Run:
         events, all_given = self._with_answer(request, body, replies)
         return events, request if all_given else None
 
-    def _with_answer(
-        self, request: Request, body: dict[str, Any], replies: list[Reply]
-    ) -> tuple[Events, bool]:
+    def _with_answer(self, request: Request, body: dict[str, Any], replies: list[Reply]) -> tuple[Events, bool]:
         """Each claim's part of the replies; what is missing is asked for again. Whether all are given."""
         self.answers += 1
         self.pending.learn(request.n, len(replies), replies[0].prompt_tokens, body)
@@ -229,8 +227,7 @@ class _Run:
         given: set[int] = set()
         for claim in self.pending.done(request, body):
             at = claim.first - request.first
-            part = [_again(reply) if at + i in given else reply
-                    for i, reply in enumerate(replies[at:at + claim.n])]
+            part = [_again(reply) if at + i in given else reply for i, reply in enumerate(replies[at : at + claim.n])]
             given.update(range(at, at + len(part)))
             if part:
                 events.append(Answer(Job(claim.label, body, len(part), claim.first), part))

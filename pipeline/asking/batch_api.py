@@ -16,15 +16,15 @@ from typing import Any, BinaryIO
 import httpx2
 import openai
 
-from cache.errors import AskonceError
-from pipeline.asking.budget import Tally
-from pipeline.asking.client import parsed
-from pipeline.asking.endpoint import Endpoint
-from pipeline.asking.failure import STORED, explained, kind
-from pipeline.asking.gate import Abandoned
-from pipeline.asking.reply import NoAnswer, Reply, replies
-from pipeline.asking.retry import Patience, is_passing, retrying_call
-from pipeline.asking.submission import Submission
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.asking.budget import Tally
+from askonce.pipeline.asking.client import parsed
+from askonce.pipeline.asking.endpoint import Endpoint
+from askonce.pipeline.asking.failure import STORED, explained, kind
+from askonce.pipeline.asking.gate import Abandoned
+from askonce.pipeline.asking.reply import NoAnswer, Reply, replies
+from askonce.pipeline.asking.retry import Patience, is_passing, retrying_call
+from askonce.pipeline.asking.submission import Submission
 
 # The field of a batch's metadata that holds the submission's name.
 NAME = "askonce"
@@ -33,9 +33,7 @@ PAGE = 100
 ABSENT = (404, 405, 501)
 
 # The client's own errors, as which those inside a batch are told.
-KINDS_OF_STATUS = {
-    401: openai.AuthenticationError, 403: openai.PermissionDeniedError, 404: openai.NotFoundError,
-}
+KINDS_OF_STATUS = {401: openai.AuthenticationError, 403: openai.PermissionDeniedError, 404: openai.NotFoundError}
 NO_REQUEST = httpx2.Request("POST", "http://batch/v1/chat/completions")
 
 Batch = dict[str, Any]
@@ -45,8 +43,7 @@ def client(server: Endpoint, patience: Patience) -> openai.OpenAI:
     # A proxy of the environment would be asked for this machine's own servers too.
     http = openai.DefaultHttpxClient(trust_env=not server.on_loopback, timeout=patience.timeout)
     return openai.OpenAI(
-        api_key=server.api_key, base_url=server.address, max_retries=0, http_client=http,
-        default_headers=server.headers,
+        api_key=server.api_key, base_url=server.address, max_retries=0, http_client=http, default_headers=server.headers
     )
 
 
@@ -74,10 +71,14 @@ class BatchApi:
                 return batch
             unsure = True
             try:
-                return _id(self.openai.batches.with_raw_response.create(
-                    input_file_id=uploaded, endpoint="/v1/chat/completions", completion_window="24h",
-                    metadata={NAME: submission.name},
-                ))
+                return _id(
+                    self.openai.batches.with_raw_response.create(
+                        input_file_id=uploaded,
+                        endpoint="/v1/chat/completions",
+                        completion_window="24h",
+                        metadata={NAME: submission.name},
+                    )
+                )
             except openai.APIStatusError as error:
                 unsure = is_passing(error)
                 raise
@@ -110,9 +111,11 @@ class BatchApi:
 
     def _upload(self, submission: Submission) -> str:
         # The file's position is the client's own affair: it begins at the beginning each time.
-        return _id(self.openai.files.with_raw_response.create(
-            file=(f"{submission.name}.jsonl", submission.file), purpose="batch",
-        ))
+        return _id(
+            self.openai.files.with_raw_response.create(
+                file=(f"{submission.name}.jsonl", submission.file), purpose="batch"
+            )
+        )
 
     def _search(self, name: str) -> str | None:
         after: Any = openai.omit

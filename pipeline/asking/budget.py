@@ -7,8 +7,8 @@ spent, what is in flight at its longest, and what was lost on the way stays belo
 from collections import Counter
 from dataclasses import dataclass, field
 
-from cache.errors import AskonceError
-from pipeline.asking.prices import Price
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.asking.prices import Price
 
 
 @dataclass(frozen=True)

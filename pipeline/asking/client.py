@@ -16,16 +16,16 @@ from typing import Any, NamedTuple
 import httpx2
 import openai
 
-from cache.errors import AskonceError
-from pipeline.asking.budget import Tally
-from pipeline.asking.endpoint import Endpoint
-from pipeline.asking.failure import explained, kind, reason
-from pipeline.asking.gate import Abandoned, Gate, Ticket
-from pipeline.asking.prices import completion_limit, prompt_tokens
-from pipeline.asking.reply import NoAnswer, Reply, replies, spent
-from pipeline.asking.retry import is_busy, is_passing, retrying
-from pipeline.asking.terms import Terms
-from pipeline.simulated.response import FIRST_SAMPLE
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.asking.budget import Tally
+from askonce.pipeline.asking.endpoint import Endpoint
+from askonce.pipeline.asking.failure import explained, kind, reason
+from askonce.pipeline.asking.gate import Abandoned, Gate, Ticket
+from askonce.pipeline.asking.prices import completion_limit, prompt_tokens
+from askonce.pipeline.asking.reply import NoAnswer, Reply, replies, spent
+from askonce.pipeline.asking.retry import is_busy, is_passing, retrying
+from askonce.pipeline.asking.terms import Terms
+from askonce.pipeline.simulated.response import FIRST_SAMPLE
 
 # The statuses that may be a single prompt's fault: malformed or filtered, too long, unprocessable.
 OF_ONE_PROMPT = (400, 413, 422)
@@ -62,7 +62,8 @@ class Client:
         # A proxy of the environment would be asked for this machine's own servers too. Attempts are timed
         # as a whole, so that a server that sends a byte now and then cannot hold one for ever.
         self.http = openai.DefaultAsyncHttpxClient(
-            trust_env=not server.on_loopback, timeout=None,
+            trust_env=not server.on_loopback,
+            timeout=None,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
         )
         self.openai = openai.AsyncOpenAI(
@@ -142,21 +143,16 @@ class Client:
         """The response as it is: the client's own models would drop what servers add to the protocol."""
         headers = {FIRST_SAMPLE: str(job.first), **self.server.headers}
         return await self.openai.post(
-            "/chat/completions", body={**job.body, "n": job.n}, cast_to=httpx2.Response,
-            options={"headers": headers},
+            "/chat/completions", body={**job.body, "n": job.n}, cast_to=httpx2.Response, options={"headers": headers}
         )
 
-    def _spend(
-        self, ticket: Ticket, answer: Any, headers: httpx2.Headers, overloaded: bool = False
-    ) -> tuple[int, int]:
+    def _spend(self, ticket: Ticket, answer: Any, headers: httpx2.Headers, overloaded: bool = False) -> tuple[int, int]:
         used = spent(answer)
         self.tally.spend(*used, self.terms.price)
         self.gate.leave(ticket, headers, sum(used) if any(used) else None, overloaded)
         return used
 
-    def _failed(
-        self, ticket: Ticket, error: Exception, answer: Any, response: httpx2.Response | None
-    ) -> None:
+    def _failed(self, ticket: Ticket, error: Exception, answer: Any, response: httpx2.Response | None) -> None:
         self.tally.errors[kind(error)] += 1
         if isinstance(error, openai.APIStatusError):
             with suppress(NoAnswer):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from cache.key import endpoint_identity
+from askonce.cache.key import endpoint_identity
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import openai
 
-from pipeline.asking.endpoint import Endpoint
-from pipeline.asking.reply import NoAnswer
-from pipeline.asking.retry import Patience, is_passing
+from askonce.pipeline.asking.endpoint import Endpoint
+from askonce.pipeline.asking.reply import NoAnswer
+from askonce.pipeline.asking.retry import Patience, is_passing
 
 STORED = "everything obtained so far is stored"
 RUN_AGAIN = "check --base-url and the network, then run the same command again"
@@ -21,14 +21,17 @@ def explained(error: Exception, server: Endpoint, patience: Patience) -> str:
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return f"the server refused the API key ({error.status_code}): set OPENAI_API_KEY"
         case openai.NotFoundError():
-            return (f"{server.name} knows no such model or path (404): check --model and --base-url"
-                    f"{_in_brackets(words(error, server))}")
+            return (
+                f"{server.name} knows no such model or path (404): check --model and --base-url"
+                f"{_in_brackets(words(error, server))}"
+            )
         case openai.APIStatusError():
             again = "; try again later" if is_passing(error) else ""
             return f"{server.name} {reason(error, server, patience)}; {STORED}{again}"
         case NoAnswer():
-            return (f"{server.name} {reason(error, server, patience)}; {STORED}; "
-                    "check that it speaks the OpenAI protocol")
+            return (
+                f"{server.name} {reason(error, server, patience)}; {STORED}; check that it speaks the OpenAI protocol"
+            )
     return f"{server.name} {reason(error, server, patience)}; {STORED}; {RUN_AGAIN}"
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import math
 import time
 
-from pipeline.asking.budget import Stopped, Tally, affords
-from pipeline.asking.limits import Concurrency, Pace, Window, told_by
-from pipeline.asking.retry import seconds_asked
-from pipeline.asking.terms import Terms
+from askonce.pipeline.asking.budget import Stopped, Tally, affords
+from askonce.pipeline.asking.limits import Concurrency, Pace, Window, told_by
+from askonce.pipeline.asking.retry import seconds_asked
+from askonce.pipeline.asking.terms import Terms
 
 
 class Abandoned(Exception):
@@ -91,8 +91,11 @@ class Gate:
             return math.inf
         some = bool(self.in_flight)
         return max(
-            self.paused_until - now, self.request_pace.wait(now), self.token_pace.wait(now),
-            self.windows["requests"].wait(1, now, some), self.windows["tokens"].wait(tokens, now, some),
+            self.paused_until - now,
+            self.request_pace.wait(now),
+            self.token_pace.wait(now),
+            self.windows["requests"].wait(1, now, some),
+            self.windows["tokens"].wait(tokens, now, some),
         )
 
     def _let_through(self, tokens: int, cost: float, now: float) -> Ticket:

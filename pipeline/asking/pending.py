@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.asking.budget import Budget, Tally, affords
-from pipeline.asking.prices import Price, completion_limit, prompt_tokens
-from pipeline.asking.submission import Claim, Request, Submission, line_of
+from askonce.pipeline.asking.budget import Budget, Tally, affords
+from askonce.pipeline.asking.prices import Price, completion_limit, prompt_tokens
+from askonce.pipeline.asking.submission import Claim, Request, Submission, line_of
 
 # "50% cost discount compared to synchronous APIs": https://platform.openai.com/docs/guides/batch
 DISCOUNT = 0.5

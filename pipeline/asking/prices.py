@@ -15,7 +15,7 @@ from pathlib import Path
 import re
 from typing import Any
 
-from cache.errors import AskonceError
+from askonce.cache.errors import AskonceError
 
 # Requests whose body names no limit are taken to answer with at most so many tokens.
 UNLIMITED = 4096
@@ -74,7 +74,8 @@ def read_prices(path: Path) -> dict[str, Price]:
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise AskonceError(
             f"{path} holds no prices ({error!r}); write "
-            '{"MODEL": {"input": USD, "output": USD}}, USD per million tokens', 2
+            '{"MODEL": {"input": USD, "output": USD}}, USD per million tokens',
+            2,
         ) from None
 
 
@@ -96,9 +97,7 @@ class Forecast:
 
 
 def forecast(
-    requests: Iterable[tuple[Mapping[str, Any], int]],
-    price: Price | None,
-    per_completion: float | None = None,
+    requests: Iterable[tuple[Mapping[str, Any], int]], price: Price | None, per_completion: float | None = None
 ) -> Forecast:
     """Over pairs of a wire body and its number of samples, read one by one.
 

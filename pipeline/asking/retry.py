@@ -12,10 +12,16 @@ import math
 from typing import Any
 
 import openai
-from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_before_delay
-from tenacity import wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
-from pipeline.asking.reply import NoAnswer
+from askonce.pipeline.asking.reply import NoAnswer
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,8 @@ def is_busy(error: BaseException | None) -> bool:
     """Whether the server says that it has too much to do. A used-up account is a 429 that does not pass."""
     return (
         isinstance(error, openai.APIStatusError)
-        and error.status_code in (429, 503) and error.code != "insufficient_quota"
+        and error.status_code in (429, 503)
+        and error.code != "insufficient_quota"
     )
 
 

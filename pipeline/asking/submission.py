@@ -21,9 +21,9 @@ import threading
 from typing import Any, BinaryIO, NamedTuple
 import uuid
 
-from cache import durable
-from cache.errors import AskonceError
-from cache.key import answer_key
+from askonce.cache import durable
+from askonce.cache.errors import AskonceError
+from askonce.cache.key import answer_key
 
 REQUESTS, STATE = ".jsonl", ".json"
 # What a request's line begins with.
@@ -89,9 +89,7 @@ class State:
 class Submission:
     """The requests of one batch. They stand in a file that only memory knows of until `write_down`."""
 
-    def __init__(
-        self, folder: Path, file: BinaryIO | None = None, name: str = "", state: State | None = None
-    ):
+    def __init__(self, folder: Path, file: BinaryIO | None = None, name: str = "", state: State | None = None):
         self.folder, self.name, self.state = folder, name, state
         self.file = file or TemporaryFile(dir=folder)
         self.requests: list[Request] = []
@@ -181,8 +179,12 @@ def custom_id(digest: str, first: int, n: int) -> str:
 
 def line_of(body: dict[str, Any], digest: str, first: int, n: int) -> bytes:
     """A line of the input file: https://platform.openai.com/docs/api-reference/batch/request-input"""
-    line = {"custom_id": custom_id(digest, first, n), "method": "POST", "url": "/v1/chat/completions",
-            "body": {**body, "n": n}}
+    line = {
+        "custom_id": custom_id(digest, first, n),
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {**body, "n": n},
+    }
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
@@ -228,7 +230,7 @@ def _take_in(submission: Submission, path: Path) -> None:
         raise _damaged(path)
     submission.file.seek(0)
     for line in submission.file:
-        name = line[len(HEAD):line.index(b'"', len(HEAD))].decode()
+        name = line[len(HEAD) : line.index(b'"', len(HEAD))].decode()
         digest, n, first = name.split("-")
         submission.add(line, digest, int(first), int(n))
 

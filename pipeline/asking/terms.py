@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from cache.errors import AskonceError
-from pipeline.asking.budget import Budget
-from pipeline.asking.prices import Price
-from pipeline.asking.retry import Patience
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.asking.budget import Budget
+from askonce.pipeline.asking.prices import Price
+from askonce.pipeline.asking.retry import Patience
 
 
 @dataclass(frozen=True)

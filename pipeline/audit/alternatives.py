@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from pipeline.audit.rules import broken, split
-from pipeline.tasks.task import Decision, Scene, Task
+from askonce.pipeline.audit.rules import broken, split
+from askonce.pipeline.tasks.task import Decision, Scene, Task
 
 
 def alternatives(task: Task, text: str, scene: Scene, said: Iterable[Decision]) -> list[Decision]:
@@ -23,4 +23,4 @@ def alternatives(task: Task, text: str, scene: Scene, said: Iterable[Decision]) 
 
 
 def _is_half(decision: Decision, other: Decision) -> bool:
-    return len(decision) < len(other) and other[:len(decision)] == decision
+    return len(decision) < len(other) and other[: len(decision)] == decision

@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from cache import query
-from cache.errors import AskonceError
-from cache.query import Answer, TeacherName
-from cache.teachers import choose_teacher
-from pipeline.audit import table
-from pipeline.audit.alternatives import alternatives
-from pipeline.audit.rules import Broken, broken
-from pipeline.audit.states import Visited, part, visited
-from pipeline.audit.table import Row
-from pipeline.audit.verdict import LOOKS, SUCCESS, Evidence, compare, returns, verdict
-from pipeline.distribution import distribution_of, read_decision
-from pipeline.interval import Interval
-from pipeline.tasks.task import Decision, Outcomes, Playout, Scene, Task
+from askonce.cache import query
+from askonce.cache.errors import AskonceError
+from askonce.cache.query import Answer, TeacherName
+from askonce.cache.teachers import choose_teacher
+from askonce.pipeline.audit import table
+from askonce.pipeline.audit.alternatives import alternatives
+from askonce.pipeline.audit.rules import Broken, broken
+from askonce.pipeline.audit.states import Visited, part, visited
+from askonce.pipeline.audit.table import Row
+from askonce.pipeline.audit.verdict import LOOKS, SUCCESS, Evidence, compare, returns, verdict
+from askonce.pipeline.estimators.counting import distribution_of, read_decision
+from askonce.pipeline.statistics import Interval
+from askonce.pipeline.tasks.task import Decision, Outcomes, Playout, Scene, Task
 
 # States by which a text's best decision is chosen.
 CHOICE = 1024
@@ -57,18 +57,22 @@ class Audit:
 Show = Callable[[int, int], None]
 
 
-def audit(task: Task, cache: Path, model: str | None = None, seed: int = 0, show: Show = lambda done, total: None) -> Audit:
+def audit(
+    task: Task, cache: Path, model: str | None = None, seed: int = 0, show: Show = lambda done, total: None
+) -> Audit:
     """Judges every decision of a teacher (as `choose_teacher` takes it) and writes its table beside the cache.
 
     AskonceError where the cache holds nothing of this task, or texts that the task does not write.
     """
     teacher = choose_teacher(cache, task.name, model)
-    said = {text: _said(task, answers) for text, answers in
-            query.texts(cache, task.name, teacher.model, teacher.prompt)}
+    said = {
+        text: _said(task, answers) for text, answers in query.texts(cache, task.name, teacher.model, teacher.prompt)
+    }
     scenes = {text: _scene(task, text, cache) for text in said}
     playout = task.playout() if hasattr(task, "playout") else None
-    distributions = {text: {decision: each[0] for decision, each in found.decisions.items()}
-                     for text, found in said.items()}
+    distributions = {
+        text: {decision: each[0] for decision, each in found.decisions.items()} for text, found in said.items()
+    }
     met = visited(task, playout, distributions, CHOICE + LOOKS[-1], seed)
     rows: list[Row] = []
     for done, text in enumerate(said):
@@ -96,9 +100,14 @@ def _said(task: Task, answers: Sequence[Answer]) -> Said:
         else:
             by_decision[read_decision(answer, task.prompt.options).decision].append(answer)
     return Said(
-        {decision: (distribution[decision], len(found), found[0].completion_id) for decision, found in by_decision.items()},
-        {reason: (sum(answer.weight for answer in found) / weight, len(found), found[0].completion_id)
-         for reason, found in by_reason.items()},
+        {
+            decision: (distribution[decision], len(found), found[0].completion_id)
+            for decision, found in by_decision.items()
+        },
+        {
+            reason: (sum(answer.weight for answer in found) / weight, len(found), found[0].completion_id)
+            for reason, found in by_reason.items()
+        },
     )
 
 
@@ -115,16 +124,25 @@ def _scene(task: Task, text: str, cache: Path) -> Scene | None:
 
 
 def _judged(
-    task: Task, playout: Playout | None, teacher: TeacherName, text: str, said: Said, scene: Scene | None, met: Visited,
+    task: Task, playout: Playout | None, teacher: TeacherName, text: str, said: Said, scene: Scene | None, met: Visited
 ) -> Iterator[Row]:
     about = dict(task=teacher.task, model=teacher.model, prompt=teacher.prompt, text=text, visits=met.share)
     for reason, (share, completions, completion) in said.unparsable.items():
-        yield Row(**about, decision=None, verdict="unparsable", rule=reason, reason=reason, probability=share,
-                  completions=completions, completion=completion)
+        yield Row(
+            **about,
+            decision=None,
+            verdict="unparsable",
+            rule=reason,
+            reason=reason,
+            probability=share,
+            completions=completions,
+            completion=completion,
+        )
     judge = Judge(task, playout, text, scene, said, met) if playout and met.states is not None else None
     for decision, (probability, completions, completion) in said.decisions.items():
-        about |= dict(decision=", ".join(decision), probability=probability, completions=completions,
-                      completion=completion)
+        about |= dict(
+            decision=", ".join(decision), probability=probability, completions=completions, completion=completion
+        )
         fault = broken(decision, task.prompt.options, scene)
         found = judge(decision, fault) if judge else {}
         if fault:
@@ -167,20 +185,23 @@ class Judge:
     def _compared(self, decision: Decision, last: int) -> tuple[Evidence, Outcomes, Outcomes]:
         ours = self._outcomes(decision, False, self.choice, last)
         best = self._outcomes(self.best, self.playout.dangerous, self.choice, last)
-        return compare(ours, best, self.met.episodes[self.choice:last], self.playout.time), ours, best
+        return compare(ours, best, self.met.episodes[self.choice : last], self.playout.time), ours, best
 
     def _outcomes(self, decision: Decision, careful: bool, first: int, last: int) -> Outcomes:
         held = self.played.get((decision, careful))
         reached = len(held.steps) if held else 0
         if reached < last:
             more = self.playout.play(part(self.met.states, reached, last), decision, careful)
-            held = more if held is None else Outcomes(
-                *(np.concatenate(pair) for pair in zip(vars(held).values(), vars(more).values())))
+            held = (
+                more
+                if held is None
+                else Outcomes(*(np.concatenate(pair) for pair in zip(vars(held).values(), vars(more).values())))
+            )
             self.played[decision, careful] = held
         return Outcomes(*(array[first:last] for array in vars(held).values()))
 
     def _columns(
-        self, decision: Decision, evidence: Evidence, ours: Outcomes, best: Outcomes, found: str | None,
+        self, decision: Decision, evidence: Evidence, ours: Outcomes, best: Outcomes, found: str | None
     ) -> dict[str, Any]:
         success, steps, cost = evidence.success_difference, evidence.steps_difference, evidence.cost
         at = self.choice + _telling(ours, best, found)
@@ -189,14 +210,31 @@ class Judge:
         path = self.playout.trace(state, decision)
         best_path = self.playout.trace(state, self.best, self.playout.dangerous)
         return dict(
-            verdict=found or "undecided", reason=_in_words(evidence, ours, found), states=evidence.states,
-            success=evidence.success, best_success=evidence.best_success,
-            success_difference=success.mean, success_low=success.low, success_high=success.high,
-            steps_difference=steps and steps.mean, steps_low=steps and steps.low, steps_high=steps and steps.high,
-            cost=cost.mean, cost_low=cost.low, cost_high=cost.high, best=", ".join(self.best),
-            world=world.tobytes(), knowledge=knowledge.tobytes(), width=world.shape[0], height=world.shape[1],
-            path=_poses(path.poses), path_decision=path.decided, path_end=path.end,
-            best_path=_poses(best_path.poses), best_path_decision=best_path.decided, best_path_end=best_path.end,
+            verdict=found or "undecided",
+            reason=_in_words(evidence, ours, found),
+            states=evidence.states,
+            success=evidence.success,
+            best_success=evidence.best_success,
+            success_difference=success.mean,
+            success_low=success.low,
+            success_high=success.high,
+            steps_difference=steps and steps.mean,
+            steps_low=steps and steps.low,
+            steps_high=steps and steps.high,
+            cost=cost.mean,
+            cost_low=cost.low,
+            cost_high=cost.high,
+            best=", ".join(self.best),
+            world=world.tobytes(),
+            knowledge=knowledge.tobytes(),
+            width=world.shape[0],
+            height=world.shape[1],
+            path=_poses(path.poses),
+            path_decision=path.decided,
+            path_end=path.end,
+            best_path=_poses(best_path.poses),
+            best_path_decision=best_path.decided,
+            best_path_end=best_path.end,
         )
 
 

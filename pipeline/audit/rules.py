@@ -12,7 +12,7 @@ only one thing is wanted, `pick up` is not over until that thing is where it bel
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.tasks.task import Decision, Option, Scene
+from askonce.pipeline.tasks.task import Decision, Option, Scene
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,15 @@ def broken(decision: Decision, options: Sequence[Option], scene: Scene | None) -
 
 
 def split(words: str, options: Sequence[Option]) -> tuple[Option | None, str]:
-    """"go to red key" → the option "go to", "red key"; None for a verb that no option has."""
-    verb = next((option for option in options if words == option.name or words.startswith(f"{option.name} ")
-                 and option.takes_object), None)
+    """ "go to red key" → the option "go to", "red key"; None for a verb that no option has."""
+    verb = next(
+        (
+            option
+            for option in options
+            if words == option.name or words.startswith(f"{option.name} ") and option.takes_object
+        ),
+        None,
+    )
     return verb, words.removeprefix(verb.name).strip() if verb else ""
 
 
@@ -105,6 +111,7 @@ def _after(said: Said, known: Known) -> Known:
 
 
 # ---- The rules ---------------------------------------------------------------------------------------------------
+
 
 def _no_such_option(said: Said, known: Known | None, scene: Scene | None) -> str | None:
     return f'"{said.words}" is none of the options' if said.verb is None else None
@@ -183,9 +190,16 @@ def _out_of_reach(said: Said, known: Known, scene: Scene) -> str | None:
 RULES_OF_OPTIONS: dict[str, Rule] = {"no such option": _no_such_option, "no object": _no_object}
 # In the order in which they are looked at.
 RULES: dict[str, Rule] = RULES_OF_OPTIONS | {
-    "ambiguous": _ambiguous, "not in the text": _not_in_the_text, "wrong kind": _wrong_kind,
-    "wrong object": _wrong_object, "already held": _already_held, "already there": _already_there,
-    "hands full": _hands_full, "not held": _not_held, "no key": _no_key, "out of reach": _out_of_reach,
+    "ambiguous": _ambiguous,
+    "not in the text": _not_in_the_text,
+    "wrong kind": _wrong_kind,
+    "wrong object": _wrong_object,
+    "already held": _already_held,
+    "already there": _already_there,
+    "hands full": _hands_full,
+    "not held": _not_held,
+    "no key": _no_key,
+    "out of reach": _out_of_reach,
 }
 
 

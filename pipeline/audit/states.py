@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import collect
-from pipeline.tasks.task import Batch, Distributions, Playout, Task
+from askonce.pipeline import collect
+from askonce.pipeline.tasks.task import Batch, Distributions, Playout, Task
 
 # Of each of the three ways, in a round; the environments that are stepped together.
 EPISODES, TOGETHER = 1024, 256
@@ -101,7 +101,9 @@ class _Sample:
             visits = Visited(float(self.counts[situation] / total))
             if self.parts:
                 these = situations == situation
-                visits = replace(visits, episodes=episodes[these], states=self.states(*(array[these] for array in states)))
+                visits = replace(
+                    visits, episodes=episodes[these], states=self.states(*(array[these] for array in states))
+                )
             found[self.task.text(situation)] = visits
         return found
 

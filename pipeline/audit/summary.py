@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.audit.table import Row
-from pipeline.audit.verdict import FAULTY, VERDICTS
+from askonce.pipeline.audit.table import Row
+from askonce.pipeline.audit.verdict import FAULTY, VERDICTS
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ def shares(rows: Sequence[Row]) -> dict[str, Shares]:
     for verdict in VERDICTS:
         of = [(row.visits, share) for row, share in zip(rows, likely) if row.verdict == verdict]
         found[verdict] = Shares(
-            len(of) / len(rows), sum(share for _, share in of) / sum(likely),
+            len(of) / len(rows),
+            sum(share for _, share in of) / sum(likely),
             sum(visits * share for visits, share in of) / met if met else 0.0,
         )
     return found

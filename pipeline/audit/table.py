@@ -14,27 +14,49 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cache import durable
-from cache.errors import AskonceError
-from cache.query import TeacherName
-from cache.verify import AUDIT
-from pipeline.audit.verdict import FAULTY
-from pipeline.tasks.task import Decision
+from askonce.cache import durable
+from askonce.cache.errors import AskonceError
+from askonce.cache.query import TeacherName
+from askonce.cache.verify import AUDIT
+from askonce.pipeline.audit.verdict import FAULTY
+from askonce.pipeline.tasks.task import Decision
 
 _POSE = pa.struct([("x", pa.int16()), ("y", pa.int16()), ("direction", pa.int8()), ("action", pa.int8())])
 _NUMBERS = (
-    "success", "best_success", "success_difference", "success_low", "success_high",
-    "steps_difference", "steps_low", "steps_high", "cost", "cost_low", "cost_high",
+    "success",
+    "best_success",
+    "success_difference",
+    "success_low",
+    "success_high",
+    "steps_difference",
+    "steps_low",
+    "steps_high",
+    "cost",
+    "cost_low",
+    "cost_high",
 )
-SCHEMA = pa.schema([
-    *((name, pa.string()) for name in ("task", "model", "prompt", "text", "decision", "verdict", "rule", "reason")),
-    ("probability", pa.float64()), ("completions", pa.int64()), ("completion", pa.string()),
-    ("visits", pa.float64()), ("states", pa.int64()), *((name, pa.float64()) for name in _NUMBERS),
-    ("best", pa.string()), ("world", pa.binary()), ("knowledge", pa.binary()),
-    ("width", pa.int32()), ("height", pa.int32()),
-    ("path", pa.list_(_POSE)), ("path_decision", pa.int32()), ("path_end", pa.string()),
-    ("best_path", pa.list_(_POSE)), ("best_path_decision", pa.int32()), ("best_path_end", pa.string()),
-])
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("task", "model", "prompt", "text", "decision", "verdict", "rule", "reason")),
+        ("probability", pa.float64()),
+        ("completions", pa.int64()),
+        ("completion", pa.string()),
+        ("visits", pa.float64()),
+        ("states", pa.int64()),
+        *((name, pa.float64()) for name in _NUMBERS),
+        ("best", pa.string()),
+        ("world", pa.binary()),
+        ("knowledge", pa.binary()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("path", pa.list_(_POSE)),
+        ("path_decision", pa.int32()),
+        ("path_end", pa.string()),
+        ("best_path", pa.list_(_POSE)),
+        ("best_path_decision", pa.int32()),
+        ("best_path_end", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +141,10 @@ def faults(directory: str | Path, teacher: TeacherName) -> dict[str, set[Decisio
 
 def record(row: Row) -> dict:
     """The row's figures, for JSON: all but the pictures."""
-    return {name: value for name, value in asdict(row).items()
-            if not isinstance(value, bytes) and not name.endswith(("world", "knowledge"))
-            and name not in ("path", "best_path", "width", "height")}
+    return {
+        name: value
+        for name, value in asdict(row).items()
+        if not isinstance(value, bytes)
+        and not name.endswith(("world", "knowledge"))
+        and name not in ("path", "best_path", "width", "height")
+    }

@@ -19,8 +19,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from pipeline.interval import Interval, mean, variance, wilson
-from pipeline.tasks.task import Outcomes
+from askonce.pipeline.statistics import Interval, mean, variance, wilson
+from askonce.pipeline.tasks.task import Outcomes
 
 # From what cannot be read to what is right.
 VERDICTS = ("unparsable", "inconsistent", "incorrect", "inefficient", "undecided", "sound")
@@ -52,9 +52,12 @@ def compare(ours: Outcomes, best: Outcomes, episodes: np.ndarray, time: int) -> 
     longer = (ours.steps - best.steps)[both].astype(float)
     cost = returns(best, time) - returns(ours, time)
     return Evidence(
-        len(episodes), float(ours.success.mean()), float(best.success.mean()),
+        len(episodes),
+        float(ours.success.mean()),
+        float(best.success.mean()),
         _difference_of_shares(difference, episodes),
-        mean(longer, episodes[both], Z) if both.any() else None, mean(cost, episodes, Z),
+        mean(longer, episodes[both], Z) if both.any() else None,
+        mean(cost, episodes, Z),
     )
 
 
@@ -86,6 +89,7 @@ def _difference_of_shares(differences: np.ndarray, clusters: np.ndarray) -> Inte
     (gained_low, gained_high), (lost_low, lost_high) = (wilson(share, effective, Z) for share in (gained, lost))
     middle = float(gained - lost)
     return Interval(
-        middle, middle - float(np.hypot(gained - gained_low, lost_high - lost)),
+        middle,
+        middle - float(np.hypot(gained - gained_low, lost_high - lost)),
         middle + float(np.hypot(gained_high - gained, lost - lost_low)),
     )

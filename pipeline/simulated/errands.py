@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 import re
 
-from pipeline.tasks.task import Decision
+from askonce.pipeline.tasks.task import Decision
 
 OPTIONS = {"navigate to", "pick up"}
 
@@ -51,5 +51,5 @@ def choices(sees: tuple[str, ...], holds: str | None, errand: Errand) -> tuple[l
 
 
 def _things(words: str) -> tuple[str, ...]:
-    """"a mug on a table ahead, near; a can on the floor" → mug, can"""
+    """ "a mug on a table ahead, near; a can on the floor" → mug, can"""
     return tuple(re.findall(r"\ban? (?!table\b)([\w ]+?)(?= on |[.;]|$)", words))

@@ -17,12 +17,12 @@ import random
 import re
 from urllib.parse import parse_qsl, urlencode
 
-from cache.errors import AskonceError
-from pipeline.estimate import letters_in
-from pipeline.simulated import errands, missions
-from pipeline.simulated.errands import Errand
-from pipeline.simulated.missions import Mission
-from pipeline.tasks.task import Decision
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.estimators.letters import letters_in
+from askonce.pipeline.simulated import errands, missions
+from askonce.pipeline.simulated.errands import Errand
+from askonce.pipeline.simulated.missions import Mission
+from askonce.pipeline.tasks.task import Decision
 
 MODEL = "simulated"
 # Its answer to a question for a letter, where what it would do is not among the choices.
@@ -80,7 +80,7 @@ def from_identity(text: str) -> tuple[Errors, int]:
 def complete(messages: Sequence[Mapping[str, str]], sample: int, errors: Errors, seed: int) -> str:
     """The completion with index `sample` of a chat as `pipeline.prompt.messages` writes it.
 
-    Where the last message lists choices by letter (`pipeline.estimate.letter_messages`), one of the letters.
+    Where the last message lists choices by letter (`pipeline.estimators.letters.letter_messages`), one of the letters.
     """
     rng = _rng(seed, sample, json.dumps([[message["role"], message["content"]] for message in messages]))
     if letters := letter_probabilities(messages, errors, seed):
@@ -108,9 +108,7 @@ def probabilities(messages: Sequence[Mapping[str, str]], errors: Errors, seed: i
     return found
 
 
-def letter_probabilities(
-    messages: Sequence[Mapping[str, str]], errors: Errors, seed: int
-) -> dict[str, float]:
+def letter_probabilities(messages: Sequence[Mapping[str, str]], errors: Errors, seed: int) -> dict[str, float]:
     """Letter → probability where the last message asks for one; what is not among the choices is "None"."""
     lettered = letters_in(messages)
     if not lettered:
@@ -122,7 +120,7 @@ def letter_probabilities(
 
 
 def facts_of(text: str) -> Facts:
-    """"Agent sees a red key, door1, holds nothing." → ("red key", "door1"), None"""
+    """ "Agent sees a red key, door1, holds nothing." → ("red key", "door1"), None"""
     before, _, holds = text.lower().partition("holds")
     held = _names(holds)
     return Facts(_names(before.partition("sees")[2]), held[0] if held else None)
@@ -172,6 +170,7 @@ def choices(facts: Facts, mission: Mission | Errand | None = None) -> dict[str, 
 
 
 # ---- A DoorKey world -----------------------------------------------------------------------------
+
 
 def _with_free_hands(keys: list[str], doors: list[str]) -> tuple[list[Decision], ...]:
     wanted = [key for key in keys if any(_fits(key, door) for door in doors)] if doors else keys[:1]
@@ -226,15 +225,14 @@ def _noun(thing: str) -> str:
 
 # ---- Reading the prompt --------------------------------------------------------------------------
 
-def _read(
-    messages: Sequence[Mapping[str, str]],
-) -> tuple[dict[str, bool], str, Facts, Mission | Errand | None]:
+
+def _read(messages: Sequence[Mapping[str, str]]) -> tuple[dict[str, bool], str, Facts, Mission | Errand | None]:
     """The options that the instructions list, the text that the user asks about first, what it says, and the
     mission or errand."""
     asked = next((at for at, message in enumerate(messages) if message["role"] == "user"), len(messages) - 1)
     instructions = "\n".join(message["content"] for message in messages[:asked])
     options, text = _options_of(instructions), messages[asked]["content"]
-    if errands.OPTIONS <= set(options) and (errand := errands.errand_of(text)):
+    if set(options) >= errands.OPTIONS and (errand := errands.errand_of(text)):
         return options, text, Facts(*errands.facts_of(text)), errand
     return options, text, facts_of(text), missions.mission_of(instructions)
 
@@ -256,7 +254,7 @@ def _is_understood(options: Mapping[str, bool], facts: Facts, mission: Mission |
         return True
     holds_key = facts.holds is None or _noun(facts.holds) == "key"
     known_things = all(_noun(name) in ("key", "door") for name in facts.sees)
-    return DOORKEY_OPTIONS <= set(options) and (mission is not None or holds_key and known_things)
+    return set(options) >= DOORKEY_OPTIONS and (mission is not None or holds_key and known_things)
 
 
 def _any_probabilities(options: Mapping[str, bool], facts: Facts) -> dict[Decision, float]:
@@ -289,6 +287,7 @@ def _rng(*parts: object) -> random.Random:
 
 # Options that it speaks of before it decides.
 LONGEST_PLAN = 4
+
 
 def _in_words(facts: Facts, decision: Decision, rng: random.Random) -> str:
     """The three stages of an answer in one of the styles that LLMs have."""
@@ -345,5 +344,10 @@ def _json(observation: str, reasoning: str, decision: Decision) -> str:
 
 
 STYLES: dict[Callable[[str, str, Decision], str], int] = {
-    _plain: 10, _markdown: 4, _numbered: 2, _brackets: 2, _thinking: 1, _json: 1,
+    _plain: 10,
+    _markdown: 4,
+    _numbered: 2,
+    _brackets: 2,
+    _thinking: 1,
+    _json: 1,
 }

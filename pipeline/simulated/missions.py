@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 import re
 
-from pipeline.tasks.task import Decision
+from askonce.pipeline.tasks.task import Decision
 
 EXPLORE = ("explore",)
 
@@ -64,7 +64,7 @@ def _opportunities(sees: tuple[str, ...], holds: str | None, mission: Mission) -
     if holds and holds.endswith("ball"):
         yield put_down
     yield from ((*put_down, *_fetch(ball)) for ball in balls if blocked)
-    wanted = [key for key in keys if any(_fits(key, door) for door in locked)] or keys[:not locked]
+    wanted = [key for key in keys if any(_fits(key, door) for door in locked)] or keys[: not locked]
     yield from ((*put_down, *_fetch(key)) for key in wanted if not (holds and holds.endswith("key") and not locked))
     yield from (_open(thing) for thing in sees if thing.startswith("closed"))
     yield from (_open(box) for box in boxes)

@@ -17,11 +17,11 @@ import threading
 import time
 from typing import Any
 
-from cache.errors import AskonceError
-from pipeline.simulated import llm as simulated
-from pipeline.simulated.llm import Errors
-from pipeline.simulated.response import FIRST_SAMPLE, SETTINGS, Response, failure
-from pipeline.simulated.serve_batch import LARGEST_UPLOAD, Batches
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.simulated import llm as simulated
+from askonce.pipeline.simulated.llm import Errors
+from askonce.pipeline.simulated.response import FIRST_SAMPLE, SETTINGS, Response, failure
+from askonce.pipeline.simulated.serve_batch import LARGEST_UPLOAD, Batches
 
 LARGEST_BODY = 1 << 22
 MOST_CHOICES = 128
@@ -135,12 +135,20 @@ def completion(model: str, answers: list[tuple[str, str]], prompt_tokens: int) -
     """The chat.completion object of (content, finish reason) pairs."""
     spent = sum(tokens(content) for content, _ in answers)
     return {
-        "id": "chatcmpl-simulated", "object": "chat.completion", "created": int(time.time()), "model": model,
-        "choices": [{"index": index, "finish_reason": reason, "logprobs": None,
-                     "message": {"role": "assistant", "content": content, "refusal": None}}
-                    for index, (content, reason) in enumerate(answers)],
-        "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": spent,
-                  "total_tokens": prompt_tokens + spent},
+        "id": "chatcmpl-simulated",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [
+            {
+                "index": index,
+                "finish_reason": reason,
+                "logprobs": None,
+                "message": {"role": "assistant", "content": content, "refusal": None},
+            }
+            for index, (content, reason) in enumerate(answers)
+        ],
+        "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": spent, "total_tokens": prompt_tokens + spent},
     }
 
 
@@ -172,7 +180,7 @@ def cut(text: str, limit: int | None) -> tuple[str, str]:
     ends = [token.end() for token in TOKEN.finditer(text)]
     if not isinstance(limit, int) or len(ends) <= limit:
         return text, "stop"
-    return text[:ends[limit - 1] if limit > 0 else 0], "length"
+    return text[: ends[limit - 1] if limit > 0 else 0], "length"
 
 
 @contextmanager
@@ -189,9 +197,7 @@ def running(server: SimulatedServer) -> Iterator[str]:
 
 
 @contextmanager
-def serve(
-    errors: Errors = Errors(), seed: int = 0, port: int = 0, api_key: str | None = None
-) -> Iterator[str]:
+def serve(errors: Errors = Errors(), seed: int = 0, port: int = 0, api_key: str | None = None) -> Iterator[str]:
     """The simulated LLM on a free port of loopback, or `port`; gives its base URL."""
     with running(SimulatedServer(errors, seed, port, api_key)) as base_url:
         yield base_url

@@ -13,7 +13,7 @@ import time
 from typing import Any
 from urllib.parse import parse_qsl
 
-from pipeline.simulated.response import FIRST_SAMPLE, SETTINGS, Response, failure
+from askonce.pipeline.simulated.response import FIRST_SAMPLE, SETTINGS, Response, failure
 
 ENDPOINT = "/v1/chat/completions"
 # OpenAI's limits on a batch, of which an upload is a little longer, being in a form's frame.
@@ -71,10 +71,19 @@ class Batches:
             return failure(400, f"give the id of an uploaded file, and {ENDPOINT}", "invalid_value")
         now = int(time.time())
         batch = {
-            "id": f"batch_{next(self.numbers)}", "object": "batch", "endpoint": endpoint, "errors": None,
-            "input_file_id": source, "completion_window": "24h", "status": "validating",
-            "output_file_id": None, "error_file_id": None, "created_at": now, "expires_at": now + WINDOW,
-            "completed_at": None, "metadata": asked.get("metadata"),
+            "id": f"batch_{next(self.numbers)}",
+            "object": "batch",
+            "endpoint": endpoint,
+            "errors": None,
+            "input_file_id": source,
+            "completion_window": "24h",
+            "status": "validating",
+            "output_file_id": None,
+            "error_file_id": None,
+            "created_at": now,
+            "expires_at": now + WINDOW,
+            "completed_at": None,
+            "metadata": asked.get("metadata"),
             "request_counts": {"total": 0, "completed": 0, "failed": 0},
         }
         self.batches[batch["id"]] = batch
@@ -89,7 +98,7 @@ class Batches:
         ids = [batch["id"] for batch in newest_first]
         begin = ids.index(asked["after"]) + 1 if asked.get("after") in ids else 0
         limit = int(asked.get("limit") or 20)
-        page = newest_first[begin:begin + limit]
+        page = newest_first[begin : begin + limit]
         more = begin + limit < len(newest_first)
         return Response(200, {"object": "list", "data": page, "has_more": more})
 
@@ -102,8 +111,7 @@ class Batches:
         lines = self.files[batch["input_file_id"]][1].splitlines()
         asked, wrong = _validated(lines)
         if wrong:
-            batch |= {"errors": {"object": "list", "data": wrong}, "failed_at": int(time.time()),
-                      "status": "failed"}
+            batch |= {"errors": {"object": "list", "data": wrong}, "failed_at": int(time.time()), "status": "failed"}
             return
         batch["request_counts"]["total"] = len(asked)
         if batch["status"] == "validating":
@@ -136,8 +144,15 @@ class Batches:
 
     def store(self, data: bytes) -> str:
         name = f"file-{next(self.numbers)}"
-        about = {"id": name, "object": "file", "bytes": len(data), "created_at": int(time.time()),
-                 "filename": f"{name}.jsonl", "purpose": "batch", "status": "processed"}
+        about = {
+            "id": name,
+            "object": "file",
+            "bytes": len(data),
+            "created_at": int(time.time()),
+            "filename": f"{name}.jsonl",
+            "purpose": "batch",
+            "status": "processed",
+        }
         self.files[name] = about, data
         return name
 
@@ -161,8 +176,9 @@ def _validated(lines: list[bytes]) -> tuple[list[dict[str, Any]], list[dict[str,
     asked, wrong, names = [], [], set()
     for number, line in enumerate(lines, 1):
         match _json(line):
-            case {"custom_id": str(name), "method": "POST", "url": url, "body": dict()} as line \
-                    if url == ENDPOINT and name not in names:
+            case {"custom_id": str(name), "method": "POST", "url": url, "body": dict()} as line if (
+                url == ENDPOINT and name not in names
+            ):
                 names.add(name)
                 asked.append(line)
             case _:

@@ -2,9 +2,8 @@
 
 from importlib import import_module
 
-from cache.errors import AskonceError
-from pipeline.tasks.task import Task
-
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.tasks.task import Task
 
 NAVPICK = "NavPick"
 
@@ -21,7 +20,7 @@ def grid_names() -> tuple[str, ...]:
 
 def registered_names() -> tuple[str, ...]:
     """MiniGrid's own environments that are tasks, by their Gymnasium ids."""
-    from pipeline.tasks.minigrid.registered.task import ids
+    from askonce.pipeline.tasks.minigrid.stock.task import ids
 
     return ids()
 
@@ -32,7 +31,7 @@ def find(name: str, simulator: str | None = None) -> Task:
     `simulator` is what steps NavPick, by default mujoco.
     """
     if name == NAVPICK:
-        from pipeline.tasks.navpick.task import find as find_navpick
+        from askonce.pipeline.tasks.navpick.task import find as find_navpick
 
         return find_navpick(simulator or "mujoco")
     if simulator:
@@ -40,7 +39,7 @@ def find(name: str, simulator: str | None = None) -> Task:
     if ":" in name:
         return _import(name)
     if name.startswith("MiniGrid-"):
-        from pipeline.tasks.minigrid.registered.task import find as find_registered
+        from askonce.pipeline.tasks.minigrid.stock.task import find as find_registered
 
         return find_registered(name)
     try:
@@ -48,12 +47,13 @@ def find(name: str, simulator: str | None = None) -> Task:
     except KeyError:
         raise AskonceError(
             f"unknown task {name!r}: use {', '.join(names())}, a MiniGrid id that `cli tasks` lists, or "
-            "package.module:NAME for a task of your own", 2,
+            "package.module:NAME for a task of your own",
+            2,
         ) from None
 
 
 def _grid_worlds() -> dict[str, Task]:
-    from pipeline.tasks.minigrid.doorkey import TASKS
+    from askonce.pipeline.tasks.minigrid.doorkey import TASKS
 
     return {task.name: task for task in TASKS}
 

@@ -13,8 +13,8 @@ import gymnasium
 from gymnasium.spaces import Box
 import numpy as np
 
-from pipeline.tasks.interned import Interned
-from pipeline.tasks.task import Advice, Decision, Distributions, Prompt, Watched
+from askonce.pipeline.tasks.interned import Interned
+from askonce.pipeline.tasks.task import Advice, Decision, Distributions, Prompt, Watched
 
 # Situation → decisions with their probabilities.
 Plans = dict[int, list[tuple[Decision, float]]]
@@ -124,9 +124,7 @@ class GymBatch:
             self._perceive(n, self._envs[n].reset(seed=int(seed))[0])
             self._terminated[n] = self._truncated[n] = False
 
-    def step(
-        self, actions: np.ndarray, going: np.ndarray | bool = True,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, actions: np.ndarray, going: np.ndarray | bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `Batch.step`; of the environments that have not ended, those in `going` (N,) go on."""
         rewards = np.zeros(self.size)
         for n in np.flatnonzero(~(self._terminated | self._truncated) & going):
@@ -138,11 +136,15 @@ class GymBatch:
         return rewards, self._terminated.copy(), self._truncated.copy()
 
     def advise(self, plans: Plans, going: np.ndarray | bool = True) -> Advice:
-        chosen = [plans.get(situation, ()) if goes else ()
-                  for situation, goes in zip(self.situations.tolist(), np.broadcast_to(going, self.size))]
+        chosen = [
+            plans.get(situation, ()) if goes else ()
+            for situation, goes in zip(self.situations.tolist(), np.broadcast_to(going, self.size))
+        ]
         idle, shape = self.task.idle_action, (self.size, max(map(len, chosen), default=1) or 1)
         advice = Advice(
-            np.full((*shape, *idle.shape), idle), np.zeros(shape, np.float32), self.task.deviation,
+            np.full((*shape, *idle.shape), idle),
+            np.zeros(shape, np.float32),
+            self.task.deviation,
             np.ones(shape, dtype=bool),
         )
         for n, decisions in enumerate(chosen):

@@ -12,5 +12,5 @@ PATH = Path(__file__).with_name("measured.json")
 
 def read() -> dict[str, dict]:
     """Task → states, texts, held_out (whether evaluated layouts are none of those trained on), env_steps,
-    steps_per_second, and under "teacher" and "student" the fields of `student.evaluate.Evaluation`."""
+    steps_per_second, and under "teacher" and "student" the fields of `student.judging.evaluate.Evaluation`."""
     return json.loads(PATH.read_text()) if PATH.exists() else {}

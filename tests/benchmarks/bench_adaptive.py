@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 
-from pipeline.adaptive import fixed, needed
+from askonce.pipeline.adaptive import fixed, needed
 
 MAX_TV, CONFIDENCE = 0.1, 0.95
 RUNS = 400
@@ -21,16 +21,43 @@ TRIALS = 2000
 # as a Policy Teacher for Training Reinforcement Learning Agents" (IJCAI 2024) for SimpleDoorKey,
 # ColoredDoorKey and DivergedDoorKey, in this order.
 RECORDED = [
-    [1.0], [1.0], [0.98, 0.02], [0.68, 0.22, 0.04, 0.02, 0.02, 0.02], [0.62, 0.3, 0.06, 0.02],
+    [1.0],
+    [1.0],
+    [0.98, 0.02],
+    [0.68, 0.22, 0.04, 0.02, 0.02, 0.02],
+    [0.62, 0.3, 0.06, 0.02],
     [0.84, 0.08, 0.04, 0.02, 0.02],
-    [1.0], [0.94, 0.06], [0.87, 0.13], [1.0], [0.72, 0.28], [0.98, 0.02], [0.87, 0.13], [0.81, 0.19],
-    [0.73, 0.27], [0.84, 0.16], [0.79, 0.21], [0.71, 0.29], [0.72, 0.24, 0.04], [0.94, 0.06],
-    [1.0], [1.0], [1.0], [1.0], [1.0], [1.0], [1.0], [1.0], [0.5, 0.5],
+    [1.0],
+    [0.94, 0.06],
+    [0.87, 0.13],
+    [1.0],
+    [0.72, 0.28],
+    [0.98, 0.02],
+    [0.87, 0.13],
+    [0.81, 0.19],
+    [0.73, 0.27],
+    [0.84, 0.16],
+    [0.79, 0.21],
+    [0.71, 0.29],
+    [0.72, 0.24, 0.04],
+    [0.94, 0.06],
+    [1.0],
+    [1.0],
+    [1.0],
+    [1.0],
+    [1.0],
+    [1.0],
+    [1.0],
+    [1.0],
+    [0.5, 0.5],
 ]
 # Where a rule that looks often may fail: something rare that the first answers miss, and many rare things.
 HARD = [
     *([1 - rare, rare] for rare in (0.08, 0.11, 0.13, 0.15, 0.18, 0.22, 0.3, 0.4)),
-    [0.88, *[0.01] * 12], [0.8, *[0.02] * 10], [1 / 3] * 3, [1 / 6] * 6,
+    [0.88, *[0.01] * 12],
+    [0.8, *[0.02] * 10],
+    [1 / 3] * 3,
+    [1 / 6] * 6,
 ]
 
 
@@ -69,23 +96,32 @@ def main() -> None:
         distributions, rng = [np.array(p) / np.sum(p) for p in listed], np.random.default_rng(1)
         runs = [[sampled(p, rng) for _ in range(RUNS)] for p in distributions]
         samples = float(np.mean([counts.sum() for of_one in runs for counts in of_one]))
-        within = [
-            np.mean(distance(np.array(of_one), p) <= MAX_TV) for p, of_one in zip(distributions, runs)
-        ]
+        within = [np.mean(distance(np.array(of_one), p) <= MAX_TV) for p, of_one in zip(distributions, runs)]
         guaranteed = fixed(max(map(len, distributions)), MAX_TV, CONFIDENCE)
-        print(json.dumps({
-            "name": f"adaptive_{name}", "value": round(samples, 1), "unit": "samples a text",
-            "peers": {
-                "fixed_by_bound": guaranteed, "fixed_in_hindsight": smallest_in_hindsight(distributions),
-            },
-            "ratio": round(guaranteed / samples, 2),
-        }), flush=True)
-        print(json.dumps({
-            "name": f"adaptive_{name}_coverage", "value": round(float(np.mean(within)), 4),
-            "unit": f"share within {MAX_TV}",
-            "peers": {"promised": CONFIDENCE, "least_of_one_distribution": round(float(min(within)), 4)},
-            "ratio": round(float(np.mean(within)) / CONFIDENCE, 3),
-        }), flush=True)
+        print(
+            json.dumps(
+                {
+                    "name": f"adaptive_{name}",
+                    "value": round(samples, 1),
+                    "unit": "samples a text",
+                    "peers": {"fixed_by_bound": guaranteed, "fixed_in_hindsight": smallest_in_hindsight(distributions)},
+                    "ratio": round(guaranteed / samples, 2),
+                }
+            ),
+            flush=True,
+        )
+        print(
+            json.dumps(
+                {
+                    "name": f"adaptive_{name}_coverage",
+                    "value": round(float(np.mean(within)), 4),
+                    "unit": f"share within {MAX_TV}",
+                    "peers": {"promised": CONFIDENCE, "least_of_one_distribution": round(float(min(within)), 4)},
+                    "ratio": round(float(np.mean(within)) / CONFIDENCE, 3),
+                }
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -17,15 +17,15 @@ import sys
 import tempfile
 import time
 
-from cache import query, store
-from cache.key import answer_key
-from cache.teachers import choose_teacher
-from pipeline import tasks
-from pipeline.answered import open_answered
-from pipeline.distribution import option_distributions
-from student.anneal import Annealing
-from student.distill import Teacher
-from student.train import Settings, train
+from askonce.cache import query, store
+from askonce.cache.key import answer_key
+from askonce.cache.teachers import choose_teacher
+from askonce.pipeline import tasks
+from askonce.pipeline.answered import open_answered
+from askonce.pipeline.estimators.counting import option_distributions
+from askonce.student.learning.anneal import Annealing
+from askonce.student.learning.distill import Teacher
+from askonce.student.learning.train import Settings, train
 
 FEW, MANY = 10, 1_000_000
 TASK = "SimpleDoorKey"
@@ -48,8 +48,15 @@ def completions(count: int) -> Iterator[store.Completion]:
 
 def completion(text: str) -> store.Completion:
     return store.Completion(
-        key=key(text), task=TASK, model="benchmark", prompt="00000000", text=text, sample=0,
-        content=f"Decision: {ANSWERS.get(text, 'explore')}", endpoint="benchmark", request="{}",
+        key=key(text),
+        task=TASK,
+        model="benchmark",
+        prompt="00000000",
+        text=text,
+        sample=0,
+        content=f"Decision: {ANSWERS.get(text, 'explore')}",
+        endpoint="benchmark",
+        request="{}",
         asked_at=datetime(2025, 1, 1, tzinfo=UTC),
     )
 
@@ -105,11 +112,18 @@ def training_rate(directory: Path) -> float:
 def report(name: str, value: float, unit: str, peers: dict[str, float], more_is_better: bool = False) -> None:
     best = (max if more_is_better else min)(peers.values(), default=None)
     ratio = best and (value / best if more_is_better else best / value)
-    print(json.dumps({
-        "name": name, "value": float(f"{value:.4g}"), "unit": unit,
-        "peers": {peer: float(f"{found:.4g}") for peer, found in peers.items()},
-        "ratio": ratio and float(f"{ratio:.3g}"),
-    }), flush=True)
+    print(
+        json.dumps(
+            {
+                "name": name,
+                "value": float(f"{value:.4g}"),
+                "unit": unit,
+                "peers": {peer: float(f"{found:.4g}") for peer, found in peers.items()},
+                "ratio": ratio and float(f"{ratio:.3g}"),
+            }
+        ),
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -120,8 +134,12 @@ def main() -> None:
         opened(few)
         report("answers_first_open_one_million", seconds(lambda: opened(many)), "s", {})
         report("train_start_ten_texts", 1e3 * start_seconds(few), "ms", {})
-        report("train_start_one_million_texts", 1e3 * start_seconds(many), "ms",
-               {"every answer read": 1e3 * seconds(lambda: read_everything(many))})
+        report(
+            "train_start_one_million_texts",
+            1e3 * start_seconds(many),
+            "ms",
+            {"every answer read": 1e3 * seconds(lambda: read_everything(many))},
+        )
         with store.writer(many) as writer:
             writer.add([completion("Agent sees one thing more, holds nothing.")])
         report("train_start_one_million_texts_and_one_added", 1e3 * start_seconds(many), "ms", {})

@@ -18,11 +18,11 @@ import time
 
 import openai
 
-from pipeline import tasks
-from pipeline.build import builder
-from pipeline.questions import Wanted
-from pipeline.simulated.serve import completion
-from pipeline.teacher import Teacher, request
+from askonce.pipeline import tasks
+from askonce.pipeline.build import builder
+from askonce.pipeline.llm import Teacher, request
+from askonce.pipeline.questions import Wanted
+from askonce.pipeline.simulated.serve import completion
 
 ROOT = Path(__file__).parents[2]
 REQUESTS = 2000
@@ -92,7 +92,10 @@ def print_memory(url: str) -> None:
 
 def child(*arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, __file__, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, __file__, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
 
@@ -101,19 +104,33 @@ def main() -> None:
     with child("serve") as server:
         url = server.stdout.readline().strip()
         found, peer = rate(of_asking, url), rate(of_a_plain_loop, url)
-        print(json.dumps({
-            "name": "asking", "value": round(found), "unit": "completions/s of one core",
-            "peers": {"openai_client_in_a_loop": round(peer)}, "ratio": round(found / peer, 2),
-        }), flush=True)
+        print(
+            json.dumps(
+                {
+                    "name": "asking",
+                    "value": round(found),
+                    "unit": "completions/s of one core",
+                    "peers": {"openai_client_in_a_loop": round(peer)},
+                    "ratio": round(found / peer, 2),
+                }
+            ),
+            flush=True,
+        )
         with child("memory", url) as asking:
             few, many = map(int, asking.stdout.read().split())
         slope, allowed = (many - few) / (MANY - FEW), 2**30 / 1e6
-        print(json.dumps({
-            "name": "asking_memory", "value": round(slope, 1),
-            "unit": f"bytes a text from {FEW} to {MANY} texts",
-            "peers": {"one_GiB_for_a_million": round(allowed), "peak_MB_for_all": round(many / 1e6)},
-            "ratio": round(slope / allowed, 3),
-        }), flush=True)
+        print(
+            json.dumps(
+                {
+                    "name": "asking_memory",
+                    "value": round(slope, 1),
+                    "unit": f"bytes a text from {FEW} to {MANY} texts",
+                    "peers": {"one_GiB_for_a_million": round(allowed), "peak_MB_for_all": round(many / 1e6)},
+                    "ratio": round(slope / allowed, 3),
+                }
+            ),
+            flush=True,
+        )
         server.stdin.close()
 
 

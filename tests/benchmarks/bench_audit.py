@@ -6,11 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 import time
 
-from pipeline import tasks
-from pipeline.audit.audit import audit
-from pipeline.build import build_cache
-from pipeline.simulated.serve import serve
-from pipeline.teacher import Teacher
+from askonce.pipeline import tasks
+from askonce.pipeline.audit.audit import audit
+from askonce.pipeline.build import build_cache
+from askonce.pipeline.llm import Teacher
+from askonce.pipeline.simulated.serve import serve
 
 
 def main() -> None:
@@ -21,12 +21,22 @@ def main() -> None:
             started, cpu = time.perf_counter(), time.process_time()
             found = audit(task, Path(folder))
             seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-            print(json.dumps({
-                "name": f"audit_{task.name}", "value": round(seconds, 1), "unit": "s", "cpu_seconds": round(cpu, 1),
-                "decisions": len(found.rows), "states": sum(row.states for row in found.rows),
-                "undecided": sum(row.verdict == "undecided" for row in found.rows), "peers": {"promised": 60},
-                "ratio": round(seconds / 60, 2),
-            }), flush=True)
+            print(
+                json.dumps(
+                    {
+                        "name": f"audit_{task.name}",
+                        "value": round(seconds, 1),
+                        "unit": "s",
+                        "cpu_seconds": round(cpu, 1),
+                        "decisions": len(found.rows),
+                        "states": sum(row.states for row in found.rows),
+                        "undecided": sum(row.verdict == "undecided" for row in found.rows),
+                        "peers": {"promised": 60},
+                        "ratio": round(seconds / 60, 2),
+                    }
+                ),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

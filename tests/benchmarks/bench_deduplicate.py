@@ -6,13 +6,13 @@ state's text and counts it in a `collections.Counter`. Each runs in a process of
 memory (everything in it: Python, numpy, DuckDB, the result) the system tells.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 import json
 import resource
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def states() -> Iterator[np.ndarray]:
 
 
 def duckdb() -> int:
-    from pipeline.deduplicate import distinct_texts
+    from askonce.pipeline.deduplicate import distinct_texts
 
     return len(distinct_texts(Described(), states()).counts)
 
@@ -71,11 +71,19 @@ def main() -> None:
     if ours["texts"] != peer["texts"]:
         raise SystemExit(f"the numbers of distinct texts differ: {ours['texts']} and {peer['texts']}")
     for name, unit in (("deduplicate_10_million_states", "s"), ("deduplicate_peak_memory", "MiB")):
-        print(json.dumps({
-            "name": name, "value": round(ours[unit], 1), "unit": unit,
-            "peers": {"counter_of_texts": round(peer[unit], 1)}, "ratio": round(peer[unit] / ours[unit], 2),
-            "distinct_texts": ours["texts"],
-        }), flush=True)
+        print(
+            json.dumps(
+                {
+                    "name": name,
+                    "value": round(ours[unit], 1),
+                    "unit": unit,
+                    "peers": {"counter_of_texts": round(peer[unit], 1)},
+                    "ratio": round(peer[unit] / ours[unit], 2),
+                    "distinct_texts": ours["texts"],
+                }
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

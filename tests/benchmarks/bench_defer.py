@@ -10,7 +10,7 @@ import sys
 from tempfile import TemporaryDirectory
 import time
 
-from pipeline.simulated.serve import SimulatedServer, running
+from askonce.pipeline.simulated.serve import SimulatedServer, running
 
 TASK = ("--task", "ColoredDoorKey")
 SECONDS_AN_ANSWER = 2.0
@@ -42,14 +42,24 @@ def main() -> None:
         cli("build-cache", *TASK, "--cache", place / "complete")
         for number in range(REPEATS):
             offline.append(steps_per_second(place / "complete", place / f"offline-{number}", "--cache-only"))
-            deferred.append(steps_per_second(
-                place / f"empty-{number}", place / f"deferred-{number}", "--base-url", url, "--on-miss", "defer"
-            ))
+            deferred.append(
+                steps_per_second(
+                    place / f"empty-{number}", place / f"deferred-{number}", "--base-url", url, "--on-miss", "defer"
+                )
+            )
     found, peer = statistics.median(deferred), statistics.median(offline)
-    print(json.dumps({
-        "name": "train_with_questions_in_the_background", "value": round(found), "unit": "environment steps/s",
-        "peers": {"cache_only": round(peer)}, "ratio": round(found / peer, 2),
-    }), flush=True)
+    print(
+        json.dumps(
+            {
+                "name": "train_with_questions_in_the_background",
+                "value": round(found),
+                "unit": "environment steps/s",
+                "peers": {"cache_only": round(peer)},
+                "ratio": round(found / peer, 2),
+            }
+        ),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ import subprocess
 import sys
 
 from bench_train import Hiding
-from pipeline import tasks
-from student import distributed
-from student.anneal import WITHOUT_TEACHER
-from student.distill import Teacher, go_without
-from student.profile import Laps
-from student.train import Settings, train
+
+from askonce.pipeline import tasks
+from askonce.student.learning import distributed
+from askonce.student.learning.anneal import WITHOUT_TEACHER
+from askonce.student.learning.distill import Teacher, go_without
+from askonce.student.learning.profile import Laps
+from askonce.student.learning.train import Settings, train
 
 ITERATIONS = 40
 
@@ -52,10 +53,18 @@ def measured(workers: int) -> tuple[int, float, float]:
 
 
 def row(name: str, value: float, peer: str, other: float) -> None:
-    print(json.dumps({
-        "name": name, "value": round(value), "unit": "environment steps/s", "peers": {peer: round(other)},
-        "ratio": round(value / other, 2),
-    }), flush=True)
+    print(
+        json.dumps(
+            {
+                "name": name,
+                "value": round(value),
+                "unit": "environment steps/s",
+                "peers": {peer: round(other)},
+                "ratio": round(value / other, 2),
+            }
+        ),
+        flush=True,
+    )
 
 
 def main() -> None:

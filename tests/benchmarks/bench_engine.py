@@ -10,7 +10,7 @@ import time
 import gymnasium
 import numpy as np
 
-from pipeline import tasks
+from askonce.pipeline import tasks
 
 ENVIRONMENTS = 256
 REPEATS = 5
@@ -80,10 +80,18 @@ def main() -> None:
     task = tasks.find(TASK)
     peer = minigrid_rate(task)
     for name, rate in (("engine", engine_rate(task)), ("engine_with_options", options_rate(task))):
-        print(json.dumps({
-            "name": name, "value": round(rate), "unit": "environment steps/s",
-            "peers": {"minigrid_environment": round(peer)}, "ratio": round(rate / peer, 1),
-        }), flush=True)
+        print(
+            json.dumps(
+                {
+                    "name": name,
+                    "value": round(rate),
+                    "unit": "environment steps/s",
+                    "peers": {"minigrid_environment": round(peer)},
+                    "ratio": round(rate / peer, 1),
+                }
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

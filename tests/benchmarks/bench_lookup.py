@@ -20,21 +20,21 @@ the page cache. Cold open is a fresh process, its imports done, that opens and a
 The first batch of a process also waits for numba to start, as the engine has it do anyway.
 """
 
+from collections.abc import Callable
 import importlib
 import importlib.util
 import json
+from pathlib import Path
 import sqlite3
 import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from cache import lookup
+from askonce.cache import lookup
 
 KEYS, MANY_KEYS, FEW_KEYS = 1_000_000, 10_000_000, 50_000
 DECISIONS = [f"go to place {k}, pick up thing {k}" for k in range(60)]
@@ -73,8 +73,12 @@ def all_different(count: int) -> lookup.Entries:
     counts = rng.integers(1, 5, count)
     weights = rng.random(counts.sum()) + 1e-3
     owner = np.repeat(np.arange(count), counts)
-    return entries(count, counts, rng.integers(15, size=len(owner)) + 15 * (np.arange(len(owner)) % 4),
-                   weights / np.bincount(owner, weights)[owner])
+    return entries(
+        count,
+        counts,
+        rng.integers(15, size=len(owner)) + 15 * (np.arange(len(owner)) % 4),
+        weights / np.bincount(owner, weights)[owner],
+    )
 
 
 def spread(drawn, sizes, *columns) -> list[np.ndarray]:
@@ -95,7 +99,7 @@ def packed(content: lookup.Entries) -> tuple[list[bytes], list[bytes]]:
     starts = ends - content.counts * pairs.itemsize
     values = [data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
     joined = content.digests.tobytes()
-    keys = [joined[k: k + 16] for k in range(0, len(joined), 16)]
+    keys = [joined[k : k + 16] for k in range(0, len(joined), 16)]
     order = sorted(range(len(keys)), key=keys.__getitem__)
     return [keys[k] for k in order], [values[k] for k in order]
 
@@ -111,8 +115,7 @@ class Lookup:
         self.rows = {batch: np.empty(batch, np.int64) for batch in BATCHES}
         width = self.index.width
         self.arrays = {
-            batch: (np.empty((batch, width), np.int32), np.empty((batch, width), np.float32))
-            for batch in BATCHES
+            batch: (np.empty((batch, width), np.int32), np.empty((batch, width), np.float32)) for batch in BATCHES
         }
         return self
 
@@ -169,9 +172,7 @@ class Sqlite:
 
     def batch_loop(self, keys) -> int:
         execute = self.connection.execute
-        return sum(
-            execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone() is not None for key in keys
-        )
+        return sum(execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone() is not None for key in keys)
 
     def name(self, key: bytes):
         return key
@@ -214,10 +215,9 @@ class Diskcache(Sqlite):
     def build(self, path: Path, content: lookup.Entries) -> None:
         import diskcache
 
-        with diskcache.Cache(path, eviction_policy="none", cull_limit=0) as cache:
-            with cache.transact():
-                for key, value in zip(*packed(content), strict=True):
-                    cache[key] = value
+        with diskcache.Cache(path, eviction_policy="none", cull_limit=0) as cache, cache.transact():
+            for key, value in zip(*packed(content), strict=True):
+                cache[key] = value
 
     def open(self, path: Path):
         import diskcache
@@ -246,11 +246,14 @@ class Duckdb:
         decisions = pa.array(content.decisions.astype(np.uint16))
         probabilities = pa.array(content.probabilities.astype(np.float32))
         halves = content.digests.view(np.uint64)
-        table = pa.table({
-            "high": halves[:, 0], "low": halves[:, 1],
-            "decisions": pa.ListArray.from_arrays(offsets, decisions),
-            "probabilities": pa.ListArray.from_arrays(offsets, probabilities),
-        })
+        table = pa.table(
+            {
+                "high": halves[:, 0],
+                "low": halves[:, 1],
+                "decisions": pa.ListArray.from_arrays(offsets, decisions),
+                "probabilities": pa.ListArray.from_arrays(offsets, probabilities),
+            }
+        )
         with duckdb.connect(str(path)) as connection:
             connection.register("content", table)
             connection.execute("CREATE TABLE answers AS SELECT * FROM content ORDER BY high, low")
@@ -349,9 +352,13 @@ def report(name: str, unit: str, values: dict[str, float], more_is_better: bool)
         ratio = value / max(peers.values()) if more_is_better else min(peers.values()) / value
         ratio = float(f"{ratio:.3g}")
     rounded = {name: float(f"{value:.4g}") for name, value in peers.items()}
-    print(json.dumps({
-        "name": name, "value": float(f"{value:.4g}"), "unit": unit, "peers": rounded, "ratio": ratio,
-    }, ensure_ascii=False), flush=True)
+    print(
+        json.dumps(
+            {"name": name, "value": float(f"{value:.4g}"), "unit": unit, "peers": rounded, "ratio": ratio},
+            ensure_ascii=False,
+        ),
+        flush=True,
+    )
 
 
 def against_peers(directory: Path, peers: list[str]) -> dict[int, float]:
@@ -397,7 +404,8 @@ def ten_million(directory: Path, rates: dict[int, float]) -> None:
     store = Lookup().open(path)
     for batch in BATCHES:
         report(
-            f"lookup_batch_{batch}_ten_million", "keys/s",
+            f"lookup_batch_{batch}_ten_million",
+            "keys/s",
             {"index": batch_rate(store, content.digests, batch), "index of one million": rates[batch]},
             more_is_better=True,
         )

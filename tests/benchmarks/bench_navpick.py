@@ -10,11 +10,11 @@ import time
 import mujoco
 import numpy as np
 
-from pipeline.tasks.navpick import robot
-from pipeline.tasks.navpick.batch import NavPickBatch
-from pipeline.tasks.navpick.camera import directions, tilted
-from pipeline.tasks.navpick.env import NavPick
-from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH
+from askonce.pipeline.tasks.navpick import robot
+from askonce.pipeline.tasks.navpick.batch import NavPickBatch
+from askonce.pipeline.tasks.navpick.camera import directions, tilted
+from askonce.pipeline.tasks.navpick.env import NavPick
+from askonce.pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH
 
 ENVIRONMENTS = 8
 STEPS = 60
@@ -48,9 +48,13 @@ def images() -> tuple[float, float]:
         site = data.site("camera")
         rays = np.ascontiguousarray(towards @ (site.xmat.reshape(3, 3) @ tilted(robot.CAMERA_TILT)).T).ravel()
         ours.append(_seconds(lambda: env.simulator.camera.look(model, data)))
-        theirs.append(_seconds(lambda: mujoco.mj_multiRay(
-            model, data, site.xpos, rays, None, True, -1, geoms, distances, None, len(geoms), 4 * MAX_DEPTH
-        )))
+        theirs.append(
+            _seconds(
+                lambda: mujoco.mj_multiRay(
+                    model, data, site.xpos, rays, None, True, -1, geoms, distances, None, len(geoms), 4 * MAX_DEPTH
+                )
+            )
+        )
     return 1 / float(np.median(ours)), 1 / float(np.median(theirs))
 
 
@@ -63,17 +67,33 @@ def _seconds(work) -> float:
 
 def main() -> None:
     ours, theirs = images()
-    print(json.dumps({
-        "name": "navpick_depth", "value": round(ours), "unit": "64 x 64 depth images/s a core",
-        "peers": {"mj_multiRay": round(theirs)}, "ratio": round(ours / theirs, 2),
-    }), flush=True)
+    print(
+        json.dumps(
+            {
+                "name": "navpick_depth",
+                "value": round(ours),
+                "unit": "64 x 64 depth images/s a core",
+                "peers": {"mj_multiRay": round(theirs)},
+                "ratio": round(ours / theirs, 2),
+            }
+        ),
+        flush=True,
+    )
     one = rate(NavPickBatch(ENVIRONMENTS, threads=1), time.process_time)
     one_by_wall = rate(NavPickBatch(ENVIRONMENTS, threads=1), time.perf_counter)
     two = rate(NavPickBatch(ENVIRONMENTS, threads=2), time.perf_counter)
-    print(json.dumps({
-        "name": "navpick", "value": round(one), "unit": "environment steps/s a core",
-        "peers": {"one_thread": round(one_by_wall), "two_threads": round(two)}, "ratio": round(two / one_by_wall, 2),
-    }), flush=True)
+    print(
+        json.dumps(
+            {
+                "name": "navpick",
+                "value": round(one),
+                "unit": "environment steps/s a core",
+                "peers": {"one_thread": round(one_by_wall), "two_threads": round(two)},
+                "ratio": round(two / one_by_wall, 2),
+            }
+        ),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

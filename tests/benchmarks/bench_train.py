@@ -11,12 +11,13 @@ import tempfile
 import time
 
 from bench_engine import minigrid_rate
-from pipeline import build, tasks
-from pipeline.teacher import Teacher as LLM
-from student.anneal import Annealing
-from student.distill import Teacher
-from student.ppo import Hyperparameters
-from student.train import Settings, train
+
+from askonce.pipeline import build, tasks
+from askonce.pipeline.llm import Teacher as LLM
+from askonce.student.learning.anneal import Annealing
+from askonce.student.learning.distill import Teacher
+from askonce.student.learning.ppo import Hyperparameters
+from askonce.student.learning.train import Settings, train
 
 SETTINGS = {"": Hyperparameters(), "_wide": Hyperparameters(trajectories=40, minibatch=1024)}
 EPISODES, TORCH_EPISODES = 6000, 1000
@@ -58,11 +59,21 @@ def main() -> None:
             rate(task, distributions, hyperparameters, hyperparameters.trajectories)
             torch = rate(Hiding(task), distributions, hyperparameters, TORCH_EPISODES)
             ours = rate(task, distributions, hyperparameters, EPISODES)
-            print(json.dumps({
-                "name": f"train_{name}{label}", "value": round(ours), "unit": "environment steps/s",
-                "peers": {"torch_learner": round(torch), "minigrid_environment_without_learning": round(minigrid)},
-                "ratio": round(ours / max(torch, minigrid), 2),
-            }), flush=True)
+            print(
+                json.dumps(
+                    {
+                        "name": f"train_{name}{label}",
+                        "value": round(ours),
+                        "unit": "environment steps/s",
+                        "peers": {
+                            "torch_learner": round(torch),
+                            "minigrid_environment_without_learning": round(minigrid),
+                        },
+                        "ratio": round(ours / max(torch, minigrid), 2),
+                    }
+                ),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """Real writers and compactors in processes of their own, to be killed at any moment."""
 
-import multiprocessing
 from contextlib import contextmanager
 from itertools import count
+import multiprocessing
 
-from cache import compact, store
-from cache.merge import merge
+from askonce.cache import compact, store
+from askonce.cache.merge import merge
 from tests.cache.example import completion
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["cache.store", "cache.compact", "cache.merge", "tests.cache.example"])
+CONTEXT.set_forkserver_preload(
+    ["askonce.cache.store", "askonce.cache.compact", "askonce.cache.merge", "tests.cache.example"]
+)
 
 
 def write(reports, directory, name, seal_size, rows):

@@ -4,11 +4,11 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from cache import compact as compaction
-from cache import query, segment, store
-from cache.compact import Compacted, compact
-from cache.errors import AskonceError
-from cache.verify import verify
+from askonce.cache import compact as compaction
+from askonce.cache import query, segment, store
+from askonce.cache.compact import Compacted, compact
+from askonce.cache.errors import AskonceError
+from askonce.cache.verify import verify
 from tests.cache.example import completion
 from tests.cache.test_journal import left_behind
 

@@ -1,12 +1,12 @@
 import hashlib
 import threading
 
-from cache import query, store
-from cache.compact import compact
-from cache.coverage import Coverage, note, noted
-from cache.dataset import export, import_dataset
-from cache.merge import merge
-from cache.verify import verify
+from askonce.cache import query, store
+from askonce.cache.compact import compact
+from askonce.cache.coverage import Coverage, note, noted
+from askonce.cache.dataset import export, import_dataset
+from askonce.cache.merge import merge
+from askonce.cache.verify import verify
 from tests.cache.example import completion
 
 WHO, OTHER = ("SimpleDoorKey", "small-model", "b07c91d2"), ("SimpleDoorKey", "other", "b07c91d2")
@@ -19,7 +19,9 @@ def test_the_last_build_has_the_last_word_for_its_teacher(tmp_path):
     note(tmp_path, WHO, Coverage(0.75, 2000))
     assert noted(tmp_path) == {WHO: Coverage(0.75, 2000), OTHER: Coverage(0.5, 10)}
     assert [entry.coverage for entry in query.stats(tmp_path).teachers] == [
-        Coverage(0.5, 10), Coverage(0.75, 2000), None,
+        Coverage(0.5, 10),
+        Coverage(0.75, 2000),
+        None,
     ]
     compact(tmp_path)
     assert len(noted(tmp_path)) == 2 and verify(tmp_path).findings == ()

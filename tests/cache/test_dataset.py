@@ -1,16 +1,16 @@
+from datetime import timedelta
 import random
 import socket
-from datetime import timedelta
 
+from huggingface_hub import DatasetCard
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from huggingface_hub import DatasetCard
 
-from cache import coverage, query, store
-from cache.coverage import Coverage
-from cache.dataset import export, import_dataset
-from cache.errors import AskonceError
+from askonce.cache import coverage, query, store
+from askonce.cache.coverage import Coverage
+from askonce.cache.dataset import export, import_dataset
+from askonce.cache.errors import AskonceError
 from tests.cache.example import completion
 from tests.cache.test_journal import left_behind
 
@@ -21,14 +21,20 @@ def cache(tmp_path):
     directory = tmp_path / "cache"
     first, odd = completion().asked_at, 'a "quoted: text", | piped\n---\nand \u4e16\u754c'
     for number in range(3):
-        store.append(directory, [
-            completion(f"{row}", sample=row, asked_at=first + timedelta(hours=number), content=f"{number}")
-            for row in range(4)
-        ])
-    store.append(directory, [
-        completion(odd, "org/model: new | x", task="Lava | Door", content=odd, latency=None, logprobs="[1]"),
-        completion("bare", finish_reason=None, prompt_tokens=None, completion_tokens=None, served_model=None),
-    ])
+        store.append(
+            directory,
+            [
+                completion(f"{row}", sample=row, asked_at=first + timedelta(hours=number), content=f"{number}")
+                for row in range(4)
+            ],
+        )
+    store.append(
+        directory,
+        [
+            completion(odd, "org/model: new | x", task="Lava | Door", content=odd, latency=None, logprobs="[1]"),
+            completion("bare", finish_reason=None, prompt_tokens=None, completion_tokens=None, served_model=None),
+        ],
+    )
     left_behind(directory, ["in a journal"])
     return directory
 
@@ -73,7 +79,11 @@ def test_the_card_says_what_is_in_it(cache, tmp_path):
     assert "org/model: new | x" in card.data.tags
     rows = [line for line in card.text.splitlines() if line.startswith("| ") and "b07c91d2" in line]
     assert len(rows) == 2
-    assert "| SimpleDoorKey | small-model | b07c91d2 | 6 | 14 |" in rows[1] and "98.76% of 12,345 visits" in rows[1] and "%" not in rows[0]
+    assert (
+        "| SimpleDoorKey | small-model | b07c91d2 | 6 | 14 |" in rows[1]
+        and "98.76% of 12,345 visits" in rows[1]
+        and "%" not in rows[0]
+    )
     assert sorted(path.name for path in (tmp_path / "dataset").iterdir()) == ["README.md", "coverage", "data"]
 
 
@@ -82,9 +92,11 @@ def test_a_dataset_written_again_by_others_is_imported(cache, tmp_path):
     [file] = (tmp_path / "dataset" / "data").iterdir()
     table = pq.read_table(file)
     table = table.take(random.Random(0).sample(range(len(table)), len(table)))
-    table = table.cast(pa.schema([
-        field.with_type(pa.large_string()) if field.type == pa.string() else field for field in table.schema
-    ]))
+    table = table.cast(
+        pa.schema(
+            [field.with_type(pa.large_string()) if field.type == pa.string() else field for field in table.schema]
+        )
+    )
     (tmp_path / "theirs").mkdir()
     table = table.select(sorted(table.column_names))
     pq.write_table(table, tmp_path / "theirs" / "train-00000-of-00001.parquet")

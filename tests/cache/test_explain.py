@@ -1,6 +1,6 @@
-from cache import store
-from cache.explain import Difference, explain
-from cache.key import answer_key, canonical_json
+from askonce.cache import store
+from askonce.cache.explain import Difference, explain
+from askonce.cache.key import answer_key, canonical_json
 from tests.cache.example import completion
 
 HERE = "http://localhost:8000/v1"
@@ -13,10 +13,18 @@ def body(text: str = TEXT, **fields) -> dict:
 
 
 def stored(directory, asked: dict, text: str = TEXT, endpoint: str = HERE, **fields) -> None:
-    store.append(directory, [completion(
-        key=answer_key(asked, endpoint), request=canonical_json(asked), endpoint=endpoint, text=text,
-        **{"task": "T"} | fields,
-    )])
+    store.append(
+        directory,
+        [
+            completion(
+                key=answer_key(asked, endpoint),
+                request=canonical_json(asked),
+                endpoint=endpoint,
+                text=text,
+                **{"task": "T"} | fields,
+            )
+        ],
+    )
 
 
 def differences(directory, asked: dict, endpoint: str = HERE) -> dict:
@@ -38,7 +46,7 @@ def test_a_miss_names_the_fields_in_which_the_nearest_question_differs(tmp_path)
     assert differences(tmp_path, body(top_p=0.9)) == {"top_p": (0.9, 0.5)}
     assert differences(tmp_path, body()) == {"top_p": (None, 0.5)}
     assert differences(tmp_path, body(top_p=0.5), "http://localhost:9/v1") == {
-        "endpoint": ("http://localhost:9/v1", HERE),
+        "endpoint": ("http://localhost:9/v1", HERE)
     }
 
 
@@ -53,7 +61,7 @@ def test_of_long_texts_the_place_where_they_part_is_shown(tmp_path):
     other = body()
     other["messages"][0]["content"] = "Decide. " * 20 + "Choose. " * 20
     stored(tmp_path, other)
-    (asked, kept), = differences(tmp_path, body()).values()
+    ((asked, kept),) = differences(tmp_path, body()).values()
     assert "Decide. Decide." in asked and "Choose." in kept and max(len(asked), len(kept)) < 70
 
 

@@ -1,24 +1,22 @@
 """Whatever writers, readers, compaction, takeovers, kills and merge do, nothing is lost or doubled."""
 
-import os
-import shutil
-import tempfile
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+import os
 from pathlib import Path
+import shutil
+import tempfile
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from cache import compact as compaction
-from cache import journal, query, segment, store
-from cache.compact import compact
-from cache.merge import merge
-from cache.verify import verify
+from askonce.cache import compact as compaction
+from askonce.cache import journal, query, segment, store
+from askonce.cache.compact import compact
+from askonce.cache.merge import merge
+from askonce.cache.verify import verify
 from tests.cache.example import completion
 
 # Few of each, so that the same rows are often written again, and others that differ in one thing only.
@@ -26,8 +24,11 @@ answers = st.builds(
     lambda text, second, **fields: completion(
         text, asked_at=completion().asked_at + timedelta(seconds=second), **fields
     ),
-    text=st.sampled_from("ab"), second=st.integers(0, 2), task=st.sampled_from("ST"),
-    sample=st.integers(0, 1), content=st.sampled_from("xy"),
+    text=st.sampled_from("ab"),
+    second=st.integers(0, 2),
+    task=st.sampled_from("ST"),
+    sample=st.integers(0, 1),
+    content=st.sampled_from("xy"),
 )
 places = st.sampled_from(["one", "two"])
 
@@ -142,6 +143,9 @@ class Caches(RuleBasedStateMachine):
 
 def test_interleaved(monkeypatch):
     monkeypatch.setattr(compaction, "GRACE", 0)
-    run_state_machine_as_test(Caches, settings=settings(
-        max_examples=6, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck),
-    ))
+    run_state_machine_as_test(
+        Caches,
+        settings=settings(
+            max_examples=6, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

@@ -1,14 +1,14 @@
+from contextlib import ExitStack
+from itertools import pairwise
 import os
 import random
 import time
-from contextlib import ExitStack
-from itertools import pairwise
 
 import pytest
 
-from cache import journal, query, store
-from cache.errors import AskonceError
-from cache.verify import verify
+from askonce.cache import journal, query, store
+from askonce.cache.errors import AskonceError
+from askonce.cache.verify import verify
 from tests.cache import processes
 from tests.cache.example import completion
 
@@ -262,9 +262,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path):
                 name: stack.enter_context(processes.running(processes.write, tmp_path, name, seal_size, 3))
                 for name, seal_size in zip(names, (8_000, 30_000, 2**30), strict=True)
             }
-            compactor = stack.enter_context(
-                processes.running(processes.compact_again_and_again, tmp_path, 0.01)
-            )
+            compactor = stack.enter_context(processes.running(processes.compact_again_and_again, tmp_path, 0.01))
             [receive.poll(10) for _, receive in writers.values()]
             for process, _ in moments.sample([*writers.values(), compactor], 4):
                 time.sleep(moments.uniform(0, 0.04))

@@ -2,19 +2,15 @@ import hashlib
 import json
 import string
 
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+import pytest
 
-from cache.errors import AskonceError
-from cache.key import answer_key, canonical_json, endpoint_identity
+from askonce.cache.errors import AskonceError
+from askonce.cache.key import answer_key, canonical_json, endpoint_identity
 
 SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8)
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
 )
 JSON = st.recursive(
     SCALARS,

@@ -5,13 +5,13 @@ import subprocess
 import sys
 import threading
 
-import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+import numpy as np
+import pytest
 
-from cache import lookup
-from cache.errors import AskonceError
+from askonce.cache import lookup
+from askonce.cache.errors import AskonceError
 
 SOURCE = "segments of this test"
 DECISIONS = ["go to key, pick up key", "explore", "open door", "", "gehe zur Tür", "pick up handle"]
@@ -23,6 +23,7 @@ def key(name) -> str:
 
 def weighted(decisions, most: int):
     """Distributions of at most so many decisions; the empty one where all weights are 0."""
+
     def normalised(weights):
         total = sum(weights.values())
         return {name: weight / total for name, weight in weights.items() if total}
@@ -39,7 +40,7 @@ KEYS = st.builds(
 
 def built(path, distributions, chunk: int = 7) -> lookup.Index:
     items = list(distributions.items())
-    chunks = [lookup.entries(dict(items[k:k + chunk])) for k in range(0, len(items), chunk)]
+    chunks = [lookup.entries(dict(items[k : k + chunk])) for k in range(0, len(items), chunk)]
     lookup.build(path, chunks, SOURCE)
     return lookup.open_index(path)
 
@@ -68,8 +69,10 @@ def assert_answers(index, distributions, missing=()) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.dictionaries(KEYS, weighted(st.sampled_from(DECISIONS) | st.text(max_size=3), 6), max_size=60),
-       st.sets(KEYS, max_size=20))
+@given(
+    st.dictionaries(KEYS, weighted(st.sampled_from(DECISIONS) | st.text(max_size=3), 6), max_size=60),
+    st.sets(KEYS, max_size=20),
+)
 def test_every_key_keeps_its_distribution_and_no_other_key_has_one(tmp_path_factory, distributions, others):
     index = built(tmp_path_factory.mktemp("index") / "i", distributions)
     assert len(index) == len(distributions)
@@ -77,8 +80,10 @@ def test_every_key_keeps_its_distribution_and_no_other_key_has_one(tmp_path_fact
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.dictionaries(KEYS, weighted(st.sampled_from(DECISIONS[:3]), 3), max_size=10),
-       st.lists(st.tuples(KEYS, weighted(st.text(max_size=2), 5)), max_size=90))
+@given(
+    st.dictionaries(KEYS, weighted(st.sampled_from(DECISIONS[:3]), 3), max_size=10),
+    st.lists(st.tuples(KEYS, weighted(st.text(max_size=2), 5)), max_size=90),
+)
 def test_what_is_added_overrides_and_reads_as_if_it_had_been_built(tmp_path_factory, distributions, added):
     directory = tmp_path_factory.mktemp("index")
     index = built(directory / "i", distributions)
@@ -173,8 +178,7 @@ def test_what_is_no_distribution_is_refused(tmp_path, wrong):
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    ["", "explore", key(0)[:-1], "v2" + key(0)[2:], "v1-sha256:" + "x" * 64, "v1-sha256:" + "ab c" * 16],
+    "wrong", ["", "explore", key(0)[:-1], "v2" + key(0)[2:], "v1-sha256:" + "x" * 64, "v1-sha256:" + "ab c" * 16]
 )
 def test_what_is_no_key_is_refused(tmp_path, wrong):
     index = built(tmp_path / "i", {key(0): {"explore": 1.0}})
@@ -197,7 +201,7 @@ def test_any_changed_byte_or_lost_end_is_noticed_and_the_index_built_again(tmp_p
     path, distributions = tmp_path / "i", {key(k): {"explore": 1.0} for k in range(50)}
     sound = (built(path, distributions), path.read_bytes())[1]
     damaged = [sound[:length] for length in (0, 1, 30, len(sound) // 2, len(sound) - 1)]
-    damaged += [sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1:] for at in range(0, len(sound), 37)]
+    damaged += [sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :] for at in range(0, len(sound), 37)]
     damaged += [b"SQLite format 3\0" * 100, sound + b"\0"]
     for data in damaged:
         path.write_bytes(data)
@@ -262,7 +266,9 @@ def test_another_process_reads_on_while_the_index_is_replaced(tmp_path):
     index = built(tmp_path / "i", {key(0): {"explore": 1.0}})
     with subprocess.Popen(
         [sys.executable, "-c", ANOTHER, str(tmp_path / "i"), SOURCE],
-        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     ) as another:
         assert another.stdout.readline() == "open\n"

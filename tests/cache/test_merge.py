@@ -1,12 +1,12 @@
-import random
 from datetime import timedelta
+import random
 
 import pytest
 
-from cache import query, segment, store
-from cache.errors import AskonceError
-from cache.merge import Disagreement, merge
-from cache.verify import verify
+from askonce.cache import query, segment, store
+from askonce.cache.errors import AskonceError
+from askonce.cache.merge import Disagreement, merge
+from askonce.cache.verify import verify
 from tests.cache.example import completion
 from tests.cache.test_journal import left_behind
 
@@ -36,7 +36,11 @@ def test_the_union_is_the_same_from_either_side_and_merging_again_adds_nothing(t
     found = rows_of(tmp_path / "one first")
     assert found == rows_of(tmp_path / "two second")
     assert [(row.text, row.sample, row.content) for row in found] == [
-        ("both", 0, "a"), ("both", 1, "b"), ("both", 2, "b"), ("both", 3, "x"), ("mine", 0, "c")
+        ("both", 0, "a"),
+        ("both", 1, "b"),
+        ("both", 2, "b"),
+        ("both", 3, "x"),
+        ("mine", 0, "c"),
     ]
     segments = store.segments(tmp_path / "one first")
     assert merge(tmp_path / "one first", tmp_path / "two first").added == 0
@@ -55,13 +59,18 @@ def test_into_a_cache_that_is_not_there_yet_and_from_journals_too(tmp_path):
 
 def test_where_the_answers_disagree(tmp_path):
     mine = [
-        *answers_to("same", "a", "b", "b"), *answers_to("space", "go  to\nkey ", "b"),
-        *answers_to("half", "a", "b"), *answers_to("never", "a", "a", "a"), *answers_to("mine", "a"),
+        *answers_to("same", "a", "b", "b"),
+        *answers_to("space", "go  to\nkey ", "b"),
+        *answers_to("half", "a", "b"),
+        *answers_to("never", "a", "a", "a"),
+        *answers_to("mine", "a"),
     ]
     later = {"latency": 1.0}
     theirs = [
-        *answers_to("same", "b", "a", "b", **later), *answers_to("space", "b", "go to key", **later),
-        *answers_to("half", "a", "a", **later), *answers_to("never", "b", **later),
+        *answers_to("same", "b", "a", "b", **later),
+        *answers_to("space", "b", "go to key", **later),
+        *answers_to("half", "a", "a", **later),
+        *answers_to("never", "b", **later),
         *answers_to("theirs", "a"),
     ]
     store.append(tmp_path / "mine", mine)

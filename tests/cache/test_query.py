@@ -4,11 +4,11 @@ from itertools import count, permutations
 
 import pytest
 
-from cache import compact as compaction
-from cache import query, store
-from cache.compact import compact
-from cache.errors import AskonceError
-from cache.query import Answer
+from askonce.cache import compact as compaction
+from askonce.cache import query, store
+from askonce.cache.compact import compact
+from askonce.cache.errors import AskonceError
+from askonce.cache.query import Answer
 from tests.cache.example import TEXT, completion
 
 TASK, MODEL, PROMPT = "SimpleDoorKey", "small-model", "b07c91d2"
@@ -68,10 +68,7 @@ def test_a_row_that_is_stored_again_is_seen_once(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"content": "go to door"}, {"sample": 1}, {"asked_at": later(1e-6)}, {"logprobs": "[]"},
-        {"latency": None},
-    ],
+    [{"content": "go to door"}, {"sample": 1}, {"asked_at": later(1e-6)}, {"logprobs": "[]"}, {"latency": None}],
     ids=lambda change: next(iter(change)),
 )
 def test_rows_that_differ_at_all_are_different_answers(tmp_path, change):
@@ -88,8 +85,7 @@ def test_answers_of_one_moment_are_numbered_alike_by_every_reader(tmp_path):
 
 def test_copies_for_another_task_are_the_same_whoever_makes_them(tmp_path):
     first, between, last = (
-        completion(task="LavaDoorKey", content=name, asked_at=later(second))
-        for second, name in enumerate("abc")
+        completion(task="LavaDoorKey", content=name, asked_at=later(second)) for second, name in enumerate("abc")
     )
     store.append(tmp_path, [first, last])
     adopted = lambda task: query.elsewhere(tmp_path, task, MODEL, PROMPT, [TEXT])
@@ -160,8 +156,10 @@ def test_teachers_are_told_apart_by_model_and_prompt(tmp_path):
     store.append(tmp_path, [completion("a", key="v1-sha256:2", task="LavaDoorKey")])
     store.append(tmp_path, [completion("a", model="other")])
     assert query.teacher_names(tmp_path) == [
-        query.TeacherName("LavaDoorKey", MODEL, PROMPT), query.TeacherName(TASK, "other", PROMPT),
-        query.TeacherName(TASK, MODEL, "0new"), query.TeacherName(TASK, MODEL, PROMPT),
+        query.TeacherName("LavaDoorKey", MODEL, PROMPT),
+        query.TeacherName(TASK, "other", PROMPT),
+        query.TeacherName(TASK, MODEL, "0new"),
+        query.TeacherName(TASK, MODEL, PROMPT),
     ]
     found = [(entry.name, entry.texts, entry.completions) for entry in query.teachers(tmp_path, TASK)]
     assert found == [("other@b07c91d2", 1, 1), ("small-model@0new", 1, 1), ("small-model@b07c91d2", 2, 3)]

@@ -1,19 +1,19 @@
+from datetime import UTC, datetime, timedelta, timezone
 import hashlib
 import json
+from pathlib import Path
 import signal
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
-import pyarrow.parquet as pq
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+import pyarrow.parquet as pq
+import pytest
 
-from cache import query, store
-from cache.errors import AskonceError
+from askonce.cache import query, store
+from askonce.cache.errors import AskonceError
 from tests.cache.example import TEXT, completion
 
 ROOT = Path(__file__).parents[2]
@@ -33,10 +33,7 @@ for number in itertools.islice(itertools.count(), int(sys.argv[3])):
 
 def writer(directory, name, count):
     return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(directory), name, str(count)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", WRITER, str(directory), name, str(count)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
 
 
@@ -85,9 +82,7 @@ optional = st.none() | st.integers(0, 2**40)
     ),
 )
 def test_any_unicode_is_read_back_word_for_word(text, contents, fields):
-    written = [
-        completion(text, **fields, sample=sample, content=content) for sample, content in enumerate(contents)
-    ]
+    written = [completion(text, **fields, sample=sample, content=content) for sample, content in enumerate(contents)]
     with tempfile.TemporaryDirectory() as directory:
         store.append(directory, written)
         assert query.show(directory, text) == written
@@ -210,9 +205,7 @@ def test_a_file_in_place_of_the_directory(tmp_path):
             use()
 
 
-@pytest.mark.parametrize(
-    "marker", ["", "{", "[]", '{"format": "other", "version": 1}', '{"format": "askonce-cache"}']
-)
+@pytest.mark.parametrize("marker", ["", "{", "[]", '{"format": "other", "version": 1}', '{"format": "askonce-cache"}'])
 def test_a_marker_that_marks_no_cache(tmp_path, marker):
     (tmp_path / store.MARKER).write_text(marker)
     with pytest.raises(AskonceError, match="does not mark a cache"):

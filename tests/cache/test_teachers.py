@@ -1,8 +1,8 @@
 import pytest
 
-from cache import query, store
-from cache.errors import AskonceError
-from cache.teachers import choose_teacher, teacher_names
+from askonce.cache import query, store
+from askonce.cache.errors import AskonceError
+from askonce.cache.teachers import choose_teacher, teacher_names
 from tests.cache.example import completion
 
 TASK, MODEL, PROMPT = "SimpleDoorKey", "small-model", "b07c91d2"

@@ -3,11 +3,11 @@ import shutil
 
 import pytest
 
-from cache import coverage, query, segment, store
-from cache.coverage import Coverage
-from cache.errors import AskonceError
-from cache.repair import repair
-from cache.verify import verify
+from askonce.cache import coverage, query, segment, store
+from askonce.cache.coverage import Coverage
+from askonce.cache.errors import AskonceError
+from askonce.cache.repair import repair
+from askonce.cache.verify import verify
 from tests.cache.example import completion
 from tests.cache.test_journal import answers, left_behind
 

@@ -1,21 +1,21 @@
 """What older versions wrote stays readable, and becomes a cache of this version when it is written to."""
 
-import json
-import shutil
 from dataclasses import replace
 from datetime import timedelta
+import json
 from pathlib import Path
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
 
-from cache import query, segment, store
-from cache.compact import compact
-from cache.completion import to_table
-from cache.dataset import export, import_dataset
-from cache.merge import merge
-from cache.repair import repair
-from cache.verify import verify
+from askonce.cache import query, segment, store
+from askonce.cache.compact import compact
+from askonce.cache.completion import to_table
+from askonce.cache.dataset import export, import_dataset
+from askonce.cache.merge import merge
+from askonce.cache.repair import repair
+from askonce.cache.verify import verify
 from tests.cache.example import completion
 
 # Written by version 2 of the format: a segment, and a journal whose writer was killed.
@@ -23,8 +23,11 @@ VERSION_2 = Path(__file__).with_name("version_2.zip")
 AGAIN = completion().asked_at + timedelta(seconds=1)
 IN_VERSION_2 = [
     completion("b", task="LavaDoorKey", prompt_tokens=0, completion_tokens=0, logprobs="[]"),
-    completion("a"), completion("a", sample=1, asked_at=AGAIN), completion("b", logprobs="[]"),
-    completion("c"), completion("d", latency=None),
+    completion("a"),
+    completion("a", sample=1, asked_at=AGAIN),
+    completion("b", logprobs="[]"),
+    completion("c"),
+    completion("d", latency=None),
 ]
 USAGE = '{"prompt_tokens": 300, "completion_tokens": 40, "prompt_tokens_details": {"cached_tokens": 256}}'
 

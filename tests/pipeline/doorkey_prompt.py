@@ -1,6 +1,6 @@
 """A prompt like those of the DoorKey tasks, for tests of what depends on a prompt alone."""
 
-from pipeline.tasks.task import Option, Prompt
+from askonce.pipeline.tasks.task import Option, Prompt
 
 OPTIONS = (
     Option("explore", "look for what is not yet seen", False, synonyms=("search", "look around")),

@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 
-from pipeline.simulated.serve import SimulatedServer
+from askonce.pipeline.simulated.serve import SimulatedServer
 
 
 class Server(SimulatedServer):

@@ -1,11 +1,12 @@
 from collections import Counter
 import math
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from pipeline.adaptive import fixed, needed
+from askonce.pipeline.adaptive import fixed, needed
 
 
 def sampled(p: np.ndarray, max_tv: float, confidence: float, rng: np.random.Generator) -> np.ndarray:

@@ -1,16 +1,17 @@
 from dataclasses import replace
 import threading
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import pytest
 
-from cache import query, store
-from cache.compact import compact
-from cache.errors import AskonceError
-from cache.verify import verify
-from pipeline import tasks
-from pipeline.answered import Answered, Entry, build, entries, open_answered, older, place
-from pipeline.distribution import option_distributions
+from askonce.cache import query, store
+from askonce.cache.compact import compact
+from askonce.cache.errors import AskonceError
+from askonce.cache.verify import verify
+from askonce.pipeline import tasks
+from askonce.pipeline.answered import Answered, Entry, build, entries, older, open_answered, place
+from askonce.pipeline.estimators.counting import option_distributions
 from tests.cache.example import completion
 
 TASK = tasks.find("SimpleDoorKey")
@@ -32,12 +33,17 @@ def derived(cache) -> dict:
 
 @pytest.fixture
 def cache(tmp_path):
-    store.append(tmp_path, [
-        *rows("even", *SAID), *rows("one", SAID[1]), *rows("none", SAID[2]),
-        *rows("seventh", *SAID[:1] * 6, SAID[1]),
-        *[replace(row, task="LavaDoorKey") for row in rows("lava", SAID[0])],
-        *[replace(row, model="other") for row in rows("another model's", SAID[0])],
-    ])
+    store.append(
+        tmp_path,
+        [
+            *rows("even", *SAID),
+            *rows("one", SAID[1]),
+            *rows("none", SAID[2]),
+            *rows("seventh", *SAID[:1] * 6, SAID[1]),
+            *[replace(row, task="LavaDoorKey") for row in rows("lava", SAID[0])],
+            *[replace(row, model="other") for row in rows("another model's", SAID[0])],
+        ],
+    )
     return tmp_path
 
 
@@ -49,7 +55,9 @@ def test_a_text_has_the_distribution_of_its_completions(cache):
         assert lookup(text) == pytest.approx(distribution, abs=1e-12)
         assert list(lookup(text)) == list(distribution)
     assert lookup("none") == {} and lookup("even") == {
-        ("go to key", "pick up key"): 1 / 3, ("explore",): 1 / 3, ("pick up key",): 1 / 3,
+        ("go to key", "pick up key"): 1 / 3,
+        ("explore",): 1 / 3,
+        ("pick up key",): 1 / 3,
     }
     for text in ("", "never asked", "lava", "another model's", "half a pair \ud800"):
         assert lookup(text) is None
@@ -91,7 +99,7 @@ def test_every_decision_comes_back_as_it_was(tmp_path_factory, weights, unreadab
 def test_it_is_built_once_for_each_state_of_the_cache(cache):
     first, index = opened(cache), place(cache, TASK, MODEL, PROMPT)
     written = index.stat()
-    segment, = (cache / "segments").iterdir()
+    (segment,) = (cache / "segments").iterdir()
     sound = segment.read_bytes()
     segment.write_bytes(b"?" * len(sound))
     assert opened(cache)("one") == {("explore",): 1.0} and index.stat() == written
@@ -141,7 +149,7 @@ def test_what_was_added_is_read_beside_the_index_until_it_is_a_tenth(grown, monk
 
 
 def test_of_what_the_index_holds_nothing_is_read_again(grown):
-    path, = (grown / "segments").iterdir()
+    (path,) = (grown / "segments").iterdir()
     sound = path.read_bytes()
     path.write_bytes(b"?" * len(sound))
     with store.writer(grown) as writer:
@@ -164,9 +172,9 @@ def test_an_answer_that_is_gone_from_the_cache_is_gone_from_the_index(grown):
 
 def test_it_is_built_anew_when_completions_are_read_differently(cache):
     assert opened(cache)("even")[("pick up key",)] > 0
-    plain = replace(TASK, prompt=replace(
-        TASK.prompt, options=tuple(replace(option, synonyms=()) for option in TASK.prompt.options)
-    ))
+    plain = replace(
+        TASK, prompt=replace(TASK.prompt, options=tuple(replace(option, synonyms=()) for option in TASK.prompt.options))
+    )
     assert opened(cache, plain)("even")[("grab key",)] > 0
     assert opened(cache)("even")[("pick up key",)] > 0
 

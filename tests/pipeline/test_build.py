@@ -5,16 +5,16 @@ import threading
 
 import pytest
 
-from cache import query
-from cache.coverage import Coverage
-from cache.errors import AskonceError, Unfinished
-from pipeline import tasks
-from pipeline.asking.retry import Patience
-from pipeline.build import answer_of, answered, build_cache, builder
-from pipeline.questions import Wanted
-from pipeline.simulated.response import Response
-from pipeline.simulated.serve import failure, running
-from pipeline.teacher import Teacher, Terms, key, prompt_digest
+from askonce.cache import query
+from askonce.cache.coverage import Coverage
+from askonce.cache.errors import AskonceError, Unfinished
+from askonce.pipeline import tasks
+from askonce.pipeline.asking.retry import Patience
+from askonce.pipeline.build import answer_of, answered, build_cache, builder
+from askonce.pipeline.llm import Teacher, Terms, key, prompt_digest
+from askonce.pipeline.questions import Wanted
+from askonce.pipeline.simulated.response import Response
+from askonce.pipeline.simulated.serve import failure, running
 from tests.pipeline.servers import Server, closed_port
 
 HURRY = Terms(patience=Patience(attempts=2, first_wait=0.01, longest_wait=0.02, timeout=5))
@@ -39,20 +39,20 @@ def test_two_tasks_that_ask_the_same_question_pay_once(tmp_path):
     assert simple.asked == simple.texts > 0
     assert (lava.hits, lava.asked, lava.completions, lava.prompt_tokens) == (simple.texts, 0, 0, 0)
     assert answered(LAVA, tmp_path, Teacher())[0] == answered(SIMPLE, tmp_path, Teacher())[0]
-    entry, = query.teachers(tmp_path, "LavaDoorKey")
+    (entry,) = query.teachers(tmp_path, "LavaDoorKey")
     assert (entry.completions, entry.prompt_tokens, entry.completion_tokens) == (3 * simple.texts, 0, 0)
 
 
 def test_the_report_agrees_with_the_cache(tmp_path):
     report = build_cache(SIMPLE, tmp_path, Teacher(), episodes=30, wanted=Wanted(2), seed=5)
-    entry, = query.teachers(tmp_path, "SimpleDoorKey")
+    (entry,) = query.teachers(tmp_path, "SimpleDoorKey")
     assert (report.texts, report.completions) == (entry.texts, entry.completions)
     assert (report.prompt_tokens, report.completion_tokens) == (entry.prompt_tokens, entry.completion_tokens)
     assert report.unparsable == len(answered(SIMPLE, tmp_path, Teacher())[1])
     again = build_cache(SIMPLE, tmp_path, Teacher(), episodes=30, wanted=Wanted(2), seed=5)
     assert (again.states, again.texts, again.coverage) == (report.states, report.texts, report.coverage)
     assert (again.asked, again.hits) == (0, report.texts)
-    held, = query.stats(tmp_path).teachers
+    (held,) = query.stats(tmp_path).teachers
     assert held.coverage == Coverage(report.coverage, report.states)
 
 
@@ -73,19 +73,28 @@ def test_the_usage_is_kept_as_the_server_sent_it_once_for_each_request(tmp_path)
         teach(LAVA, tmp_path, Teacher(base_url=url), TEXTS[:1], samples=2)
     rows = query.show(tmp_path, TEXTS[0])
     assert [(row.task, row.usage and json.loads(row.usage)) for row in rows] == [
-        ("LavaDoorKey", None), ("LavaDoorKey", None), ("SimpleDoorKey", said), ("SimpleDoorKey", None),
+        ("LavaDoorKey", None),
+        ("LavaDoorKey", None),
+        ("SimpleDoorKey", said),
+        ("SimpleDoorKey", None),
     ]
     assert [row.prompt_tokens for row in rows] == [0, 0, 90, 0]
 
 
-@pytest.mark.parametrize("usage", [
-    {"prompt_tokens": True, "completion_tokens": -4}, {"prompt_tokens": 10**20, "completion_tokens": 1e400}, [1], "much",
-])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": True, "completion_tokens": -4},
+        {"prompt_tokens": 10**20, "completion_tokens": 1e400},
+        [1],
+        "much",
+    ],
+)
 def test_a_usage_that_is_none_costs_no_answer(tmp_path, usage):
     choice = {"message": {"content": "Decision: explore"}, "finish_reason": "stop"}
     with running(Server(lambda request, number: Response(200, {"choices": [choice], "usage": usage}))) as url:
         teach(SIMPLE, tmp_path, Teacher(base_url=url), TEXTS[:1], samples=1)
-    row, = query.show(tmp_path, TEXTS[0])
+    (row,) = query.show(tmp_path, TEXTS[0])
     assert (json.loads(row.usage), row.prompt_tokens, row.completion_tokens) == (usage, 0, 0)
 
 
@@ -99,9 +108,10 @@ def test_samples_are_numbered_on_from_those_that_are_stored(tmp_path):
     for samples in (2, 5):
         teach(SIMPLE, tmp_path, Teacher(), TEXTS[:1], samples)
     teach(SIMPLE, tmp_path / "at once", Teacher(), TEXTS[:1], 5)
-    entry, = query.teachers(tmp_path, "SimpleDoorKey")
-    found, at_once = (query.answers(cache, "SimpleDoorKey", "simulated", entry.prompt)
-                      for cache in (tmp_path, tmp_path / "at once"))
+    (entry,) = query.teachers(tmp_path, "SimpleDoorKey")
+    found, at_once = (
+        query.answers(cache, "SimpleDoorKey", "simulated", entry.prompt) for cache in (tmp_path, tmp_path / "at once")
+    )
     assert found == at_once and [answer.sample for answer in found[TEXTS[0]]] == list(range(5))
 
 

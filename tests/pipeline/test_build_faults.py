@@ -12,14 +12,14 @@ import time
 
 import pytest
 
-from cache import query
-from cache.errors import AskonceError, Unfinished
-from pipeline import tasks
-from pipeline.asking.budget import Budget
-from pipeline.asking.retry import Patience
-from pipeline.build import builder
-from pipeline.questions import Wanted
-from pipeline.teacher import Teacher, Terms, prompt_digest
+from askonce.cache import query
+from askonce.cache.errors import AskonceError, Unfinished
+from askonce.pipeline import tasks
+from askonce.pipeline.asking.budget import Budget
+from askonce.pipeline.asking.retry import Patience
+from askonce.pipeline.build import builder
+from askonce.pipeline.llm import Teacher, Terms, prompt_digest
+from askonce.pipeline.questions import Wanted
 from tests.command import SECRET, files_with_secret
 from tests.pipeline.asking.faulty_server import CUT, FAULTS, HUNG, RESET, TRICKLE
 
@@ -52,6 +52,7 @@ def stored(server, cache: Path) -> Counter[str]:
 
 # ---- Faults --------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("fault", [*FAULTS, RESET, CUT, HUNG, TRICKLE])
 def test_whatever_goes_wrong_what_was_obtained_is_kept_and_only_the_rest_is_asked_for(server, tmp_path, fault):
     asked = texts(5)
@@ -72,8 +73,9 @@ def test_whatever_goes_wrong_what_was_obtained_is_kept_and_only_the_rest_is_aske
     assert files_with_secret(tmp_path) == []
 
 
-@pytest.mark.parametrize("fault, reason", [("length", "length"), ("content_filter", "content_filter"),
-                                           ("a refusal", "refusal")])
+@pytest.mark.parametrize(
+    "fault, reason", [("length", "length"), ("content_filter", "content_filter"), ("a refusal", "refusal")]
+)
 def test_an_answer_that_is_none_is_kept_marked_and_asked_for_again_alone(server, tmp_path, fault, reason):
     asked, name = texts(3), {"length": "truncated", "content_filter": "filtered", "refusal": "refused"}[reason]
     server.set(of_text={"tone1 ": fault})
@@ -82,7 +84,7 @@ def test_an_answer_that_is_none_is_kept_marked_and_asked_for_again_alone(server,
     assert build(server, tmp_path, asked, samples=1) == (set(), None) and server.requests() == []
     with builder(TASK, tmp_path, Teacher(base_url=server.url), Wanted(1, retry=(name,))) as opened:
         opened.teach(asked)
-    entry, = server.requests()
+    (entry,) = server.requests()
     assert (entry["text"], entry["n"], entry["first"]) == (asked[1], 1, 1)
     shown = query.show(tmp_path, asked[1])
     assert [row.finish_reason for row in shown] == [reason, "stop"]
@@ -98,6 +100,7 @@ def test_the_budget_stops_with_what_was_obtained_and_the_next_run_goes_on(server
 
 
 # ---- Kills ---------------------------------------------------------------------------------------
+
 
 def _builder(url: str, cache: Path, asked: list[str], counted) -> None:
     os.environ["OPENAI_API_KEY"] = SECRET

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from pipeline import collect, tasks
-from pipeline.collect import draw
-from pipeline.deduplicate import distinct_texts
+from askonce.pipeline import collect, tasks
+from askonce.pipeline.collect import draw
+from askonce.pipeline.deduplicate import distinct_texts
 
 SIMPLE = tasks.find("SimpleDoorKey")
 
@@ -43,10 +43,14 @@ def test_without_an_answer_the_teacher_tries_any_option():
         assert {HOLDS_KEY, HOLDS_KEY_AT_DOOR} & set(texts(collect.teacher(SIMPLE, silent, 60, seed=0)))
 
 
-@pytest.mark.parametrize("behaviour", [
-    collect.random_actions, collect.random_options,
-    lambda task, episodes, seed: collect.teacher(task, EXPLORE, episodes, seed),
-])
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        collect.random_actions,
+        collect.random_options,
+        lambda task, episodes, seed: collect.teacher(task, EXPLORE, episodes, seed),
+    ],
+)
 def test_the_same_seed_meets_the_same_states_and_another_others(behaviour):
     first, again, other = (list(behaviour(SIMPLE, 70, seed)) for seed in (1, 1, 2))
     assert len(first) == len(again) and all(map(np.array_equal, first, again))

@@ -1,12 +1,13 @@
 from collections import Counter
 from types import SimpleNamespace
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from pipeline import deduplicate
-from pipeline.deduplicate import Visits, distinct_texts, merge
+from askonce.pipeline import deduplicate
+from askonce.pipeline.deduplicate import Visits, distinct_texts, merge
 
 # Several situations may read the same: here those with the same last digit.
 TASK = SimpleNamespace(text=lambda situation: f"text {situation % 10}")
@@ -39,14 +40,17 @@ def test_merged_visits_add_up():
     assert merge().counts == {}
 
 
-@pytest.mark.parametrize("counts, answered, coverage", [
-    ({"a": 6, "b": 4}, "ab", 1.0),                      # nothing was seen only once, so nothing new is to come
-    ({"a": 7, "b": 1, "c": 1, "d": 1}, "abcd", 0.7),    # 1 − n₁/N = 1 − 3/10
-    ({"a": 7, "b": 2, "c": 1}, "ac", 0.9 * 0.8),        # of the known share, 2 of 10 visits are unanswered
-    ({"a": 5, "b": 5}, "", 0.0),
-    ({"a": 1}, "a", 0.0),                               # one visit tells nothing about the next
-    ({}, "", 0.0),
-])
+@pytest.mark.parametrize(
+    "counts, answered, coverage",
+    [
+        ({"a": 6, "b": 4}, "ab", 1.0),  # nothing was seen only once, so nothing new is to come
+        ({"a": 7, "b": 1, "c": 1, "d": 1}, "abcd", 0.7),  # 1 − n₁/N = 1 − 3/10
+        ({"a": 7, "b": 2, "c": 1}, "ac", 0.9 * 0.8),  # of the known share, 2 of 10 visits are unanswered
+        ({"a": 5, "b": 5}, "", 0.0),
+        ({"a": 1}, "a", 0.0),  # one visit tells nothing about the next
+        ({}, "", 0.0),
+    ],
+)
 def test_coverage_is_good_turings_less_what_is_unanswered(counts, answered, coverage):
     assert Visits(counts).coverage(answered) == pytest.approx(coverage)
 

@@ -3,13 +3,13 @@ import time
 
 import pytest
 
-from pipeline import tasks
-from pipeline.asking.retry import Patience
-from pipeline.build import builder
-from pipeline.defer import deferred
-from pipeline.questions import Wanted
-from pipeline.simulated.serve import failure, running
-from pipeline.teacher import Teacher, Terms
+from askonce.pipeline import tasks
+from askonce.pipeline.asking.retry import Patience
+from askonce.pipeline.build import builder
+from askonce.pipeline.defer import deferred
+from askonce.pipeline.llm import Teacher, Terms
+from askonce.pipeline.questions import Wanted
+from askonce.pipeline.simulated.serve import failure, running
 from tests.pipeline.servers import Server
 from tests.pipeline.test_build import held
 
@@ -23,10 +23,9 @@ def opened(tmp_path):
     """A server that waits to be released, and a builder of it."""
     released = threading.Event()
     server = Server(lambda request, number: released.wait() and None)
-    with running(server) as url:
-        with builder(TASK, tmp_path, Teacher(base_url=url), Wanted(2), HURRY) as build:
-            yield server, released, build
-            released.set()
+    with running(server) as url, builder(TASK, tmp_path, Teacher(base_url=url), Wanted(2), HURRY) as build:
+        yield server, released, build
+        released.set()
 
 
 def wait_for(condition) -> None:

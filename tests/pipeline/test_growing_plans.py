@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline import tasks
-from pipeline.growing_plans import GrowingPlans
+from askonce.pipeline import tasks
+from askonce.pipeline.growing_plans import GrowingPlans
 
 
 def policy(batch, plans) -> np.ndarray:
@@ -23,7 +23,7 @@ def test_plans_that_grow_text_by_text_are_those_made_at_once(name):
     distributions = {}
     for text in dict.fromkeys(map(task.text, batch.situations.tolist())):
         decisions = task.decisions(text)
-        chosen = [decisions[:k + 1][::-1] for k in range(rng.integers(len(decisions) + 1))]
+        chosen = [decisions[: k + 1][::-1] for k in range(rng.integers(len(decisions) + 1))]
         distributions[text] = {sum(many, ()): 1 / len(chosen) for many in chosen}
     plans = None
     for text, found in distributions.items():

@@ -3,12 +3,13 @@ import json
 from pathlib import Path
 import unicodedata
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import pytest
 
-from pipeline import prompt
-from pipeline.prompt import messages, parse
-from pipeline.tasks.task import Option
+from askonce.pipeline import prompt
+from askonce.pipeline.prompt import messages, parse
+from askonce.pipeline.tasks.task import Option
 from tests.pipeline.doorkey_prompt import OPTIONS, PROMPT
 
 
@@ -21,6 +22,7 @@ def answer(decision: tuple[str, ...]) -> str:
 
 
 # ---- The messages --------------------------------------------------------------------------------
+
 
 def test_messages_hold_the_setting_the_options_the_example_and_the_text():
     system, user = messages(PROMPT, "Agent sees nothing, holds nothing.")
@@ -76,8 +78,10 @@ WRITTEN = {
     "arrows": ("Decision: go to key -> pick up key", KEY),
     "semicolons": ("Decision: go to key; pick up key", KEY),
     "split verb": ("Decision: go to the key and pick the key up", KEY),
-    "synonyms": ("Decision: navigate to key, grab key, drop key, unlock door",
-                 ("go to key", "pick up key", "drop key", "open door")),
+    "synonyms": (
+        "Decision: navigate to key, grab key, drop key, unlock door",
+        ("go to key", "pick up key", "drop key", "open door"),
+    ),
     "participles": ("Decision: going to the key and picking it up", KEY),
     "intentions": ("Final answer: I will first go to the key and then pick it up.", KEY),
     "a whole sentence": ("Answer: The agent should go to the key and pick it up.", KEY),
@@ -88,14 +92,15 @@ WRITTEN = {
     "where": ("Decision: explore the room to find a key", ("explore",)),
     "remark in brackets": ("Decision: go to key (the red one), pick up key", KEY),
     "reason": ("Decision: explore, because the agent sees no key and holds nothing", ("explore",)),
-    "explanation after": ("Decision: explore\n\nReason: it must find the key before it can open the door.",
-                          ("explore",)),
+    "explanation after": (
+        "Decision: explore\n\nReason: it must find the key before it can open the door.",
+        ("explore",),
+    ),
     "condition before": ("Decision: Since the agent holds a key, go to the door and open it", DOOR),
     "numbered objects": ("Decision: go to door 1, open door #2", ("go to door1", "open door2")),
     "numbers in words": ("Decision: go to the first door, open door number 2", ("go to door1", "open door2")),
     "number before a full stop": ("Decision: go to door 1. Then open door 1.", ("go to door1", "open door1")),
-    "numbered colours": ("Decision: go to color1 key, pick up color 1 key",
-                         ("go to color1 key", "pick up color1 key")),
+    "numbered colours": ("Decision: go to color1 key, pick up color 1 key", ("go to color1 key", "pick up color1 key")),
     "the last answer line wins": ("Action: explore\nDecision: go to key, pick up key", KEY),
     "thinking": ("<think>Decision: explore</think>Decision: go to key, pick up key", KEY),
     "only the end of thinking": ("Shall it explore?\nDecision: explore</think>\ngo to key, pick up key", KEY),
@@ -109,17 +114,20 @@ WRITTEN = {
     "JSON step": ('{"action": "go to", "object": "red key"}', ("go to red key",)),
     "JSON steps": ('[{"action": "go_to", "object": "key"}, {"action": "pick_up", "object": "key"}]', KEY),
     "JSON steps in a plan": (
-        '{"steps": [{"action": "go to", "target": "key"}, {"action": "pick up", "target": "key"}]}', KEY),
+        '{"steps": [{"action": "go to", "target": "key"}, {"action": "pick up", "target": "key"}]}',
+        KEY,
+    ),
     "JSON tool call": ('{"name": "go to", "arguments": {"object": "key"}}', ("go to key",)),
     "JSON, fenced": ('Here:\n```json\n{\n "decision": [\n  "go to key",\n  "pick up key"\n ]\n}\n```', KEY),
     "JSON after the label": ('Decision: ["go to key", "pick up key"]', KEY),
     "JSON with other lists": ('{"sees": ["key", "door"], "decision": ["explore"]}', ("explore",)),
     "Python's quotes": ("{'decision': ['go to key', 'pick up key']}", KEY),
     "an object that is not there": ("Decision: pick up handle", ("pick up handle",)),
-    "an option that is not there": ("Decision: go to the key, use the key on the door",
-                                    ("go to key", "use key")),
-    "an option that is not there, with its purpose": ("Decision: use the key to open the door",
-                                                      ("use key", "open door")),
+    "an option that is not there": ("Decision: go to the key, use the key on the door", ("go to key", "use key")),
+    "an option that is not there, with its purpose": (
+        "Decision: use the key to open the door",
+        ("use key", "open door"),
+    ),
     "a verb without its object": ("Decision: drop", ("drop",)),
 }
 
@@ -155,19 +163,33 @@ def test_says_why_there_is_no_decision(completion):
 # Every decision of the option frequencies that the paper's authors recorded from ChatGLM-turbo (LLM4Teach,
 # IJCAI 2024), with its normal form where the two differ.
 RECORDED = [
-    "explore", "go to key, pick up key", "pick up key", "go to door, open door",
+    "explore",
+    "go to key, pick up key",
+    "pick up key",
+    "go to door, open door",
     "explore, go to door, open door",
-    "explore, go to door", "explore, open door", "go to door, pick up handle, use key",
+    "explore, go to door",
+    "explore, open door",
+    "go to door, pick up handle, use key",
     ("go to door, open door with key", "go to door, open door"),
     "go to key, pick up key, go to door, open door",
-    "go to key, pick up key, open door", "pick up key, go to door, open door",
+    "go to key, pick up key, open door",
+    "pick up key, go to door, open door",
     "go to key, go to door, use key",
-    "go to key, pick up key, explore", "go to east", "go to color1 key, pick up color1 key",
+    "go to key, pick up key, explore",
+    "go to east",
+    "go to color1 key, pick up color1 key",
     "pick up color1 key",
-    "go to color1 door, open color1 door", "open color1 door", "go to color2 key",
-    "drop color2 key, go to color1 key, pick up color1 key", "drop color2 key, pick up color1 key",
-    "go to color2 door, open color2 door", "go to color2 key, pick up color2 key", "pick up color2 key",
-    "go to door1, open door1", "go to door2, open door2",
+    "go to color1 door, open color1 door",
+    "open color1 door",
+    "go to color2 key",
+    "drop color2 key, go to color1 key, pick up color1 key",
+    "drop color2 key, pick up color1 key",
+    "go to color2 door, open color2 door",
+    "go to color2 key, pick up color2 key",
+    "pick up color2 key",
+    "go to door1, open door1",
+    "go to door2, open door2",
 ]
 
 
@@ -186,8 +208,7 @@ READINGS = Path(__file__).with_name("readings.json")
 def test_nothing_is_read_differently_by_the_same_parser():
     recorded = json.loads(READINGS.read_text())
     differing = {
-        completion: (before, now) for completion, before in recorded["readings"]
-        if (now := said(completion)) != before
+        completion: (before, now) for completion, before in recorded["readings"] if (now := said(completion)) != before
     }
     assert not differing and recorded["parser"] == prompt.PARSER, (
         f"the parser reads differently: raise PARSER in pipeline/prompt.py, else indexes built before stay "
@@ -202,8 +223,19 @@ def said(completion: str) -> list[str] | str:
 
 def test_all_that_decides_how_a_completion_is_read_has_part_in_the_digest(monkeypatch):
     option = Option("open", "open the door", synonyms=("unlock",))
-    others = [(), (option, option), *[(replace(option, **change),) for change in (
-        {"name": "close"}, {"synonyms": ()}, {"synonyms": ("unlock", "unbar")}, {"takes_object": False})]]
+    others = [
+        (),
+        (option, option),
+        *[
+            (replace(option, **change),)
+            for change in (
+                {"name": "close"},
+                {"synonyms": ()},
+                {"synonyms": ("unlock", "unbar")},
+                {"takes_object": False},
+            )
+        ],
+    ]
     digests = {prompt.reading(options) for options in ((option,), *others)}
     assert len(digests) == 1 + len(others)
     assert prompt.reading([replace(option, help="of no matter")]) == prompt.reading((option,))
@@ -217,13 +249,18 @@ SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprtvz" for vowel in "ao
 words = st.lists(st.sampled_from(SYLLABLES), min_size=2, max_size=3).map("".join)
 objects = st.builds(
     lambda parts, number: " ".join(parts) + number,
-    st.lists(words, min_size=1, max_size=3), st.sampled_from(["", "", "1", "2", "17"]),
+    st.lists(words, min_size=1, max_size=3),
+    st.sampled_from(["", "", "1", "2", "17"]),
 )
 decisions = st.lists(
-    st.one_of([st.builds(f"{option.name} {{}}".format, objects) if option.takes_object
-               else st.just(option.name)
-               for option in OPTIONS]),
-    min_size=1, max_size=5,
+    st.one_of(
+        [
+            st.builds(f"{option.name} {{}}".format, objects) if option.takes_object else st.just(option.name)
+            for option in OPTIONS
+        ]
+    ),
+    min_size=1,
+    max_size=5,
 ).map(tuple)
 
 JOINED = {
@@ -240,12 +277,21 @@ JOINED = {
     "bullets": lambda steps: "\n\n" + "\n".join(f"- **{step}**" for step in steps),
     "JSON": lambda steps: json.dumps(steps),
 }
-LABELS = ["Decision: {}", "**Decision:** {}", "3. **Final decision**: {}", "Action: {}",
-          "### Final answer:\n{}",
-          '{{"decision": {}}}']
-AROUND = ["{}", "Observation: it sees a door.\nReasoning: it should act.\n{}",
-          "<think>Decision: explore, maybe</think>{}",
-          "thinking\n</think>\n\n{}\n", "{}\n\nThis is the best way to the exit."]
+LABELS = [
+    "Decision: {}",
+    "**Decision:** {}",
+    "3. **Final decision**: {}",
+    "Action: {}",
+    "### Final answer:\n{}",
+    '{{"decision": {}}}',
+]
+AROUND = [
+    "{}",
+    "Observation: it sees a door.\nReasoning: it should act.\n{}",
+    "<think>Decision: explore, maybe</think>{}",
+    "thinking\n</think>\n\n{}\n",
+    "{}\n\nThis is the best way to the exit.",
+]
 
 
 @st.composite
@@ -266,11 +312,66 @@ def test_every_decision_survives_every_style(rendering):
 
 
 # Random text rarely looks like an answer; text made of the words that the parser knows does.
-fragments = st.lists(st.one_of(st.text(max_size=6), st.sampled_from(
-    "decision: answer action : go to pick up it them drop explore opening the a key keys door 1 2. first "
-    "( ) { } [ ] \" <think> </think> <answer> ``` ** - -> , ; . and then because with not is I cannot _ # "
-    "'decision' \n".split(" ")
-)), max_size=25).map(" ".join)
+fragments = st.lists(
+    st.one_of(
+        st.text(max_size=6),
+        st.sampled_from(
+            [
+                "decision:",
+                "answer",
+                "action",
+                ":",
+                "go",
+                "to",
+                "pick",
+                "up",
+                "it",
+                "them",
+                "drop",
+                "explore",
+                "opening",
+                "the",
+                "a",
+                "key",
+                "keys",
+                "door",
+                "1",
+                "2.",
+                "first",
+                "(",
+                ")",
+                "{",
+                "}",
+                "[",
+                "]",
+                '"',
+                "<think>",
+                "</think>",
+                "<answer>",
+                "```",
+                "**",
+                "-",
+                "->",
+                ",",
+                ";",
+                ".",
+                "and",
+                "then",
+                "because",
+                "with",
+                "not",
+                "is",
+                "I",
+                "cannot",
+                "_",
+                "#",
+                "'decision'",
+                "\n",
+            ]
+        ),
+    ),
+    max_size=25,
+).map(" ".join)
 
 
 @settings(max_examples=400, deadline=None)

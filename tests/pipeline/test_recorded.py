@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from cache import query, store
-from cache.errors import AskonceError
-from cache.teachers import choose_teacher
-from pipeline import tasks
-from pipeline.distribution import option_distributions
-from pipeline.recorded import read
+from askonce.cache import query, store
+from askonce.cache.errors import AskonceError
+from askonce.cache.teachers import choose_teacher
+from askonce.pipeline import tasks
+from askonce.pipeline.estimators.counting import option_distributions
+from askonce.pipeline.recorded import read
 
 # From LLM4Teach (IJCAI 2024): decision frequencies that its authors recorded.
 LINES = [
@@ -25,16 +25,16 @@ LINES = [
 EXCHANGE = ("drop blue key", "go to red key", "pick up red key")
 BLUE_DOOR = ("go to blue door", "open blue door")
 EXPECTED = {
-    "SimpleDoorKey": {
-        "Agent sees a key, holds nothing.": {("go to key", "pick up key"): 0.98, ("pick up key",): 0.02},
-    },
+    "SimpleDoorKey": {"Agent sees a key, holds nothing.": {("go to key", "pick up key"): 0.98, ("pick up key",): 0.02}},
     "ColoredDoorKey": {
         "Agent sees nothing, holds a red key.": {("explore",): 0.94, ("go to east",): 0.06},
         "Agent sees a red key, a blue door, holds a blue key.": {EXCHANGE: 0.71, BLUE_DOOR: 0.29},
     },
     "DivergedDoorKey": {
         "Agent sees door1, door2, holds a key.": {
-            ("go to door1", "open door1"): 0.5, ("go to door2", "open door2"): 0.5},
+            ("go to door1", "open door1"): 0.5,
+            ("go to door2", "open door2"): 0.5,
+        }
     },
 }
 EXPLORE = {"options": ["explore"], "probability": 1.0}

@@ -2,29 +2,32 @@ from dataclasses import replace
 
 import pytest
 
-from cache import store
-from cache.errors import AskonceError
-from cache.teachers import choose_teacher
-from pipeline import tasks
-from pipeline.answered import open_answered
-from pipeline.reparse import LARGEST, Change, reparse
+from askonce.cache import store
+from askonce.cache.errors import AskonceError
+from askonce.cache.teachers import choose_teacher
+from askonce.pipeline import tasks
+from askonce.pipeline.answered import open_answered
+from askonce.pipeline.reparse import LARGEST, Change, reparse
 from tests.cache.example import completion
 
 TASK = tasks.find("SimpleDoorKey")
 MODEL, PROMPT = completion().model, completion().prompt
 # As if the parser had not known any synonym at first.
-EARLIER = replace(TASK, prompt=replace(
-    TASK.prompt, options=tuple(replace(option, synonyms=()) for option in TASK.prompt.options)
-))
+EARLIER = replace(
+    TASK, prompt=replace(TASK.prompt, options=tuple(replace(option, synonyms=()) for option in TASK.prompt.options))
+)
 GRAB, EXPLORE, LOST = "Decision: grab the key", "Decision: explore", "I am lost"
 ONLY_SYNONYM = "Approach the key."
 
 
 def add(cache, text: str, *said: str, first: int = 0) -> None:
-    store.append(cache, [
-        completion(text, sample=sample, content=content, latency=float(sample))
-        for sample, content in enumerate(said, start=first)
-    ])
+    store.append(
+        cache,
+        [
+            completion(text, sample=sample, content=content, latency=float(sample))
+            for sample, content in enumerate(said, start=first)
+        ],
+    )
 
 
 @pytest.fixture

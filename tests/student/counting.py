@@ -3,7 +3,7 @@
 import gymnasium
 import numpy as np
 
-from pipeline.tasks.gym_task import GymTask
+from askonce.pipeline.tasks.gym_task import GymTask
 
 
 class Counting(gymnasium.Env):
@@ -24,6 +24,11 @@ class Counting(gymnasium.Env):
 
 gymnasium.register("CountingToTheEnd-v0", Counting, disable_env_checker=True)
 TASK = GymTask(
-    "Counting", "CountingToTheEnd-v0", prompt=None, write=lambda seen: "Agent counts.", choices=lambda text: [],
-    act=lambda option, seen: None, look=lambda seen: np.array([seen["steps"]], np.float32),
+    "Counting",
+    "CountingToTheEnd-v0",
+    prompt=None,
+    write=lambda seen: "Agent counts.",
+    choices=lambda text: [],
+    act=lambda option, seen: None,
+    look=lambda seen: np.array([seen["steps"]], np.float32),
 )

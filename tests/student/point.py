@@ -4,8 +4,8 @@ import gymnasium
 from gymnasium import spaces
 import numpy as np
 
-from pipeline.tasks.gym_task import GymTask
-from pipeline.tasks.task import Option, Prompt
+from askonce.pipeline.tasks.gym_task import GymTask
+from askonce.pipeline.tasks.task import Option, Prompt
 
 BEACONS = {"left": np.array([-1.0, 0.0]), "right": np.array([1.0, 0.0])}
 NEAR, PACE, STEPS = 0.25, 0.2, 20
@@ -55,8 +55,12 @@ POINT = GymTask(
     name="Point",
     env_id="tests.student.point:Point-v0",
     prompt=Prompt(
-        "A point has to come to the beacon that is lit.", (Option("go to", "move straight to it"),),
-        "The left beacon is lit.", "The left one is lit.", "It should go there.", ("go to left beacon",),
+        "A point has to come to the beacon that is lit.",
+        (Option("go to", "move straight to it"),),
+        "The left beacon is lit.",
+        "The left one is lit.",
+        "It should go there.",
+        ("go to left beacon",),
     ),
     write=lambda seen: f"The {'right' if seen[2] else 'left'} beacon is lit.",
     choices=lambda text: SKILLS,

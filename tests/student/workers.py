@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import distributed as dist
 
-from student import distributed
+from askonce.student.learning import distributed
 
 
 def together(work: Callable[..., Any], *given: Any, size: int = 2) -> list[Any]:
@@ -36,8 +36,13 @@ def together(work: Callable[..., Any], *given: Any, size: int = 2) -> list[Any]:
 
 def _work(rank: int, size: int, port: int, told, work, given) -> None:
     os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_RESTART_COUNT": "0",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "test",
+        "TORCHELASTIC_RESTART_COUNT": "0",
         "TORCHELASTIC_USE_AGENT_STORE": "True",
     }
     try:
@@ -49,8 +54,8 @@ def _work(rank: int, size: int, port: int, told, work, given) -> None:
 
 
 if __name__ == "__main__":
-    import cli
-    from student import train
+    from askonce import cli
+    from askonce.student.learning import train
 
     print(os.getpid(), flush=True)
     train.CHECKPOINT_EVERY = 1

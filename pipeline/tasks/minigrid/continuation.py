@@ -20,9 +20,16 @@ It drops keys where they are in no door's way.
 from numba import njit
 import numpy as np
 
-from pipeline.tasks.minigrid.engine import DONE, DROP, EMPTY, FIRST_DOOR, HELD, PICK_UP, TOGGLE
-from pipeline.tasks.minigrid.options import (
-    DROP_X, ENDED, EXPLORE, FREE_CELL_ASIDE, GO_TO, beside_a_door, option_action, shortest_path,
+from askonce.pipeline.tasks.minigrid.engine import DONE, DROP, EMPTY, FIRST_DOOR, HELD, PICK_UP, TOGGLE
+from askonce.pipeline.tasks.minigrid.options import (
+    DROP_X,
+    ENDED,
+    EXPLORE,
+    FREE_CELL_ASIDE,
+    GO_TO,
+    beside_a_door,
+    option_action,
+    shortest_path,
 )
 
 # Two doors, a key or dropping one, exploring, and two keys or dropping one.

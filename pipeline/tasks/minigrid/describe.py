@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 import re
 
-from pipeline.tasks.minigrid.engine import FIRST_DOOR, HELD, SLOTS
+from askonce.pipeline.tasks.minigrid.engine import FIRST_DOOR, HELD, SLOTS
 
 CANONICAL_COLORS = ("red", "blue", "green")
 
@@ -56,8 +56,9 @@ def _with_article(name: str) -> str:
 def named_in(text: str) -> tuple[tuple[str, ...], str | None]:
     """The inverse of `describe`, for things with articles."""
     sees, holds = text.removeprefix("Agent sees ").removesuffix(".").split(", holds ")
-    sees, holds = ([re.sub("^an? ", "", name) for name in listed.split(", ") if name != "nothing"]
-                   for listed in (sees, holds))
+    sees, holds = (
+        [re.sub("^an? ", "", name) for name in listed.split(", ") if name != "nothing"] for listed in (sees, holds)
+    )
     return tuple(sees), next(iter(holds), None)
 
 

@@ -8,35 +8,52 @@ import zlib
 import gymnasium
 import numpy as np
 
-from pipeline.tasks.minigrid import describe, draw, engine, options, scene
-from pipeline.tasks.minigrid.describe import Facts
-from pipeline.tasks.minigrid.envs import (
-    GRID, ColoredDoorKeyEnv, DivergedDoorKeyEnv, DoorKeyEnv, LavaDoorKeyEnv,
-)
-from pipeline.tasks.minigrid.layouts import COLORED, DIVERGED, SIMPLE, WITH_LAVA, draw_layouts
-from pipeline.tasks.minigrid.play import DoorKeyPlayout
-from pipeline.tasks.minigrid.view import MOST_ONES, egocentric_ones, one_hot, plane_table, view_size
-from pipeline.tasks.task import Advice, Decision, Distributions, Option, Prompt, Scene, Watched
+from askonce.pipeline.tasks.minigrid import describe, draw, engine, options, scene
+from askonce.pipeline.tasks.minigrid.describe import Facts
+from askonce.pipeline.tasks.minigrid.envs import GRID, ColoredDoorKeyEnv, DivergedDoorKeyEnv, DoorKeyEnv, LavaDoorKeyEnv
+from askonce.pipeline.tasks.minigrid.layouts import COLORED, DIVERGED, SIMPLE, WITH_LAVA, draw_layouts
+from askonce.pipeline.tasks.minigrid.play import DoorKeyPlayout
+from askonce.pipeline.tasks.minigrid.view import MOST_ONES, egocentric_ones, one_hot, plane_table, view_size
+from askonce.pipeline.tasks.task import Advice, Decision, Distributions, Option, Prompt, Scene, Watched
 
 OPTIONS = (
     Option(
-        "explore", "look at parts of the room not seen yet, until the whole room is known", takes_object=False,
+        "explore",
+        "look at parts of the room not seen yet, until the whole room is known",
+        takes_object=False,
         synonyms=("look around", "search", "scan", "wander"),
     ),
     Option(
-        "go to", "walk until the object is right in front of the agent",
-        synonyms=("goto", "go towards", "go toward", "move to", "move towards", "walk to", "navigate to",
-                  "head to", "approach", "return to"),
+        "go to",
+        "walk until the object is right in front of the agent",
+        synonyms=(
+            "goto",
+            "go towards",
+            "go toward",
+            "move to",
+            "move towards",
+            "walk to",
+            "navigate to",
+            "head to",
+            "approach",
+            "return to",
+        ),
     ),
     Option(
-        "pick up", "take the object right in front of the agent",
+        "pick up",
+        "take the object right in front of the agent",
         synonyms=("pickup", "pick", "take", "grab", "get", "collect"),
     ),
     Option("drop", "put down the object that the agent holds", synonyms=("put down", "release", "place", "discard")),
     Option("open", "open the object right in front of the agent", synonyms=("unlock",)),
 )
-VERBS = {"explore": options.EXPLORE, "go to": options.GO_TO, "pick up": options.PICK_UP_X,
-         "drop": options.DROP_X, "open": options.OPEN_X}
+VERBS = {
+    "explore": options.EXPLORE,
+    "go to": options.GO_TO,
+    "pick up": options.PICK_UP_X,
+    "drop": options.DROP_X,
+    "open": options.OPEN_X,
+}
 
 # One layout in this many is kept for evaluation, chosen by its content.
 HELD_OUT_SHARE = 8
@@ -59,7 +76,7 @@ class DoorKeyTask:
 
     @property
     def env_id(self) -> str:
-        return f"pipeline.tasks.minigrid.register:askonce/{self.name}-v0"
+        return f"askonce.pipeline.tasks.minigrid.register:askonce/{self.name}-v0"
 
     @property
     def view_size(self) -> int:
@@ -106,14 +123,16 @@ class DoorKeyTask:
         batch = self.batch(1)
         world, observation = batch.state.world[0], batch.state.observation[0]
         return Watched(
-            batch, partial(draw.picture, world, observation), partial(draw.symbols, world, observation),
+            batch,
+            partial(draw.picture, world, observation),
+            partial(draw.symbols, world, observation),
             partial(draw.held, observation),
         )
 
     def view_module(self):
         """The view in torch, from observations."""
         # Imported late: nothing but exporting a student needs torch here.
-        from pipeline.tasks.minigrid.torch_view import EgocentricView
+        from askonce.pipeline.tasks.minigrid.torch_view import EgocentricView
 
         return EgocentricView(self.contents)
 
@@ -134,8 +153,9 @@ class DoorKeyTask:
 
     def plans(self, distributions: Distributions, earlier: options.Plans | None = None) -> options.Plans:
         """Texts that this task cannot write have no effect."""
-        answered = [(self.situations[text], found) for text, found in distributions.items()
-                    if found and text in self.situations]
+        answered = [
+            (self.situations[text], found) for text, found in distributions.items() if found and text in self.situations
+        ]
         most = max((len(found) for _, found in answered), default=1)
         longest = max((len(decision) for _, found in answered for decision in found), default=1)
         used = 0 if earlier is None else int(earlier.row.max()) + 1
@@ -242,13 +262,17 @@ TASKS = (
     # Its texts and its prompt are SimpleDoorKey's: neither knows of lava. The student sees it.
     DoorKeyTask("LavaDoorKey", LavaDoorKeyEnv, WITH_LAVA, _SIMPLE, (*_CONTENTS, "lava")),
     DoorKeyTask(
-        "ColoredDoorKey", ColoredDoorKeyEnv, COLORED,
+        "ColoredDoorKey",
+        ColoredDoorKeyEnv,
+        COLORED,
         _prompt("the door", "A door opens only while the agent holds a key of the door's own colour.", "red key"),
         ("empty", "wall", "door", "blue key", "red key"),
         colored=True,
     ),
     DoorKeyTask(
-        "DivergedDoorKey", DivergedDoorKeyEnv, DIVERGED,
+        "DivergedDoorKey",
+        DivergedDoorKeyEnv,
+        DIVERGED,
         _prompt("either of the two doors, door1 or door2", _ANY_KEY, "key"),
         _CONTENTS,
         numbered_doors=True,

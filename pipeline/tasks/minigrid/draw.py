@@ -8,16 +8,24 @@ from minigrid.core.constants import IDX_TO_COLOR, IDX_TO_OBJECT
 from minigrid.core.grid import Grid
 import numpy as np
 
-from pipeline.tasks.minigrid.engine import DOOR, EMPTY, OPEN, UNSEEN
-from pipeline.tasks.minigrid.envs import NO_AGENT
+from askonce.pipeline.tasks.minigrid.engine import DOOR, EMPTY, OPEN, UNSEEN
+from askonce.pipeline.tasks.minigrid.envs import NO_AGENT
 
 FOG = np.array([38, 42, 51], np.uint8)
 FOG_DENSITY = 0.7
 
 AGENTS = ">v<^"
 SYMBOLS = {
-    "unseen": " ", "empty": ".", "wall": "#", "floor": ".", "door": "D", "key": "k", "ball": "o", "box": "b",
-    "goal": "G", "lava": "~",
+    "unseen": " ",
+    "empty": ".",
+    "wall": "#",
+    "floor": ".",
+    "door": "D",
+    "key": "k",
+    "ball": "o",
+    "box": "b",
+    "goal": "G",
+    "lava": "~",
 }
 OPEN_DOOR = "/"
 # They have a colour's number, but it is not theirs.

@@ -11,7 +11,7 @@ from minigrid.core.constants import OBJECT_TO_IDX, STATE_TO_IDX
 from numba import njit
 import numpy as np
 
-from pipeline.tasks.minigrid.envs import NO_AGENT
+from askonce.pipeline.tasks.minigrid.envs import NO_AGENT
 
 UNSEEN, EMPTY, WALL = OBJECT_TO_IDX["unseen"], OBJECT_TO_IDX["empty"], OBJECT_TO_IDX["wall"]
 DOOR, KEY, LAVA = OBJECT_TO_IDX["door"], OBJECT_TO_IDX["key"], OBJECT_TO_IDX["lava"]

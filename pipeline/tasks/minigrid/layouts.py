@@ -8,9 +8,9 @@ from minigrid.core.constants import COLOR_NAMES, COLOR_TO_IDX
 from numba import njit
 import numpy as np
 
-from pipeline.tasks.minigrid.engine import DOOR, EMPTY, KEY, LAVA, LOCKED, WALL
-from pipeline.tasks.minigrid.envs import GRID
-from pipeline.tasks.minigrid.pcg64 import draw, generator
+from askonce.pipeline.tasks.minigrid.engine import DOOR, EMPTY, KEY, LAVA, LOCKED, WALL
+from askonce.pipeline.tasks.minigrid.envs import GRID
+from askonce.pipeline.tasks.minigrid.pcg64 import draw, generator
 
 SIMPLE, WITH_LAVA, COLORED, DIVERGED = range(4)
 

@@ -19,11 +19,28 @@ from typing import NamedTuple
 from numba import njit
 import numpy as np
 
-from pipeline.tasks.minigrid.engine import (
-    DONE, DOOR, DROP, DX, DY, EMPTY, FORWARD, HELD, KEY, LAVA, LEFT, OPEN, PICK_UP, RIGHT, SITUATIONS, SLOTS,
-    TOGGLE, UNSEEN, WALL,
+from askonce.pipeline.tasks.minigrid.engine import (
+    DONE,
+    DOOR,
+    DROP,
+    DX,
+    DY,
+    EMPTY,
+    FORWARD,
+    HELD,
+    KEY,
+    LAVA,
+    LEFT,
+    OPEN,
+    PICK_UP,
+    RIGHT,
+    SITUATIONS,
+    SLOTS,
+    TOGGLE,
+    UNSEEN,
+    WALL,
 )
-from pipeline.tasks.minigrid.envs import NO_AGENT, VIEW
+from askonce.pipeline.tasks.minigrid.envs import NO_AGENT, VIEW
 
 EXPLORE, GO_TO, PICK_UP_X, DROP_X, OPEN_X, NO_SUCH_OPTION = range(6)
 NO_MORE = -1  # pads the decisions of a plan and the options of a decision
@@ -66,9 +83,9 @@ def with_room(plans: Plans | None, used: int, shape: tuple[int, int, int]) -> Pl
         probability=np.zeros(shape[:2], np.float32),
     )
     if plans is not None:
-        grown.verb[:used, :held[1], :held[2]] = plans.verb[:used]
-        grown.slot[:used, :held[1], :held[2]] = plans.slot[:used]
-        grown.probability[:used, :held[1]] = plans.probability[:used]
+        grown.verb[:used, : held[1], : held[2]] = plans.verb[:used]
+        grown.slot[:used, : held[1], : held[2]] = plans.slot[:used]
+        grown.probability[:used, : held[1]] = plans.probability[:used]
     return grown
 
 
@@ -128,7 +145,9 @@ def option_action(state, n, verb, slot, scratch, careful):
     if verb == GO_TO:
         if holds_it:
             return ENDED
-        return shortest_path(state, n, _TARGET, state.cells[n, slot, 0], state.cells[n, slot, 1], DONE, scratch, careful)
+        return shortest_path(
+            state, n, _TARGET, state.cells[n, slot, 0], state.cells[n, slot, 1], DONE, scratch, careful
+        )
     if verb == PICK_UP_X:
         if holds_it:
             return ENDED

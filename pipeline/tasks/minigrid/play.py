@@ -25,15 +25,25 @@ from typing import TYPE_CHECKING, NamedTuple
 from numba import njit
 import numpy as np
 
-from pipeline.tasks.minigrid import continuation, describe, engine, envs, options
-from pipeline.tasks.minigrid.engine import (
-    DONE, DOOR, EMPTY, HELD, KEY, PICK_UP, RUNNING, SLOTS, TERMINATED, TOGGLE, State,
+from askonce.pipeline.tasks.minigrid import continuation, describe, engine, envs, options
+from askonce.pipeline.tasks.minigrid.engine import (
+    DONE,
+    DOOR,
+    EMPTY,
+    HELD,
+    KEY,
+    PICK_UP,
+    RUNNING,
+    SLOTS,
+    TERMINATED,
+    TOGGLE,
+    State,
 )
-from pipeline.tasks.minigrid.options import ENDED, EXPLORE
-from pipeline.tasks.task import Batch, Decision, Outcomes, Trace
+from askonce.pipeline.tasks.minigrid.options import ENDED, EXPLORE
+from askonce.pipeline.tasks.task import Batch, Decision, Outcomes, Trace
 
 if TYPE_CHECKING:
-    from pipeline.tasks.minigrid.doorkey import DoorKeyTask
+    from askonce.pipeline.tasks.minigrid.doorkey import DoorKeyTask
 
 # What stands in the place of a slot: a name that the text lacks; a colour that it lacks, and any.
 ABSENT, OTHER_COLOR, ANY_COLOR = -1, -2, -1
@@ -59,8 +69,11 @@ class Steps(NamedTuple):
 
 def steps_of(compiled: list[tuple[int, int]], decision: Decision, known: describe.Facts) -> Steps:
     """From (verb, slot) of each option, as for `options.Plans`, and its words."""
-    colors = {name.split()[0]: slot for name, slot in zip((*known.sees, known.holds or ""), (*known.slots, HELD))
-              if len(name.split()) > 1}
+    colors = {
+        name.split()[0]: slot
+        for name, slot in zip((*known.sees, known.holds or ""), (*known.slots, HELD))
+        if len(name.split()) > 1
+    }
     rows = []
     for (verb, slot), words in zip(compiled, decision, strict=True):
         *before, noun = words.split()
@@ -110,8 +123,12 @@ def _make_play(sources: str):
                     row = poses[n, state.steps[n]]
                     row[0], row[1], row[2], row[3] = x, y, direction, action
                 reward += engine.step_one(state, n, action, max_steps, colored)
-                same = (x == state.agent[n, 0] and y == state.agent[n, 1] and direction == state.agent[n, 2]
-                        and kind == state.held[n, 0])
+                same = (
+                    x == state.agent[n, 0]
+                    and y == state.agent[n, 1]
+                    and direction == state.agent[n, 2]
+                    and kind == state.held[n, 0]
+                )
                 if at < steps.verb.shape[0] and (same or action == PICK_UP or action == TOGGLE or action == DONE):
                     at += 1
                     begun = True
@@ -254,7 +271,7 @@ class DoorKeyPlayout:
         poses = np.zeros((1, self.time + 1, 4), np.int16)
         decided = self._run(states, slice(0, 1), self._steps(states, decision), careful, outcomes, poses)
         end = ENDS[0] if outcomes.success[0] else ENDS[1] if outcomes.killed[0] else ENDS[2]
-        return Trace(poses[0, :outcomes.steps[0] + 1], int(decided[0]), end)
+        return Trace(poses[0, : outcomes.steps[0] + 1], int(decided[0]), end)
 
     def next_actions(self, states: State, decision: Decision, careful: bool = False) -> np.ndarray:
         steps, actions = self._steps(states, decision), np.empty(len(states.steps), np.int64)
@@ -277,6 +294,17 @@ class DoorKeyPlayout:
     def _run(self, states, part, steps, careful, outcomes, poses) -> np.ndarray:
         copies = State(*(array[part].copy() for array in states))
         decided = np.zeros(len(copies.steps), np.int64)
-        _play(copies, steps, self.task.colored, careful, True, self.time, outcomes.success[part], outcomes.killed[part],
-              outcomes.steps[part], poses, decided)
+        _play(
+            copies,
+            steps,
+            self.task.colored,
+            careful,
+            True,
+            self.time,
+            outcomes.success[part],
+            outcomes.killed[part],
+            outcomes.steps[part],
+            poses,
+            decided,
+        )
         return decided

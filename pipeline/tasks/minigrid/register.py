@@ -1,6 +1,6 @@
 """Importing this module registers the environments with Gymnasium; it is here for nothing else.
 
-`gymnasium.make("pipeline.tasks.minigrid.register:askonce/SimpleDoorKey-v0")` imports it by itself.
+`gymnasium.make("askonce.pipeline.tasks.minigrid.register:askonce/SimpleDoorKey-v0")` imports it by itself.
 """
 
 from gymnasium import register
@@ -11,4 +11,4 @@ for _name, _class in (
     ("ColoredDoorKey", "ColoredDoorKeyEnv"),
     ("DivergedDoorKey", "DivergedDoorKeyEnv"),
 ):
-    register(f"askonce/{_name}-v0", entry_point=f"pipeline.tasks.minigrid.envs:{_class}")
+    register(f"askonce/{_name}-v0", entry_point=f"askonce.pipeline.tasks.minigrid.envs:{_class}")

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from pipeline.tasks.minigrid.describe import which
-from pipeline.tasks.task import Scene
+from askonce.pipeline.tasks.minigrid.describe import which
+from askonce.pipeline.tasks.task import Scene
 
 DOORKEY = {"appears": frozenset({"key", "door"}), "takes": frozenset({"key"}), "opens": frozenset({"door"})}
 REGISTERED = {
-    "appears": frozenset({"key", "door", "ball", "box", "goal"}), "takes": frozenset({"key", "ball", "box"}),
+    "appears": frozenset({"key", "door", "ball", "box", "goal"}),
+    "takes": frozenset({"key", "ball", "box"}),
     "opens": frozenset({"door", "box"}),
 }
 

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.tasks.minigrid.engine import DX, DY, UNSEEN
-from pipeline.tasks.minigrid.envs import NO_AGENT
-from pipeline.tasks.minigrid.view import NO_PLANE, REACH, plane_table
+from askonce.pipeline.tasks.minigrid.engine import DX, DY, UNSEEN
+from askonce.pipeline.tasks.minigrid.envs import NO_AGENT
+from askonce.pipeline.tasks.minigrid.view import NO_PLANE, REACH, plane_table
 
 
 class EgocentricView(nn.Module):
@@ -28,11 +28,13 @@ class EgocentricView(nn.Module):
         table = plane_table(contents)
         self.colors = table.shape[1]
         self.outside = int(table[UNSEEN, 0])
-        ahead, aside = (grid.ravel() for grid in np.mgrid[REACH:-REACH - 1:-1, -REACH:REACH + 1])
+        ahead, aside = (grid.ravel() for grid in np.mgrid[REACH : -REACH - 1 : -1, -REACH : REACH + 1])
         for name, values in {
-            "planes": table.ravel(), "numbers": np.arange(len(contents)),
+            "planes": table.ravel(),
+            "numbers": np.arange(len(contents)),
             # A window's cells relative to the agent, by its direction: (4, WINDOW²).
-            "dx": np.outer(DX, ahead) - np.outer(DY, aside), "dy": np.outer(DY, ahead) + np.outer(DX, aside),
+            "dx": np.outer(DX, ahead) - np.outer(DY, aside),
+            "dy": np.outer(DY, ahead) + np.outer(DX, aside),
         }.items():
             self.register_buffer(name, torch.from_numpy(values))
 

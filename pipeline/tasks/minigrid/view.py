@@ -10,8 +10,8 @@ from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
 from numba import njit
 import numpy as np
 
-from pipeline.tasks.minigrid.engine import DX, DY, UNSEEN
-from pipeline.tasks.minigrid.envs import GRID
+from askonce.pipeline.tasks.minigrid.engine import DX, DY, UNSEEN
+from askonce.pipeline.tasks.minigrid.envs import GRID
 
 # Cells on each side of the agent.
 REACH = 7

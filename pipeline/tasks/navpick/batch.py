@@ -10,7 +10,7 @@ import os
 
 import numpy as np
 
-from pipeline.tasks.navpick.env import NavPick
+from askonce.pipeline.tasks.navpick.env import NavPick
 
 
 class NavPickBatch:
@@ -22,7 +22,7 @@ class NavPickBatch:
     """
 
     def __init__(
-        self, size: int, simulator: str = "mujoco", threads: int | None = None, render_mode: str | None = None,
+        self, size: int, simulator: str = "mujoco", threads: int | None = None, render_mode: str | None = None
     ):
         self.size = size
         self.envs = [NavPick(simulator, render_mode) for _ in range(size)]
@@ -35,6 +35,7 @@ class NavPickBatch:
 
     def reset(self, index: np.ndarray, seeds: np.ndarray, beside: bool = False) -> None:
         """With `beside`, as `NavPick.reset` takes it."""
+
         def start(job: tuple[int, int]) -> None:
             n, seed = job
             observation, self.infos[n] = self.envs[n].reset(seed=seed, options={"beside": beside})
@@ -53,9 +54,7 @@ class NavPickBatch:
         """(N,) bool: which stand still until they are reset."""
         return self._terminated | self._truncated
 
-    def step(
-        self, actions: np.ndarray, going: np.ndarray | bool = True,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, actions: np.ndarray, going: np.ndarray | bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N, 11) actions → (N,) float64 rewards, bool terminated, bool truncated; see `Batch.step`."""
         rewards = np.zeros(self.size)
 

@@ -3,8 +3,8 @@
 import mujoco
 import numpy as np
 
-from pipeline.tasks.navpick import rays, robot
-from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH
+from askonce.pipeline.tasks.navpick import rays, robot
+from askonce.pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH
 
 
 def directions(width: int, height: int, field: float) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +44,12 @@ class Camera:
         axes = site.xmat.reshape(3, 3) @ tilted(robot.CAMERA_TILT)
         starts = np.matmul((site.xpos - data.geom_xpos)[:, None], turns)[:, 0]
         rays.cast(
-            model.geom_type, model.geom_size, starts, turns.transpose(0, 2, 1) @ axes, self._tangents, self.geoms,
+            model.geom_type,
+            model.geom_size,
+            starts,
+            turns.transpose(0, 2, 1) @ axes,
+            self._tangents,
+            self.geoms,
             self._depths,
         )
         self.depth = np.minimum(self._depths / MAX_DEPTH, 1.0).astype(np.float32)

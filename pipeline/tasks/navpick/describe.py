@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import atan2, hypot, radians
 import re
 
-from pipeline.tasks.navpick.simulator import Reading, Sight
+from askonce.pipeline.tasks.navpick.simulator import Reading, Sight
 
 IDENTIFIED = 4  # pixels of the depth image that an object must take up
 SIDEWAYS = radians(20)
@@ -99,4 +99,3 @@ def _placed(sight: Sight) -> str:
 
 def article(name: str) -> str:
     return f"an {name}" if name[0] in VOWELS else f"a {name}"
-

@@ -11,9 +11,9 @@ import gymnasium
 from gymnasium import spaces
 import numpy as np
 
-from cache.errors import AskonceError
-from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_FORCE, Reading, Simulator
-from pipeline.tasks.navpick.stages import carried, lifted, to_object, to_rest
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_FORCE, Reading, Simulator
+from askonce.pipeline.tasks.navpick.stages import carried, lifted, to_object, to_rest
 
 SUCCESS_REWARD = 10.0
 PICK_REWARD = 2.0
@@ -26,8 +26,19 @@ SLACK = -0.005
 DROPPED = 0.15  # m between the end effector and an object that was lifted
 MAX_STEPS = 300
 
-ACTIONS = ("ahead", "turn left", "shoulder pan", "shoulder lift", "upper arm roll", "elbow flex", "forearm roll",
-           "wrist flex", "wrist roll", "close gripper", "stop")
+ACTIONS = (
+    "ahead",
+    "turn left",
+    "shoulder pan",
+    "shoulder lift",
+    "upper arm roll",
+    "elbow flex",
+    "forearm roll",
+    "wrist flex",
+    "wrist roll",
+    "close gripper",
+    "stop",
+)
 STOP = len(ACTIONS) - 1
 GRIP = STOP - 1
 FAR = 20.0  # m, beyond all that a home holds
@@ -39,11 +50,11 @@ def simulator(name: str, pictures: bool = False) -> Simulator:
     AskonceError where it is unknown or not installed.
     """
     if name == "mujoco":
-        from pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
+        from askonce.pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
 
         return MujocoSimulator()
     if name == "habitat":
-        from pipeline.tasks.navpick.habitat_simulator import HabitatSimulator
+        from askonce.pipeline.tasks.navpick.habitat_simulator import HabitatSimulator
 
         return HabitatSimulator(pictures)
     raise AskonceError(f"unknown simulator {name!r}: use mujoco or habitat", 2)
@@ -71,15 +82,17 @@ class NavPick(gymnasium.Env):
         self.simulator = _simulator(simulator, pictures=render_mode is not None)
         self.render_mode = render_mode
         self.action_space = spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
-        self.observation_space = spaces.Dict({
-            "depth": spaces.Box(0.0, 1.0, (DEPTH_PIXELS, DEPTH_PIXELS, 1), np.float32),
-            "joints": spaces.Box(-4.0, 4.0, (8,), np.float32),
-            "holding": spaces.Box(0.0, 1.0, (1,), np.float32),
-            "end_effector": spaces.Box(-FAR, FAR, (3,), np.float32),
-            "object": spaces.Box(-FAR, FAR, (3,), np.float32),
-            "target": spaces.Box(np.float32([0, -4]), np.float32([FAR, 4]), dtype=np.float32),
-            "pose": spaces.Box(np.float32([-FAR, -FAR, -4]), np.float32([FAR, FAR, 4]), dtype=np.float32),
-        })
+        self.observation_space = spaces.Dict(
+            {
+                "depth": spaces.Box(0.0, 1.0, (DEPTH_PIXELS, DEPTH_PIXELS, 1), np.float32),
+                "joints": spaces.Box(-4.0, 4.0, (8,), np.float32),
+                "holding": spaces.Box(0.0, 1.0, (1,), np.float32),
+                "end_effector": spaces.Box(-FAR, FAR, (3,), np.float32),
+                "object": spaces.Box(-FAR, FAR, (3,), np.float32),
+                "target": spaces.Box(np.float32([0, -4]), np.float32([FAR, 4]), dtype=np.float32),
+                "pose": spaces.Box(np.float32([-FAR, -FAR, -4]), np.float32([FAR, FAR, 4]), dtype=np.float32),
+            }
+        )
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         super().reset(seed=seed)
@@ -100,8 +113,12 @@ class NavPick(gymnasium.Env):
             self.picked = True
             reward += PICK_REWARD
         ended = self._ended(action[STOP] > 0)
-        reward += {"success": SUCCESS_REWARD, "collision": -COLLISION_PENALTY, "wrong pick": -WRONG_PICK_PENALTY,
-                   "dropped": -DROP_PENALTY}.get(ended, 0.0)
+        reward += {
+            "success": SUCCESS_REWARD,
+            "collision": -COLLISION_PENALTY,
+            "wrong pick": -WRONG_PICK_PENALTY,
+            "dropped": -DROP_PENALTY,
+        }.get(ended, 0.0)
         return observe(now), float(reward), bool(ended), self.steps >= MAX_STEPS, self._info(ended)
 
     def render(self) -> np.ndarray | None:

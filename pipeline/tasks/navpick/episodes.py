@@ -8,10 +8,10 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from pipeline.tasks.navpick import floor
-from pipeline.tasks.navpick.homes import Furniture, Home, home
-from pipeline.tasks.navpick.stages import FACING, REACH
-from pipeline.tasks.navpick.things import BY_NAME
+from askonce.pipeline.tasks.navpick import floor
+from askonce.pipeline.tasks.navpick.homes import Furniture, Home, home
+from askonce.pipeline.tasks.navpick.stages import FACING, REACH
+from askonce.pipeline.tasks.navpick.things import BY_NAME
 
 TRAIN_HOMES = 10
 HELD_OUT_HOMES = 100

@@ -9,14 +9,14 @@ from math import atan2, cos, hypot, pi, sin
 import mujoco
 import numpy as np
 
-from pipeline.tasks.navpick import floor, robot
-from pipeline.tasks.navpick.env import GRIP, STOP, idle
-from pipeline.tasks.navpick.episodes import stands
-from pipeline.tasks.navpick.memory import Way
-from pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
-from pipeline.tasks.navpick.simulator import ARM_STEP
-from pipeline.tasks.navpick.stages import CARRY_WITHIN, LIFTED, REACH, beside, to_rest
-from pipeline.tasks.navpick.things import BY_NAME
+from askonce.pipeline.tasks.navpick import floor, robot
+from askonce.pipeline.tasks.navpick.env import GRIP, STOP, idle
+from askonce.pipeline.tasks.navpick.episodes import stands
+from askonce.pipeline.tasks.navpick.memory import Way
+from askonce.pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
+from askonce.pipeline.tasks.navpick.simulator import ARM_STEP
+from askonce.pipeline.tasks.navpick.stages import CARRY_WITHIN, LIFTED, REACH, beside, to_rest
+from askonce.pipeline.tasks.navpick.things import BY_NAME
 
 ARRIVED = 0.12  # m from such a place
 STAND = 0.6  # m from the robot's middle to the object, where it stops driving

@@ -47,9 +47,7 @@ def largest_region(free: np.ndarray) -> np.ndarray:
     return largest
 
 
-def distances(
-    free: np.ndarray, goals: dict[tuple[int, int], float], cost: np.ndarray | None = None,
-) -> np.ndarray:
+def distances(free: np.ndarray, goals: dict[tuple[int, int], float], cost: np.ndarray | None = None) -> np.ndarray:
     """(W, H) metres, weighted by the cells' `cost`, to the best of the goals along free cells; inf where no way leads.
 
     `goals` are cells with what being there still costs.

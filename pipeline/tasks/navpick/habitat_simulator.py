@@ -15,11 +15,11 @@ import weakref
 
 import numpy as np
 
-from cache.errors import AskonceError
-from pipeline.tasks.navpick import robot
-from pipeline.tasks.navpick.episodes import START_DISTANCE
-from pipeline.tasks.navpick.simulator import ARM_STEP, DEPTH_PIXELS, LAG, MAX_DEPTH, MAX_FORCE, Reading, Sight
-from pipeline.tasks.navpick.stages import FACING
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.tasks.navpick import robot
+from askonce.pipeline.tasks.navpick.episodes import START_DISTANCE
+from askonce.pipeline.tasks.navpick.simulator import ARM_STEP, DEPTH_PIXELS, LAG, MAX_DEPTH, MAX_FORCE, Reading, Sight
+from askonce.pipeline.tasks.navpick.stages import FACING
 
 CONFIG = "benchmark/rearrange/skills/pick.yaml"  # with its episodes, ReplicaCAD's rearrange_easy
 SPLITS = "train", "val"  # even seeds, odd seeds: their scenes have different layouts
@@ -56,8 +56,11 @@ OVERRIDES = (
     f"{AGENT}.joint_start_noise=0.0",
     f"{AGENT}.joint_start_override={REST}",
     f"+habitat/simulator/sim_sensors@{SENSORS}.head_panoptic_sensor=head_panoptic_sensor",
-    *(f"{SENSORS}.{name}.{side}={DEPTH_PIXELS}"
-      for name in ("head_depth_sensor", "head_panoptic_sensor") for side in ("width", "height")),
+    *(
+        f"{SENSORS}.{name}.{side}={DEPTH_PIXELS}"
+        for name in ("head_depth_sensor", "head_panoptic_sensor")
+        for side in ("width", "height")
+    ),
     *(f"{SENSORS}.{name}.hfov=%d" % robot.FIELD_OF_VIEW for name in ("head_depth_sensor", "head_panoptic_sensor")),
     *(f"+{SENSORS}.{name}.near=%g" % NEAR for name in ("head_depth_sensor", "head_panoptic_sensor")),
     f"{SENSORS}.head_depth_sensor.max_depth=%g" % MAX_DEPTH,
@@ -79,7 +82,8 @@ def habitat():
     except ImportError as missing:
         raise AskonceError(
             "the simulator habitat needs habitat-sim v0.3.4 with Bullet, by conda from aihabitat-nightly or from "
-            f"source, and habitat-lab 0.3.3: pip install 'askonce[habitat]' (docs/habitat.md): {missing}", 1
+            f"source, and habitat-lab 0.3.3: pip install 'askonce[habitat]' (docs/habitat.md): {missing}",
+            1,
         ) from missing
     return habitat
 
@@ -129,14 +133,16 @@ class HabitatSimulator:
         arm = self._agent.arm_motor_pos + ARM_STEP * commands[2:9]
         joints = np.asarray(self._agent.arm_joint_pos)
         arm = np.clip(np.clip(arm, joints - LAG, joints + LAG), *self._agent.arm_joint_limits)
-        self._seen = self._env.step({
-            "action": ("base_velocity", "arm_action"),
-            "action_args": {
-                "base_vel": commands[:2],
-                "arm_action": (arm - self._agent.arm_motor_pos) / ARM_STEP,
-                "grip_action": commands[9] or None,  # suction on or off; as it was at 0
-            },
-        })
+        self._seen = self._env.step(
+            {
+                "action": ("base_velocity", "arm_action"),
+                "action_args": {
+                    "base_vel": commands[:2],
+                    "arm_action": (arm - self._agent.arm_motor_pos) / ARM_STEP,
+                    "grip_action": commands[9] or None,  # suction on or off; as it was at 0
+                },
+            }
+        )
         self._closed = commands[9] > 0 or (self._closed and commands[9] == 0)
         self._force, _, _ = self._env.task.get_coll_forces(0)  # at the step's end
 
@@ -374,8 +380,10 @@ def names(handles: dict[int, str], wanted: int) -> dict[int, str]:
     No other object has the wanted one's name: another bowl is an "other bowl".
     """
     kinds = {number: kind(handle) for number, handle in handles.items()}
-    return {number: f"other {name}" if name == kinds[wanted] and number != wanted else name
-            for number, name in kinds.items()}
+    return {
+        number: f"other {name}" if name == kinds[wanted] and number != wanted else name
+        for number, name in kinds.items()
+    }
 
 
 def kind(handle: str) -> str:

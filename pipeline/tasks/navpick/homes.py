@@ -10,8 +10,8 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from pipeline.tasks.navpick import floor
-from pipeline.tasks.navpick.things import KINDS
+from askonce.pipeline.tasks.navpick import floor
+from askonce.pipeline.tasks.navpick.things import KINDS
 
 WALL_HEIGHT = 2.4
 WALL = 0.06  # half a wall's thickness
@@ -53,12 +53,16 @@ class Furniture:
         (a, b), top = self.half, self.height
         if self.kind == "table":
             legs = [(i * (a - LEG), j * (b - LEG), top / 2 - TOP) for i in (-1, 1) for j in (-1, 1)]
-            return (self._box((0, 0, top - TOP), (a, b, TOP)),
-                    *(self._box(leg, (LEG, LEG, top / 2 - TOP)) for leg in legs))
+            return (
+                self._box((0, 0, top - TOP), (a, b, TOP)),
+                *(self._box(leg, (LEG, LEG, top / 2 - TOP)) for leg in legs),
+            )
         if self.kind == "chair":
-            return (self._box((0, 0, top - 0.02), (a, b, 0.02)),
-                    self._box((0, 0, top / 2 - 0.02), (0.05, 0.05, top / 2 - 0.02)),
-                    self._box((0.02 - a, 0, top + 0.22), (0.02, b, 0.22)))
+            return (
+                self._box((0, 0, top - 0.02), (a, b, 0.02)),
+                self._box((0, 0, top / 2 - 0.02), (0.05, 0.05, top / 2 - 0.02)),
+                self._box((0.02 - a, 0, top + 0.22), (0.02, b, 0.22)),
+            )
         return (self._box((0, 0, top / 2), (a, b, top / 2)),)
 
     def _box(self, at, half) -> Box:
@@ -131,8 +135,12 @@ def _draw(number: int, rng: np.random.Generator) -> Home:
 def _rooms(size, rng):
     """Two or three rooms: a wall across the home and, in two homes of three, another across one half."""
     width, depth = size
-    outer = [((width / 2, 0), (width / 2, WALL)), ((width / 2, depth), (width / 2, WALL)),
-             ((0, depth / 2), (WALL, depth / 2)), ((width, depth / 2), (WALL, depth / 2))]
+    outer = [
+        ((width / 2, 0), (width / 2, WALL)),
+        ((width / 2, depth), (width / 2, WALL)),
+        ((0, depth / 2), (WALL, depth / 2)),
+        ((width, depth / 2), (WALL, depth / 2)),
+    ]
     x = width * rng.uniform(0.42, 0.58)
     gap = rng.uniform(*DOORWAY)
     three = rng.random() < 2 / 3
@@ -227,5 +235,6 @@ def _chairs(table, rooms, taken, rng):
             continue
         if any(x0 + 0.35 < x < x1 - 0.35 and y0 + 0.35 < y < y1 - 0.35 for x0, y0, x1, y1 in rooms):
             taken.append((x, y, 0.2, 0.2))
-            yield Furniture("chair", float(x), float(y), (0.2, 0.2), 0.42, float(yaw),
-                            CHAIR_COLORS[rng.integers(len(CHAIR_COLORS))])
+            yield Furniture(
+                "chair", float(x), float(y), (0.2, 0.2), 0.42, float(yaw), CHAIR_COLORS[rng.integers(len(CHAIR_COLORS))]
+            )

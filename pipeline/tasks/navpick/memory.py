@@ -11,9 +11,9 @@ from typing import NamedTuple
 from numba import njit
 import numpy as np
 
-from pipeline.tasks.navpick import robot, way
-from pipeline.tasks.navpick.camera import directions, tilted
-from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH
+from askonce.pipeline.tasks.navpick import robot, way
+from askonce.pipeline.tasks.navpick.camera import directions, tilted
+from askonce.pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH
 
 CELL = 0.15  # m
 EXTENT = 15.0  # m: the map's half side, more than a home is long

@@ -7,10 +7,10 @@ objects by gravity and contact. Only `reset` places things.
 import mujoco
 import numpy as np
 
-from pipeline.tasks.navpick import robot, world
-from pipeline.tasks.navpick.camera import Camera
-from pipeline.tasks.navpick.episodes import episode
-from pipeline.tasks.navpick.simulator import ARM_STEP, LAG, Reading, Sight
+from askonce.pipeline.tasks.navpick import robot, world
+from askonce.pipeline.tasks.navpick.camera import Camera
+from askonce.pipeline.tasks.navpick.episodes import episode
+from askonce.pipeline.tasks.navpick.simulator import ARM_STEP, LAG, Reading, Sight
 
 STEP = 0.1  # s: one step of the environment
 PARTS = 4  # a step's physics is run in so many parts; forces are read after each
@@ -80,11 +80,13 @@ class MujocoSimulator:
         seen = np.bincount(self.model.geom_bodyid[shown], minlength=self.model.nbody)
         bodies = sorted((body for body in self._things if seen[body]), key=lambda body: -seen[body])
         held = self._held()
-        return [Sight(self._things[body], self._on(body, held), self._in_robot(self.data.xpos[body]), int(seen[body]))
-                for body in bodies]
+        return [
+            Sight(self._things[body], self._on(body, held), self._in_robot(self.data.xpos[body]), int(seen[body]))
+            for body in bodies
+        ]
 
     def picture(self, side: int) -> np.ndarray:
-        from pipeline.tasks.navpick.render import picture
+        from askonce.pipeline.tasks.navpick.render import picture
 
         return picture(self, side)
 

@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 import torch
 from torch import nn
 
-from cache import durable
-from cache.errors import AskonceError
-from pipeline.resnet import ResNet18
-from pipeline.streams import ImageAndSensors
-from pipeline.tasks.navpick.env import ACTIONS
-from pipeline.tasks.navpick.view import IMAGE_SHAPE, SENSORS, WAY
+from askonce.cache import durable
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.resnet import ResNet18
+from askonce.pipeline.streams import ImageAndSensors
+from askonce.pipeline.tasks.navpick.env import ACTIONS
+from askonce.pipeline.tasks.navpick.view import IMAGE_SHAPE, SENSORS, WAY
 
 NAMES = "navigate", "pick"
 PLANES = 8
@@ -53,7 +53,7 @@ class OptionNetwork(nn.Module):
         )
 
     def forward(self, view: torch.Tensor) -> torch.Tensor:
-        images, sensors = view[:, :-SENSORS], view[:, -SENSORS:][:, :self.told]
+        images, sensors = view[:, :-SENSORS], view[:, -SENSORS:][:, : self.told]
         images = images.unflatten(1, IMAGE_SHAPE)[..., self.pictures].permute(0, 3, 1, 2)
         return self.mlp(self.streams(images, sensors))
 

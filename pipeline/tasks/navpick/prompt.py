@@ -1,21 +1,53 @@
 """What an LLM is told of NavPick: the task, its two options, and a worked example."""
 
-from pipeline.tasks.task import Option, Prompt
+from askonce.pipeline.tasks.task import Option, Prompt
 
 NAVIGATE, PICK = "navigate to", "pick up"
 
 OPTIONS = (
     Option(
-        NAVIGATE, "drive to the table on which the object is, until it is ahead of the robot and near",
-        synonyms=("navigate", "navigate towards", "go to", "goto", "go towards", "drive to", "drive towards",
-                  "move to", "move towards", "walk to", "head to", "head towards", "travel to", "approach",
-                  "return to", "turn to", "turn towards", "face"),
+        NAVIGATE,
+        "drive to the table on which the object is, until it is ahead of the robot and near",
+        synonyms=(
+            "navigate",
+            "navigate towards",
+            "go to",
+            "goto",
+            "go towards",
+            "drive to",
+            "drive towards",
+            "move to",
+            "move towards",
+            "walk to",
+            "head to",
+            "head towards",
+            "travel to",
+            "approach",
+            "return to",
+            "turn to",
+            "turn towards",
+            "face",
+        ),
     ),
     Option(
-        PICK, "take the object, which has to be ahead and near, lift it, and bring it back to the body; goes on until "
+        PICK,
+        "take the object, which has to be ahead and near, lift it, and bring it back to the body; goes on until "
         "that is done, also once the object is held",
-        synonyms=("pickup", "pick", "grasp", "grip", "take", "grab", "get", "lift", "lift up", "collect", "retrieve",
-                  "fetch", "carry"),
+        synonyms=(
+            "pickup",
+            "pick",
+            "grasp",
+            "grip",
+            "take",
+            "grab",
+            "get",
+            "lift",
+            "lift up",
+            "collect",
+            "retrieve",
+            "fetch",
+            "carry",
+        ),
     ),
 )
 

@@ -20,8 +20,13 @@ TINY = 1e-12
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def cast(
-    kinds: np.ndarray, sizes: np.ndarray, starts: np.ndarray, turns: np.ndarray, tangents: np.ndarray,
-    geoms: np.ndarray, depths: np.ndarray,
+    kinds: np.ndarray,
+    sizes: np.ndarray,
+    starts: np.ndarray,
+    turns: np.ndarray,
+    tangents: np.ndarray,
+    geoms: np.ndarray,
+    depths: np.ndarray,
 ) -> None:
     """Fills `geoms` (P, P) with the first thing that each pixel's ray meets, −1 for none, and `depths` (P, P) with how
     far along the camera's axis that is, inf for none.
@@ -94,7 +99,8 @@ def _corner(corner: int, extent: tuple, start: np.ndarray, turn: np.ndarray) -> 
     b = (extent[1] if corner & 2 else -extent[1]) - start[1]
     c = (extent[2] if corner & 4 else -extent[2]) - start[2]
     return (
-        a * turn[0, 0] + b * turn[1, 0] + c * turn[2, 0], a * turn[0, 1] + b * turn[1, 1] + c * turn[2, 1],
+        a * turn[0, 0] + b * turn[1, 0] + c * turn[2, 0],
+        a * turn[0, 1] + b * turn[1, 1] + c * turn[2, 1],
         a * turn[0, 2] + b * turn[1, 2] + c * turn[2, 2],
     )
 

@@ -9,9 +9,9 @@ from functools import lru_cache
 import mujoco
 import numpy as np
 
-from pipeline.tasks.navpick import robot, world
-from pipeline.tasks.navpick.camera import directions, tilted
-from pipeline.tasks.navpick.homes import home
+from askonce.pipeline.tasks.navpick import robot, world
+from askonce.pipeline.tasks.navpick.camera import directions, tilted
+from askonce.pipeline.tasks.navpick.homes import home
 
 CUT_WALLS = 0.7  # m
 SKY = np.array([0.93, 0.95, 0.98])
@@ -114,8 +114,9 @@ def _colors(model, data, size, eye, rays) -> tuple[np.ndarray, np.ndarray]:
 def _cast(model, data, eye, rays):
     geoms, distances = np.zeros(len(rays), np.int32), np.zeros(len(rays))
     normals = np.zeros(3 * len(rays))
-    mujoco.mj_multiRay(model, data, eye, np.ascontiguousarray(rays).ravel(), None, True, -1, geoms, distances, normals,
-                       len(geoms), FAR)
+    mujoco.mj_multiRay(
+        model, data, eye, np.ascontiguousarray(rays).ravel(), None, True, -1, geoms, distances, normals, len(geoms), FAR
+    )
     return geoms, distances, normals.reshape(-1, 3)
 
 
@@ -128,6 +129,18 @@ def _shadowed(model, data, points: np.ndarray) -> np.ndarray:
     way = points - sun
     far = np.linalg.norm(way, axis=1)
     geoms, distances = np.zeros(len(points), np.int32), np.zeros(len(points))
-    mujoco.mj_multiRay(model, data, sun, np.ascontiguousarray(way / far[:, None]).ravel(), None, True, -1, geoms,
-                       distances, None, len(points), FAR)
+    mujoco.mj_multiRay(
+        model,
+        data,
+        sun,
+        np.ascontiguousarray(way / far[:, None]).ravel(),
+        None,
+        True,
+        -1,
+        geoms,
+        distances,
+        None,
+        len(points),
+        FAR,
+    )
     return (distances >= 0) & (distances < far - 0.01)

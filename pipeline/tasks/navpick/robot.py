@@ -122,7 +122,12 @@ def _velocity(gain: float) -> str:
 
 def exclusions() -> str:
     """Neighbours along the arm that touch by construction; all else of the robot can collide with itself."""
-    pairs = [("base", "shoulder_pan"), ("base", "shoulder_lift"), ("wrist_flex", "left_finger"),
-             ("wrist_flex", "right_finger"), ("left_finger", "right_finger")]
+    pairs = [
+        ("base", "shoulder_pan"),
+        ("base", "shoulder_lift"),
+        ("wrist_flex", "left_finger"),
+        ("wrist_flex", "right_finger"),
+        ("left_finger", "right_finger"),
+    ]
     pairs += [(JOINTS[i], JOINTS[i + 2]) for i in range(len(JOINTS) - 2)]
     return "".join(f'<exclude body1="{one}" body2="{other}"/>' for one, other in pairs)

@@ -4,7 +4,7 @@ from math import atan2, hypot
 
 import numpy as np
 
-from pipeline.tasks.navpick.simulator import Reading
+from askonce.pipeline.tasks.navpick.simulator import Reading
 
 REACH = 0.40, 0.68  # m on the floor from the robot's middle to an object that the arm can take from above
 FACING = 0.35  # rad between straight ahead and the object

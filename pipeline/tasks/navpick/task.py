@@ -7,22 +7,22 @@ it knows of the robot's place (`Reading`).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 from gymnasium.spaces import Box
 import numpy as np
 
-from pipeline.tasks.interned import Interned
-from pipeline.tasks.navpick import describe, scene
-from pipeline.tasks.navpick.batch import NavPickBatch
-from pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP, idle
-from pipeline.tasks.navpick.memory import Memory, Way
-from pipeline.tasks.navpick.prompt import NAVIGATE, PICK, PROMPT
-from pipeline.tasks.navpick.simulator import Sight
-from pipeline.tasks.navpick.stages import beside, reached
-from pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE, view
-from pipeline.tasks.task import Advice, Decision, Distributions, Scene, Watched
+from askonce.pipeline.tasks.interned import Interned
+from askonce.pipeline.tasks.navpick import describe, scene
+from askonce.pipeline.tasks.navpick.batch import NavPickBatch
+from askonce.pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP, idle
+from askonce.pipeline.tasks.navpick.memory import Memory, Way
+from askonce.pipeline.tasks.navpick.prompt import NAVIGATE, PICK, PROMPT
+from askonce.pipeline.tasks.navpick.simulator import Sight
+from askonce.pipeline.tasks.navpick.stages import beside, reached
+from askonce.pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE, view
+from askonce.pipeline.tasks.task import Advice, Decision, Distributions, Scene, Watched
 
 # A step, in seconds.
 STEP = 0.1
@@ -44,7 +44,7 @@ class Call(NamedTuple):
 Plans = dict[int, list[tuple[tuple[Call | None, ...], float]]]
 
 
-@lru_cache(maxsize=None)
+@cache
 def find(simulator: str = "mujoco") -> "NavPickTask":
     return NavPickTask(simulator)
 
@@ -56,7 +56,7 @@ class NavPickTask(Interned):
     simulator: str = "mujoco"
 
     name = "NavPick"
-    env_id = "pipeline.tasks.navpick.register:askonce/NavPick-v0"
+    env_id = "askonce.pipeline.tasks.navpick.register:askonce/NavPick-v0"
     prompt = PROMPT
     action_space = Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
     action_names = ACTIONS
@@ -168,22 +168,24 @@ class AdvisedBatch(NavPickBatch):
         super().reset(index, seeds, beside)
         self._tell(index)
 
-    def step(
-        self, actions: np.ndarray, going: np.ndarray | bool = True,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, actions: np.ndarray, going: np.ndarray | bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         stepped = np.flatnonzero(~self.ended & going)
         result = super().step(actions, going)
         self._tell(stepped)
         return result
 
     def advise(self, plans: Plans, going: np.ndarray | bool = True) -> Advice:
-        from pipeline.tasks.navpick.options import DEVIATION
+        from askonce.pipeline.tasks.navpick.options import DEVIATION
 
-        chosen = [plans.get(situation, ()) if goes else ()
-                  for situation, goes in zip(self.situations.tolist(), ~self.ended & going)]
+        chosen = [
+            plans.get(situation, ()) if goes else ()
+            for situation, goes in zip(self.situations.tolist(), ~self.ended & going)
+        ]
         shape = self.size, max(map(len, chosen), default=1) or 1
         advice = Advice(
-            np.zeros((*shape, len(ACTIONS)), np.float32), np.zeros(shape, np.float32), DEVIATION,
+            np.zeros((*shape, len(ACTIONS)), np.float32),
+            np.zeros(shape, np.float32),
+            DEVIATION,
             np.ones(shape, dtype=bool),
         )
         advice.actions[:] = self._still[:, None]
@@ -221,7 +223,7 @@ class AdvisedBatch(NavPickBatch):
 
     def _carried_out(self, wanting: list[tuple[int, Call]]) -> np.ndarray:
         """(M, 11) the options' mean actions."""
-        from pipeline.tasks.navpick import options
+        from askonce.pipeline.tasks.navpick import options
 
         actions = np.zeros((len(wanting), len(ACTIONS)), np.float32)
         for name in POLICIES.values():
@@ -229,8 +231,11 @@ class AdvisedBatch(NavPickBatch):
             if rows:
                 actions[rows] = options.policy(name)(self._shown([wanting[row] for row in rows]))
         # Whoever drives keeps hold of what it holds.
-        rows = [row for row, (n, call) in enumerate(wanting)
-                if call.policy == "navigate" and self.observations["holding"][n, 0] > 0]
+        rows = [
+            row
+            for row, (n, call) in enumerate(wanting)
+            if call.policy == "navigate" and self.observations["holding"][n, 0] > 0
+        ]
         actions[rows, GRIP] = 1.0
         return actions
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline.tasks.navpick import robot
-from pipeline.tasks.navpick.memory import Memory
-from pipeline.tasks.navpick.simulator import DEPTH_PIXELS
+from askonce.pipeline.tasks.navpick import robot
+from askonce.pipeline.tasks.navpick.memory import Memory
+from askonce.pipeline.tasks.navpick.simulator import DEPTH_PIXELS
 
 # Depth; the map about the robot, which looks up in it; how much nearer to the wanted object each place of it is.
 IMAGE_SHAPE = (DEPTH_PIXELS, DEPTH_PIXELS, 3)
@@ -39,9 +39,18 @@ def _sensors(observations: Mapping[str, np.ndarray]) -> np.ndarray:
     thing, hand, target = (observations[name] for name in ("object", "end_effector", "target"))
     away, bearing = np.hypot(thing[:, 0], thing[:, 1]), np.arctan2(thing[:, 1], thing[:, 0])
     to_thing = thing - hand
-    return np.concatenate([
-        observations["joints"] / JOINTS, observations["holding"], hand, np.clip(thing, -1, 1),
-        np.clip(to_thing, -1, 1), np.tanh(5 * to_thing), np.tanh(20 * to_thing),
-        np.stack([away / 5, np.sin(bearing), np.cos(bearing)], axis=1),
-        np.stack([target[:, 0] / 5, np.sin(target[:, 1]), np.cos(target[:, 1])], axis=1),
-    ], axis=1, dtype=np.float32)
+    return np.concatenate(
+        [
+            observations["joints"] / JOINTS,
+            observations["holding"],
+            hand,
+            np.clip(thing, -1, 1),
+            np.clip(to_thing, -1, 1),
+            np.tanh(5 * to_thing),
+            np.tanh(20 * to_thing),
+            np.stack([away / 5, np.sin(bearing), np.cos(bearing)], axis=1),
+            np.stack([target[:, 0] / 5, np.sin(target[:, 1]), np.cos(target[:, 1])], axis=1),
+        ],
+        axis=1,
+        dtype=np.float32,
+    )

@@ -11,9 +11,9 @@ from functools import lru_cache
 import mujoco
 import numpy as np
 
-from pipeline.tasks.navpick import robot
-from pipeline.tasks.navpick.homes import WALL_HEIGHT, Home, home
-from pipeline.tasks.navpick.things import BY_NAME, Kind
+from askonce.pipeline.tasks.navpick import robot
+from askonce.pipeline.tasks.navpick.homes import WALL_HEIGHT, Home, home
+from askonce.pipeline.tasks.navpick.things import BY_NAME, Kind
 
 TIMESTEP = 0.005  # s
 
@@ -77,9 +77,12 @@ def _rolls(kind: Kind) -> bool:
 def _volume(part) -> float:
     """Relative, to share out an object's mass among its parts."""
     size = part.size
-    return {"sphere": lambda: 4.2 * size[0] ** 3, "capsule": lambda: 6.3 * size[0] ** 2 * (size[1] + size[0]),
-            "cylinder": lambda: 6.3 * size[0] ** 2 * size[1], "box": lambda: 8 * size[0] * size[1] * size[2],
-            }[part.shape]()
+    return {
+        "sphere": lambda: 4.2 * size[0] ** 3,
+        "capsule": lambda: 6.3 * size[0] ** 2 * (size[1] + size[0]),
+        "cylinder": lambda: 6.3 * size[0] ** 2 * size[1],
+        "box": lambda: 8 * size[0] * size[1] * size[2],
+    }[part.shape]()
 
 
 def _words(numbers) -> str:

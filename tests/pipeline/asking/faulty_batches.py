@@ -11,9 +11,9 @@ import threading
 import time
 from typing import Any
 
-from pipeline.simulated.response import Response
-from pipeline.simulated.serve import Handler, SimulatedServer
-from pipeline.simulated.serve_batch import Batches, processed, unprocessed
+from askonce.pipeline.simulated.response import Response
+from askonce.pipeline.simulated.serve import Handler, SimulatedServer
+from askonce.pipeline.simulated.serve_batch import Batches, processed, unprocessed
 from tests.pipeline.asking.faulty_process import serve
 from tests.pipeline.asking.faulty_server import FAULTS
 
@@ -122,7 +122,7 @@ class FaultyHandler(Handler):
         if fault == CUT:
             body = response.body if isinstance(response.body, bytes) else json.dumps(response.body).encode()
             head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
-            self.wfile.write(head.encode() + body[:len(body) // 2])
+            self.wfile.write(head.encode() + body[: len(body) // 2])
             self.wfile.flush()
         if fault in (CUT, LOST):
             self.close_connection = True

@@ -16,7 +16,7 @@ import threading
 from typing import Any
 import urllib.request
 
-from pipeline.simulated.serve import SimulatedServer
+from askonce.pipeline.simulated.serve import SimulatedServer
 
 ROOT = Path(__file__).parents[3]
 

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any
 
-from pipeline.simulated.serve import FIRST_SAMPLE, Handler, Response, SimulatedServer, completion, failure
+from askonce.pipeline.simulated.serve import FIRST_SAMPLE, Handler, Response, SimulatedServer, completion, failure
 from tests.pipeline.asking.faulty_process import serve
 
 BUSY = {"error": {"message": "slow down", "type": "rate_limit_error", "param": None, "code": "rate_limit"}}
@@ -40,21 +40,20 @@ def _without(field: str) -> Response:
 FAULTS = {
     "429": lambda: Response(429, BUSY),
     "429 for 0.5 s": lambda: Response(429, BUSY, {"Retry-After": "0.5"}),
-    "429 until a date": lambda: Response(
-        429, BUSY, {"Retry-After": formatdate(int(time.time()) + 1, usegmt=True)}),
+    "429 until a date": lambda: Response(429, BUSY, {"Retry-After": formatdate(int(time.time()) + 1, usegmt=True)}),
     "429 quota": lambda: failure(429, "you exceeded your current quota", "insufficient_quota"),
     "503 for 0.5 s": lambda: Response(503, BUSY, {"Retry-After": "0.5"}),
     "500": lambda: failure(500, "oh", "server_error"),
-    "500 with usage": lambda: Response(500, {
-        "error": {"message": "oh"}, "usage": {"prompt_tokens": 7, "completion_tokens": 5}}),
+    "500 with usage": lambda: Response(
+        500, {"error": {"message": "oh"}, "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
+    ),
     "502": lambda: Response(502, b"<html>bad gateway</html>", HTML),
     "503": lambda: failure(503, "overloaded", "overloaded"),
     "no JSON": lambda: Response(200, b"<html>welcome</html>", HTML),
     "invalid JSON": lambda: Response(200, b'{"choices": [{"ind'),
     "no completion": lambda: Response(200, ["what"]),
     "an error inside": lambda: Response(200, {"error": {"message": "upstream is down", "code": 502}}),
-    "empty choices": lambda: Response(200, {
-        "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 0}}),
+    "empty choices": lambda: Response(200, {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 0}}),
     "null choices": lambda: Response(200, {"choices": None}),
     "null content": lambda: _choices(_said(None)),
     "a broken choice": lambda: _choices({}, {"message": None}),
@@ -69,9 +68,15 @@ FAULTS = {
     "400": lambda: failure(400, "this prompt is not allowed", "content_policy_violation"),
     "404": lambda: failure(404, "no such model", "model_not_found"),
     "n refused": lambda: failure(400, "n must be 1", "invalid_value"),
-    "few left": lambda: Response(200, completion("simulated", [("Decision: explore", "stop")], 10), {
-        "x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "0",
-        "x-ratelimit-reset-requests": "700ms"}),
+    "few left": lambda: Response(
+        200,
+        completion("simulated", [("Decision: explore", "stop")], 10),
+        {
+            "x-ratelimit-limit-requests": "60",
+            "x-ratelimit-remaining-requests": "0",
+            "x-ratelimit-reset-requests": "700ms",
+        },
+    ),
 }
 ECHO = "400 with the API key in it"
 # Faults of the connection rather than of the answer.
@@ -150,7 +155,7 @@ class FaultyHandler(Handler):
         if fault == TRICKLE:
             for byte in range(300):
                 time.sleep(0.1)
-                self.wfile.write(body[byte:byte + 1])
+                self.wfile.write(body[byte : byte + 1])
                 self.wfile.flush()
         if fault == RESET:
             # Closing with data unsent and no time to linger sends RST.

@@ -15,17 +15,17 @@ import time
 import openai
 import pytest
 
-from cache import store
-from cache.errors import AskonceError
-from cache.verify import BATCHES, verify
-from pipeline.asking import batch, batch_api
-from pipeline.asking.asker import Unanswered
-from pipeline.asking.batch import BatchAsker, Limits
-from pipeline.asking.budget import Budget, Stopped
-from pipeline.asking.endpoint import Endpoint
-from pipeline.asking.prices import Price
-from pipeline.asking.retry import Patience
-from pipeline.teacher import Job, Tally, Teacher, Terms, connect, request
+from askonce.cache import store
+from askonce.cache.errors import AskonceError
+from askonce.cache.verify import BATCHES, verify
+from askonce.pipeline.asking import batch, batch_api
+from askonce.pipeline.asking.asker import Unanswered
+from askonce.pipeline.asking.batch import BatchAsker, Limits
+from askonce.pipeline.asking.budget import Budget, Stopped
+from askonce.pipeline.asking.endpoint import Endpoint
+from askonce.pipeline.asking.prices import Price
+from askonce.pipeline.asking.retry import Patience
+from askonce.pipeline.llm import Job, Tally, Teacher, Terms, connect, request
 from tests.command import SECRET
 from tests.pipeline.asking import faulty_process
 from tests.pipeline.asking.faulty_batches import CLIENT, CUT, KILLED, KILLED_BEFORE, LOST
@@ -146,6 +146,7 @@ def is_empty(folder) -> bool:
 
 # ---- Completion ----------------------------------------------------------------------------------
 
+
 def test_all_is_answered_as_it_would_be_online(server, folder, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     tally, asked = Tally(), [*jobs(9, n=3), *jobs(2, n=2, first=3)]
@@ -154,8 +155,12 @@ def test_all_is_answered_as_it_would_be_online(server, folder, monkeypatch):
     assert (tally.requests, tally.completions, tally.in_flight) == (11, 31, 0)
     assert Counter(Counter(line["batch"] for line in lines(server)).values()) == {4: 2, 3: 1}
     with connect(Teacher(base_url=server.url)) as asker:
-        online = {(event.job.label, event.job.first + i): reply.content
-                  for events in asker.ask(asked) for event in events for i, reply in enumerate(event.replies)}
+        online = {
+            (event.job.label, event.job.first + i): reply.content
+            for events in asker.ask(asked)
+            for event in events
+            for i, reply in enumerate(event.replies)
+        }
     assert run.obtained == online
 
 
@@ -169,7 +174,7 @@ def test_the_teacher_s_own_server_takes_batches_too(tmp_path):
 def test_what_is_known_of_a_batch_is_in_its_replies(server, folder):
     before = datetime.now(UTC)
     with batch.connect(Endpoint(server.url, SECRET), Terms(patience=HURRY), folder) as asker:
-        (answer,), = asker.ask(jobs(1))
+        ((answer,),) = asker.ask(jobs(1))
     assert answer.job == jobs(1)[0] and before <= answer.replies[0].asked_at <= datetime.now(UTC)
     assert answer.replies[0].served_model == "simulated" and answer.replies[0].usage["prompt_tokens"] > 0
     assert answer.replies[1].usage is None and answer.replies[1].prompt_tokens == 0
@@ -211,6 +216,7 @@ def test_no_jobs_no_calls(server, folder):
 
 # ---- Batches that end otherwise ------------------------------------------------------------------
 
+
 def failed(*errors: dict) -> dict:
     """The end of a batch that the server has not begun with."""
     return {"status": "failed", "errors": errors}
@@ -233,8 +239,15 @@ def test_a_batch_that_never_comes_to_an_answer_ends_the_run(server, folder):
 
 
 def test_lines_that_fail_are_asked_again_and_no_others(server, folder):
-    turns = {"tone0": ["500"], "tone1": ["an error inside"], "tone2": ["empty choices"], "tone3": ["no line"],
-             "tone4": ["unprocessed"], "tone5": ["429"], "tone6": ["null choices", "no completion"]}
+    turns = {
+        "tone0": ["500"],
+        "tone1": ["an error inside"],
+        "tone2": ["empty choices"],
+        "tone3": ["no line"],
+        "tone4": ["unprocessed"],
+        "tone5": ["429"],
+        "tone6": ["null choices", "no completion"],
+    }
     server.set(of_text=turns)
     tally = Tally()
     run = Run(server, folder, jobs(8), tally, limits=Limits(), price=Price(2, 2))
@@ -295,6 +308,7 @@ def test_an_account_with_little_room_gets_smaller_batches(server, folder):
 
 # ---- Fewer than asked for ------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("most", [1, 3])
 def test_a_server_that_gives_fewer_choices_is_asked_for_the_rest(server, folder, most):
     server.set(most=most)
@@ -313,6 +327,7 @@ def test_a_server_that_refuses_n_is_asked_for_one_at_a_time(server, folder):
 
 
 # ---- Calls that fail -----------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("fault", ["500", "429", "invalid JSON", LOST, CUT])
 def test_calls_are_tried_again_and_no_batch_is_created_twice(server, folder, fault):
@@ -342,13 +357,15 @@ def test_an_unreachable_server_is_told_and_nothing_is_left(folder):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(AskonceError, match=f"http://127.0.0.1:{port}/v1 cannot be reached"):
-        with batch.connect(Endpoint(f"http://me:{SECRET}@127.0.0.1:{port}/v1", SECRET),
-                           Terms(patience=HURRY), folder) as asker:
+        with batch.connect(
+            Endpoint(f"http://me:{SECRET}@127.0.0.1:{port}/v1", SECRET), Terms(patience=HURRY), folder
+        ) as asker:
             list(asker.ask(jobs(1)))
     assert is_empty(folder)
 
 
 # ---- Killed, and given again ---------------------------------------------------------------------
+
 
 def build(url: str, folder: Path, stored: Path, asked: list[Job], killed_at: str = "") -> None:
     """What a caller does: asks for what is not stored, and stores each list of answers before the next."""
@@ -376,13 +393,22 @@ def _read(asked: list[Job], killed_at: str):
     yield from asked[-1:]
 
 
-@pytest.mark.parametrize("call, fault, own", [
-    ("", "", "the last job is read"),
-    ("upload", [KILLED_BEFORE], ""), ("upload", [None, KILLED], ""),
-    ("create", [KILLED_BEFORE], ""), ("create", [KILLED], ""), ("create", [None, KILLED], ""),
-    ("look", [KILLED], ""), ("fetch", [KILLED_BEFORE], ""), ("fetch", [None, KILLED], ""),
-    ("", "", "before it is stored"), ("", "", "once it is stored"),
-])
+@pytest.mark.parametrize(
+    "call, fault, own",
+    [
+        ("", "", "the last job is read"),
+        ("upload", [KILLED_BEFORE], ""),
+        ("upload", [None, KILLED], ""),
+        ("create", [KILLED_BEFORE], ""),
+        ("create", [KILLED], ""),
+        ("create", [None, KILLED], ""),
+        ("look", [KILLED], ""),
+        ("fetch", [KILLED_BEFORE], ""),
+        ("fetch", [None, KILLED], ""),
+        ("", "", "before it is stored"),
+        ("", "", "once it is stored"),
+    ],
+)
 def test_a_run_killed_at_any_moment_pays_for_nothing_twice(server, folder, tmp_path, call, fault, own):
     server.set(calls={call: fault})
     stored, asked = tmp_path / "stored.jsonl", jobs(7, n=2)
@@ -444,6 +470,7 @@ def test_two_runs_at_once_store_the_same_rows(server, folder):
 
 # ---- Coming to an end ----------------------------------------------------------------------------
 
+
 def test_a_stop_leaves_the_batch_on_the_server_for_the_next_run(server, folder):
     tally = Tally()
     run = stopped_under_way(server, folder, jobs(4), tally)
@@ -493,6 +520,7 @@ def test_what_the_budget_does_not_allow_is_still_taken_from_an_earlier_run(serve
 
 
 # ---- The folder ----------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def under_way(server, folder):

@@ -1,9 +1,10 @@
 import math
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
 
-from pipeline.asking.limits import FIRST_LIMIT, Concurrency, Pace, Window, duration, told_by
+from askonce.pipeline.asking.limits import FIRST_LIMIT, Concurrency, Pace, Window, duration, told_by
 
 
 @given(st.integers(1, 5000), st.lists(st.floats(0, 30), min_size=1, max_size=300))
@@ -78,17 +79,33 @@ def test_a_limit_that_is_not_reached_does_not_grow():
     assert concurrency.limit == FIRST_LIMIT
 
 
-@pytest.mark.parametrize("text, seconds", [
-    ("6m0s", 360), ("120ms", 0.12), ("1h2m3.5s", 3723.5), ("12", 12), ("1.5", 1.5), ("1d", 86400),
-    ("", None), ("soon", None), ("1x", None), ("-1s", None), ("nan", None),
-])
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ("6m0s", 360),
+        ("120ms", 0.12),
+        ("1h2m3.5s", 3723.5),
+        ("12", 12),
+        ("1.5", 1.5),
+        ("1d", 86400),
+        ("", None),
+        ("soon", None),
+        ("1x", None),
+        ("-1s", None),
+        ("nan", None),
+    ],
+)
 def test_durations(text, seconds):
     assert duration(text) == (None if seconds is None else pytest.approx(seconds))
 
 
 def test_rate_limit_headers_are_read_where_they_say_enough():
-    headers = {"x-ratelimit-limit-tokens": "150000", "x-ratelimit-remaining-tokens": "149984",
-               "x-ratelimit-reset-tokens": "6m0s", "x-ratelimit-remaining-requests": "3"}
+    headers = {
+        "x-ratelimit-limit-tokens": "150000",
+        "x-ratelimit-remaining-tokens": "149984",
+        "x-ratelimit-reset-tokens": "6m0s",
+        "x-ratelimit-remaining-requests": "3",
+    }
     assert told_by(headers, "tokens") == (150000, 149984, 360)
     assert told_by(headers, "requests") is None
     assert told_by({**headers, "x-ratelimit-reset-requests": "1s"}, "requests") == (math.inf, 3, 1)

@@ -1,13 +1,14 @@
 import json
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
 
-from cache.errors import AskonceError
-from pipeline.asking.budget import Budget, Tally, affords
-from pipeline.asking.prices import Price, forecast, price_of, prompt_tokens, read_prices
-from pipeline.simulated.serve import tokens
-from pipeline.teacher import Teacher, Terms, request
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.asking.budget import Budget, Tally, affords
+from askonce.pipeline.asking.prices import Price, forecast, price_of, prompt_tokens, read_prices
+from askonce.pipeline.llm import Teacher, Terms, request
+from askonce.pipeline.simulated.serve import tokens
 from tests.pipeline.doorkey_prompt import PROMPT
 
 
@@ -24,10 +25,19 @@ def test_a_user_s_own_prices_go_first(tmp_path):
     assert price_of("gpt-4o", own) == Price(1, 2) and price_of("mine", own).of(10, 2_000_000) == 1.0
 
 
-@pytest.mark.parametrize("text", [
-    "", "[]", "3", '{"m": 1}', '{"m": {"input": 1}}', '{"m": {"input": -1, "output": 1}}',
-    '{"m": {"input": NaN, "output": 1}}', '{"m": {"input": "x", "output": 1}}',
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "3",
+        '{"m": 1}',
+        '{"m": {"input": 1}}',
+        '{"m": {"input": -1, "output": 1}}',
+        '{"m": {"input": NaN, "output": 1}}',
+        '{"m": {"input": "x", "output": 1}}',
+    ],
+)
 def test_a_file_without_prices_is_refused_in_one_line(tmp_path, text):
     file = tmp_path / "prices.json"
     file.write_text(text)

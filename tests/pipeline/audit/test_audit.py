@@ -7,28 +7,36 @@ import duckdb
 import numpy as np
 import pytest
 
-from cache import query, store
-from cache.errors import AskonceError
-from cache.store import Completion
-from cache.verify import verify
-from pipeline import tasks
-from pipeline.audit import states, summary
-from pipeline.audit.audit import CHOICE, audit
-from pipeline.audit.table import SCHEMA, place
-from pipeline.recorded import read
-from pipeline.tasks.minigrid.engine import LAVA
+from askonce.cache import query, store
+from askonce.cache.errors import AskonceError
+from askonce.cache.store import Completion
+from askonce.cache.verify import verify
+from askonce.pipeline import tasks
+from askonce.pipeline.audit import states, summary
+from askonce.pipeline.audit.audit import CHOICE, audit
+from askonce.pipeline.audit.table import SCHEMA, place
+from askonce.pipeline.recorded import read
+from askonce.pipeline.tasks.minigrid.engine import LAVA
 from tests.pipeline.test_recorded import line
 
 # From LLM4Teach (IJCAI 2024): decision frequencies that its authors recorded.
 RECORDED = [
-    ("ColoredDoorKey", ["color1 key", "color2 door"], "color2 key", {
-        "drop color2 key, go to color1 key, pick up color1 key": 0.71, "go to color2 door, open color2 door": 0.29}),
+    (
+        "ColoredDoorKey",
+        ["color1 key", "color2 door"],
+        "color2 key",
+        {"drop color2 key, go to color1 key, pick up color1 key": 0.71, "go to color2 door, open color2 door": 0.29},
+    ),
     ("ColoredDoorKey", [], "color1 key", {"explore": 0.94, "go to east": 0.06}),
     ("ColoredDoorKey", ["color1 door"], "color2 key", {"explore": 0.98, "go to color2 key": 0.02}),
     ("LavaDoorKey", ["key"], None, {"go to key, pick up key": 0.98, "pick up key": 0.02}),
     ("LavaDoorKey", ["door"], None, {"explore": 1.0}),
-    ("SimpleDoorKey", ["door"], "key", {
-        "go to door, open door": 0.94, "go to key, pick up key, go to door, open door": 0.06}),
+    (
+        "SimpleDoorKey",
+        ["door"],
+        "key",
+        {"go to door, open door": 0.94, "go to key, pick up key, go to door, open door": 0.06},
+    ),
 ]
 
 
@@ -44,8 +52,17 @@ def few_episodes():
 def recorded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recorded")
     lines = [
-        json.dumps(line(task=task, sees=sees, holds=holds, decisions=[
-            {"options": words.split(", "), "probability": probability} for words, probability in decisions.items()]))
+        json.dumps(
+            line(
+                task=task,
+                sees=sees,
+                holds=holds,
+                decisions=[
+                    {"options": words.split(", "), "probability": probability}
+                    for words, probability in decisions.items()
+                ],
+            )
+        )
         for task, sees, holds, decisions in RECORDED
     ]
     (folder / "decisions.jsonl").write_text("\n".join(lines))
@@ -66,9 +83,19 @@ def cache(folder, *rows: Completion):
 
 def said(text: str, *contents: str, task: str = "SimpleDoorKey", model: str = "some/model") -> list[Completion]:
     return [
-        Completion(key=f"v1-sha256:{abs(hash(text)):064x}"[:74], task=task, model=model, prompt="p", text=text,
-                   sample=sample, content=content, endpoint="none", request="{}",
-                   asked_at=datetime.fromtimestamp(sample, UTC)) for sample, content in enumerate(contents)
+        Completion(
+            key=f"v1-sha256:{abs(hash(text)):064x}"[:74],
+            task=task,
+            model=model,
+            prompt="p",
+            text=text,
+            sample=sample,
+            content=content,
+            endpoint="none",
+            request="{}",
+            asked_at=datetime.fromtimestamp(sample, UTC),
+        )
+        for sample, content in enumerate(contents)
     ]
 
 
@@ -132,8 +159,10 @@ def test_the_same_seed_writes_the_same_bytes_and_duckdb_joins_them_with_the_answ
             JOIN completions USING (task, model, prompt, text) WHERE content = 'Decision: ' || decision
             ORDER BY verdict
         """).fetchall()
-    assert joined == [("go to key, pick up key, go to door, open door", "inconsistent", 0.06),
-                      ("go to door, open door", "sound", 0.94)]
+    assert joined == [
+        ("go to key, pick up key, go to door, open door", "inconsistent", 0.06),
+        ("go to door, open door", "sound", 0.94),
+    ]
     assert duckdb.read_parquet(str(path)).columns == SCHEMA.names
 
 
@@ -174,4 +203,6 @@ def test_of_a_task_that_cannot_be_played_the_rules_tell_what_they_can(tmp_path):
     found = audit(task, cache(tmp_path, *rows))
     assert not found.playable
     assert {row.decision: (row.verdict, row.rule) for row in found.rows} == {
-        "go to red key": ("undecided", None), "pick up red key, use key": ("inconsistent", "out of reach")}
+        "go to red key": ("undecided", None),
+        "pick up red key, use key": ("inconsistent", "out of reach"),
+    }

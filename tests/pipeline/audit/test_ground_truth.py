@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from cache import store
-from cache.store import Completion
-from pipeline import tasks
-from pipeline.audit import states
-from pipeline.audit.alternatives import alternatives
-from pipeline.audit.audit import Judge, Said, audit
-from pipeline.audit.states import Visited
-from pipeline.audit.verdict import STEPS
-from pipeline.prompt import messages
-from pipeline.simulated import llm
-from pipeline.simulated.llm import Errors, choices, facts_of
-from pipeline.tasks.minigrid import engine
-from pipeline.tasks.minigrid.envs import GRID
+from askonce.cache import store
+from askonce.cache.store import Completion
+from askonce.pipeline import tasks
+from askonce.pipeline.audit import states
+from askonce.pipeline.audit.alternatives import alternatives
+from askonce.pipeline.audit.audit import Judge, Said, audit
+from askonce.pipeline.audit.states import Visited
+from askonce.pipeline.audit.verdict import STEPS
+from askonce.pipeline.prompt import messages
+from askonce.pipeline.simulated import llm
+from askonce.pipeline.simulated.llm import Errors, choices, facts_of
+from askonce.pipeline.tasks.minigrid import engine
+from askonce.pipeline.tasks.minigrid.envs import GRID
 from tests.pipeline.audit.exhaustive import Now, Room, after, values
 from tests.pipeline.tasks.test_options import look_around
 
@@ -29,8 +29,8 @@ BLUE, RED = 2, 0
 
 def met(task) -> set[str]:
     """The texts that random layouts begin with and option-driven rollouts come to."""
-    from pipeline.collect import random_options
-    from pipeline.deduplicate import distinct_texts
+    from askonce.pipeline.collect import random_options
+    from askonce.pipeline.deduplicate import distinct_texts
 
     return set(distinct_texts(task, random_options(task, 300, seed=1)).counts)
 
@@ -39,11 +39,19 @@ def ask(task, cache) -> None:
     """Stores what the simulated LLM says, 40 times of each text."""
     rows = [
         Completion(
-            key=f"v1-sha256:{number:064x}", task=task.name, model="simulated", prompt="planted", text=text,
-            sample=sample, content=llm.complete(messages(task.prompt, text), sample, PLANTED, seed=3),
-            endpoint="none", request="{}", asked_at=datetime.fromtimestamp(sample, UTC),
+            key=f"v1-sha256:{number:064x}",
+            task=task.name,
+            model="simulated",
+            prompt="planted",
+            text=text,
+            sample=sample,
+            content=llm.complete(messages(task.prompt, text), sample, PLANTED, seed=3),
+            endpoint="none",
+            request="{}",
+            asked_at=datetime.fromtimestamp(sample, UTC),
         )
-        for number, text in enumerate(sorted(met(task))) for sample in range(SAMPLES)
+        for number, text in enumerate(sorted(met(task)))
+        for sample in range(SAMPLES)
     ]
     store.create(cache)
     store.append(cache, rows)
@@ -55,8 +63,9 @@ def test_planted_mistakes_of_every_kind_are_found_for_what_they_are(tmp_path, mo
     task, confusion = tasks.find("ColoredDoorKey"), Counter()
     ask(task, tmp_path / "cache")
     for row in audit(task, tmp_path / "cache").rows:
-        planted = next(kind for kind, decisions in choices(facts_of(row.text)).items()
-                       if row.decision in map(", ".join, decisions))
+        planted = next(
+            kind for kind, decisions in choices(facts_of(row.text)).items() if row.decision in map(", ".join, decisions)
+        )
         confusion[planted, row.verdict] += row.completions
     assert confusion.total() >= 500
     assert {planted for planted, _ in confusion} == set(llm.KINDS)
@@ -70,15 +79,25 @@ ROOMS = {
     "SimpleDoorKey": {
         "Agent sees a key, a door, holds nothing.": ["go to key, pick up key", "go to door, go to key, pick up key"],
         "Agent sees a door, holds a key.": [
-            "go to door, open door", "drop key, go to key, pick up key", "drop key, go to door"],
+            "go to door, open door",
+            "drop key, go to key, pick up key",
+            "drop key, go to door",
+        ],
     },
     "ColoredDoorKey": {
         "Agent sees a red key, a blue key, a blue door, holds nothing.": [
-            "go to blue key, pick up blue key", "go to red key, pick up red key", "go to blue key, go to red key"],
+            "go to blue key, pick up blue key",
+            "go to red key, pick up red key",
+            "go to blue key, go to red key",
+        ],
         "Agent sees a red key, a blue door, holds a blue key.": [
-            "go to blue door, open blue door", "drop blue key, go to red key, pick up red key"],
+            "go to blue door, open blue door",
+            "drop blue key, go to red key, pick up red key",
+        ],
         "Agent sees a red key, a red door, holds a blue key.": [
-            "drop blue key, go to red key, pick up red key", "go to red door, drop blue key"],
+            "drop blue key, go to red key, pick up red key",
+            "go to red door, drop blue key",
+        ],
     },
 }
 
@@ -103,8 +122,12 @@ def rooms(name: str, count: int):
         for color, cell in keys.items():
             worlds[(n, *cell)] = (engine.KEY, color, 0)
         agents[n] = (*agent, rng.integers(4))
-        accounts.append((Room(frozenset(cells), door, int(worlds[(n, *door, 1)])),
-                         Now(*agents[n].tolist(), held, frozenset(keys.items()))))
+        accounts.append(
+            (
+                Room(frozenset(cells), door, int(worlds[(n, *door, 1)])),
+                Now(*agents[n].tolist(), held, frozenset(keys.items())),
+            )
+        )
     engine.reset(batch.state, np.arange(count), worlds, agents, task.colored)
     for n, (_, now) in enumerate(accounts):
         if now.held is not None:
@@ -126,8 +149,14 @@ def test_in_small_rooms_verdicts_are_those_of_exact_values(name):
         index = np.flatnonzero([task.text(situation) == text for situation in batch.situations.tolist()])
         copies = playout.copy(batch, index)
         decisions = [tuple(words.split(", ")) for words in said]
-        judge = Judge(task, playout, text, task.scene(text), Said({one: (1.0, 1, "") for one in decisions}, {}),
-                      Visited(1.0, copies, np.arange(len(index))))
+        judge = Judge(
+            task,
+            playout,
+            text,
+            task.scene(text),
+            Said({one: (1.0, 1, "") for one in decisions}, {}),
+            Visited(1.0, copies, np.arange(len(index))),
+        )
 
         def needed(decision) -> float:
             """The mean number of steps when the decision is followed by the best there is."""
@@ -135,7 +164,7 @@ def test_in_small_rooms_verdicts_are_those_of_exact_values(name):
             for n in index:
                 room, now = accounts[n]
                 trace = playout.trace(playout.copy(batch, np.array([n])), decision)
-                for action in trace.poses[:trace.decided, 3].tolist():
+                for action in trace.poses[: trace.decided, 3].tolist():
                     now = after(room, now, action)
                 lengths.append(trace.decided + (0 if now is None else exact[room][now]))
             return float(np.mean(lengths))

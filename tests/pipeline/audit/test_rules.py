@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline import tasks
-from pipeline.audit.rules import RULES, broken
-from pipeline.tasks.minigrid import scene
+from askonce.pipeline import tasks
+from askonce.pipeline.audit.rules import RULES, broken
+from askonce.pipeline.tasks.minigrid import scene
 
 FAR = "Agent is to pick up a mug. It sees a mug on a table ahead, far; a can on a table."
 NEAR = "Agent is to pick up a mug. It sees a mug on a table ahead, near; a can on a table."
@@ -19,14 +19,24 @@ CASES = [
     ("ColoredDoorKey", "Agent sees a red key, a blue key, holds nothing.", "go to key", "ambiguous"),
     ("ColoredDoorKey", "Agent sees a red key, a blue key, holds nothing.", "go to green key", "not in the text"),
     ("ColoredDoorKey", "Agent sees a red key, holds a blue key.", "go to red key, pick up red key", "hands full"),
-    ("ColoredDoorKey", "Agent sees a red key, holds a blue key.", "drop blue key, go to red key, pick up red key", None),
+    (
+        "ColoredDoorKey",
+        "Agent sees a red key, holds a blue key.",
+        "drop blue key, go to red key, pick up red key",
+        None,
+    ),
     ("ColoredDoorKey", "Agent sees a red key, holds a blue key.", "drop blue key, pick up blue key", None),
     ("ColoredDoorKey", "Agent sees a red key, holds a blue key.", "drop red key", "not held"),
     ("ColoredDoorKey", "Agent sees a red door, holds a blue key.", "go to red door, open red door", "no key"),
     ("ColoredDoorKey", "Agent sees a red key, a blue door, holds a blue key.", "go to blue door, open blue door", None),
     ("ColoredDoorKey", "Agent sees a red door, holds a red key.", "open red door", "out of reach"),
     ("ColoredDoorKey", "Agent sees a red door, holds a blue key.", "explore, drop blue key, go to red key", None),
-    ("SimpleDoorKey", "Agent sees a door, holds a key.", "go to key, pick up key, go to door, open door", "already held"),
+    (
+        "SimpleDoorKey",
+        "Agent sees a door, holds a key.",
+        "go to key, pick up key, go to door, open door",
+        "already held",
+    ),
     ("SimpleDoorKey", "Agent sees a key, a door, holds nothing.", "go to key, go to door, use key", "no such option"),
     ("SimpleDoorKey", "Agent sees nothing, holds a key.", "go to door, open door", "not in the text"),
     ("SimpleDoorKey", "Agent sees nothing, holds a key.", "explore, go to door, open door", None),

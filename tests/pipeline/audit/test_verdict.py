@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.audit.verdict import LOOKS, STEPS, SUCCESS, compare, verdict
-from pipeline.tasks.task import Outcomes
+from askonce.pipeline.audit.verdict import LOOKS, STEPS, SUCCESS, compare, verdict
+from askonce.pipeline.tasks.task import Outcomes
 
 
 def outcomes(success, steps=10) -> Outcomes:
@@ -15,7 +15,7 @@ def outcomes(success, steps=10) -> Outcomes:
 def evidence(lost: int, gained: int, states: int, extra=0.0):
     """Where the decision alone fails, where the best one alone does, and what it costs elsewhere on average."""
     ours, best = np.ones(states, bool), np.ones(states, bool)
-    ours[:lost], best[lost:lost + gained] = False, False
+    ours[:lost], best[lost : lost + gained] = False, False
     steps = 10 + (np.arange(states) % 100 < 100 * extra)
     return compare(outcomes(ours, steps), outcomes(best), np.arange(states), 150)
 

@@ -2,27 +2,23 @@
 
 import pytest
 
-from pipeline import tasks
-from pipeline.audit.rules import broken
-from pipeline.prompt import messages, parse
-from pipeline.simulated import llm as simulated
-from pipeline.simulated.errands import errand_of, facts_of
-from pipeline.simulated.llm import Errors, Facts, choices
+from askonce.pipeline import tasks
+from askonce.pipeline.audit.rules import broken
+from askonce.pipeline.prompt import messages, parse
+from askonce.pipeline.simulated import llm as simulated
+from askonce.pipeline.simulated.errands import errand_of, facts_of
+from askonce.pipeline.simulated.llm import Errors, Facts, choices
 
 TASK = tasks.find("NavPick")
 SOUND = {
     "Agent is to pick up a mug. It sees nothing. It holds nothing.": "navigate to mug, pick up mug",
     "Agent is to pick up a mug. It sees a can on a table. It holds nothing.": "navigate to mug, pick up mug",
-    "Agent is to pick up a mug. It sees a mug on a table ahead, far; a can on a table. It holds nothing.":
-        "navigate to mug, pick up mug",
-    "Agent is to pick up a mug. It sees a mug on a table to the left, near; a ball on the floor. It holds nothing.":
-        "navigate to mug, pick up mug",
+    "Agent is to pick up a mug. It sees a mug on a table ahead, far; a can on a table. It holds nothing.": "navigate to mug, pick up mug",
+    "Agent is to pick up a mug. It sees a mug on a table to the left, near; a ball on the floor. It holds nothing.": "navigate to mug, pick up mug",
     "Agent is to pick up a mug. It sees a mug on a table ahead, near. It holds nothing.": "pick up mug",
     "Agent is to pick up a mug. It sees a can on a table. It holds a mug.": "pick up mug",
-    "Agent is to pick up an other bowl. It sees an other bowl on a table ahead, near; a bowl on a table. It holds nothing.":
-        "pick up other bowl",
-    "Agent is to pick up a tin. It sees a tin on a table ahead, far; a master chef can on the floor. It holds nothing.":
-        "navigate to tin, pick up tin",
+    "Agent is to pick up an other bowl. It sees an other bowl on a table ahead, near; a bowl on a table. It holds nothing.": "pick up other bowl",
+    "Agent is to pick up a tin. It sees a tin on a table ahead, far; a master chef can on the floor. It holds nothing.": "navigate to tin, pick up tin",
 }
 
 

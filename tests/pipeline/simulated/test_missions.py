@@ -4,16 +4,25 @@ from itertools import chain, combinations
 
 import pytest
 
-from pipeline import tasks
-from pipeline.prompt import messages, parse
-from pipeline.simulated import llm as simulated
-from pipeline.simulated.llm import KINDS, Errors, choices, facts_of
-from pipeline.simulated.missions import Mission, mission_of
+from askonce.pipeline import tasks
+from askonce.pipeline.prompt import messages, parse
+from askonce.pipeline.simulated import llm as simulated
+from askonce.pipeline.simulated.llm import KINDS, Errors, choices, facts_of
+from askonce.pipeline.simulated.missions import Mission, mission_of
 
-DOORKEY, LOCKED_ROOM, PICKUP, BLOCKED, MAZE, DOORS, UNLOCK, CROSSING = (f"MiniGrid-{name}-v0" for name in (
-    "DoorKey-8x8", "LockedRoom", "UnlockPickup", "BlockedUnlockPickup", "ObstructedMaze-1Dlhb", "RedBlueDoors-6x6",
-    "Unlock", "LavaCrossingS9N1",
-))
+DOORKEY, LOCKED_ROOM, PICKUP, BLOCKED, MAZE, DOORS, UNLOCK, CROSSING = (
+    f"MiniGrid-{name}-v0"
+    for name in (
+        "DoorKey-8x8",
+        "LockedRoom",
+        "UnlockPickup",
+        "BlockedUnlockPickup",
+        "ObstructedMaze-1Dlhb",
+        "RedBlueDoors-6x6",
+        "Unlock",
+        "LavaCrossingS9N1",
+    )
+)
 
 SOUND = [
     (DOORKEY, "nothing, holds nothing", "explore"),
@@ -27,8 +36,11 @@ SOUND = [
     (PICKUP, "a red box, holds a blue key", "drop blue key, go to red box, pick up red box"),
     (PICKUP, "a blue key, a red box, holds nothing", "go to red box, pick up red box"),
     (BLOCKED, "a blue key, a blocked blue door, a green ball, holds nothing", "go to green ball, pick up green ball"),
-    (BLOCKED, "a blocked blue door, a green ball, holds a blue key",
-     "drop blue key, go to green ball, pick up green ball"),
+    (
+        BLOCKED,
+        "a blocked blue door, a green ball, holds a blue key",
+        "drop blue key, go to green ball, pick up green ball",
+    ),
     (BLOCKED, "a blue key, a locked blue door, holds a green ball", "drop green ball"),
     (MAZE, "a locked blue door, a green box, holds nothing", "go to green box, open green box"),
     (MAZE, "a blue key, a locked blue door, holds nothing", "go to blue key, pick up blue key"),
@@ -48,14 +60,17 @@ def test_without_errors_it_gets_on_with_the_mission(name, seen, decision):
         assert ", ".join(parse(said, prompt.options).decision) == decision
 
 
-@pytest.mark.parametrize("words, mission", [
-    ("Its task is to use the key to open the door and then get to the goal. More.", Mission("goal")),
-    ("Its task is to pick up the red ball.", Mission("red ball")),
-    ("Its task is to open the red door then the blue door.", Mission("", ("red door", "blue door"))),
-    ("Its task is to open the door.", None),
-    ("Its task is to open either of the two doors, door1 or door2.", None),
-    ("A robot in a kitchen.", None),
-])
+@pytest.mark.parametrize(
+    "words, mission",
+    [
+        ("Its task is to use the key to open the door and then get to the goal. More.", Mission("goal")),
+        ("Its task is to pick up the red ball.", Mission("red ball")),
+        ("Its task is to open the red door then the blue door.", Mission("", ("red door", "blue door"))),
+        ("Its task is to open the door.", None),
+        ("Its task is to open either of the two doors, door1 or door2.", None),
+        ("A robot in a kitchen.", None),
+    ],
+)
 def test_reads_the_mission_of_a_prompt(words, mission):
     assert mission_of(words) == mission
 
@@ -71,8 +86,15 @@ MISSIONS = (Mission("goal"), Mission("red box"), Mission("", ("red door", "blue 
 @pytest.mark.parametrize("mission", MISSIONS, ids=str)
 def test_each_decision_is_of_one_kind_and_reads_back_from_what_it_says(mission):
     options = tasks.find(DOORKEY).prompt.options
-    things = ("a red key", "a locked blue door", "a blocked green door", "a closed red door", "a green ball",
-              "a red box", "a goal")
+    things = (
+        "a red key",
+        "a locked blue door",
+        "a blocked green door",
+        "a closed red door",
+        "a green ball",
+        "a red box",
+        "a goal",
+    )
     for text in texts(things, ("nothing", "a blue key", "a green ball")):
         possible = choices(facts_of(text), mission)
         assert list(possible) == list(KINDS) and possible["sound"] and possible["inconsistent"]

@@ -4,7 +4,7 @@ import time
 import openai
 import pytest
 
-from pipeline.simulated.serve import serve
+from askonce.pipeline.simulated.serve import serve
 
 ENDPOINT = "/v1/chat/completions"
 
@@ -12,8 +12,9 @@ ENDPOINT = "/v1/chat/completions"
 @pytest.fixture(scope="module")
 def client():
     with serve() as url:
-        yield openai.OpenAI(base_url=url, api_key="any", max_retries=0,
-                            http_client=openai.DefaultHttpxClient(trust_env=False))
+        yield openai.OpenAI(
+            base_url=url, api_key="any", max_retries=0, http_client=openai.DefaultHttpxClient(trust_env=False)
+        )
 
 
 def line(name: str, **changes) -> dict:
@@ -47,10 +48,15 @@ def test_sound_lines_and_others_come_in_two_files(client):
     assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 1)
 
 
-@pytest.mark.parametrize("lines, wrong", [
-    ([line("a"), line("a")], [2]), ([line("a", method="GET"), line("b", url="/v1/embeddings")], [1, 2]),
-    ([line("a", body=None)], [1]), ([], [None]),
-])
+@pytest.mark.parametrize(
+    "lines, wrong",
+    [
+        ([line("a"), line("a")], [2]),
+        ([line("a", method="GET"), line("b", url="/v1/embeddings")], [1, 2]),
+        ([line("a", body=None)], [1]),
+        ([], [None]),
+    ],
+)
 def test_a_file_of_other_lines_is_refused_before_any_is_answered(client, lines, wrong):
     batch = ended(client, submitted(client, lines))
     assert batch.status == "failed" and not batch.output_file_id

@@ -8,8 +8,8 @@ from gymnasium.utils.env_checker import check_env
 import numpy as np
 import pytest
 
-from pipeline import tasks
-from pipeline.prompt import parse
+from askonce.pipeline import tasks
+from askonce.pipeline.prompt import parse
 from tests.command import command
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -37,11 +37,18 @@ def test_the_environment_is_a_proper_one(corridor):
 
 
 def test_a_decision_is_carried_out_option_by_option(corridor):
-    batch, plans = started(corridor, 20), corridor.plans({
-        BETWEEN: {(*FETCH, *UNLOCK): 1.0}, AT_KEY: {FETCH: 1.0},
-        CARRYING: {UNLOCK: 1.0}, AT_DOOR: {UNLOCK: 1.0},
-        "Agent stands at the door, sees a key, a door, holds nothing.": {FETCH: 1.0},
-    })
+    batch, plans = (
+        started(corridor, 20),
+        corridor.plans(
+            {
+                BETWEEN: {(*FETCH, *UNLOCK): 1.0},
+                AT_KEY: {FETCH: 1.0},
+                CARRYING: {UNLOCK: 1.0},
+                AT_DOOR: {UNLOCK: 1.0},
+                "Agent stands at the door, sees a key, a door, holds nothing.": {FETCH: 1.0},
+            }
+        ),
+    )
     rewards = np.zeros(20)
     for _ in range(60):
         advice = batch.advise(plans)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.tasks.navpick.env import STOP, NavPick
-from pipeline.tasks.navpick.episodes import episode
-from pipeline.tasks.navpick.expert import Expert
+from askonce.pipeline.tasks.navpick.env import STOP, NavPick
+from askonce.pipeline.tasks.navpick.episodes import episode
+from askonce.pipeline.tasks.navpick.expert import Expert
 
 GRIP = STOP - 1
 STILL = np.array([0.0] * GRIP + [-1.0, -1.0], np.float32)

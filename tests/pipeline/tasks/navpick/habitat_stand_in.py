@@ -25,8 +25,14 @@ MARGIN = 0.005  # m, Bullet's
 OBJECTS = {"024_mug": "cylinder", "003_cracker_box": "box", "056_ball": "sphere"}
 HALF = 0.035, 0.05, 0.035  # m: an object's
 EPISODES = 4  # a split
-COLORS = {"024_mug": (0.85, 0.25, 0.2), "003_cracker_box": (0.9, 0.7, 0.2), "056_ball": (0.95, 0.45, 0.1),
-          "table": (0.6, 0.4, 0.25), "wall": (0.85, 0.85, 0.8), "floor": (0.6, 0.55, 0.45)}
+COLORS = {
+    "024_mug": (0.85, 0.25, 0.2),
+    "003_cracker_box": (0.9, 0.7, 0.2),
+    "056_ball": (0.95, 0.45, 0.1),
+    "table": (0.6, 0.4, 0.25),
+    "wall": (0.85, 0.85, 0.8),
+    "floor": (0.6, 0.55, 0.45),
+}
 SCENES = "data/replica_cad/replicaCAD.scene_dataset_config.json"
 
 
@@ -37,35 +43,47 @@ def write(folder: Path) -> None:
     _text(data / "robots/hab_fetch/robots/hab_suction.urdf", robot())
     for name, shape in OBJECTS.items():
         _bytes(data / f"objects/ycb/meshes/{name}.glb", glb([(solid(shape, HALF), COLORS[name])]))
-        _json(data / f"objects/ycb/configs/{name}.object_config.json",
-              {"render_asset": f"../meshes/{name}.glb", "mass": 0.3, "margin": MARGIN, "friction_coefficient": 1.0})
+        _json(
+            data / f"objects/ycb/configs/{name}.object_config.json",
+            {"render_asset": f"../meshes/{name}.glb", "mass": 0.3, "margin": MARGIN, "friction_coefficient": 1.0},
+        )
     _home(data / "replica_cad")
     for split in LAYOUTS:
-        _gzip(data / f"datasets/replica_cad/rearrange/v2/{split}/rearrange_easy.json.gz",
-              {"config": None, "episodes": [episode(split, number) for number in range(EPISODES)]})
+        _gzip(
+            data / f"datasets/replica_cad/rearrange/v2/{split}/rearrange_easy.json.gz",
+            {"config": None, "episodes": [episode(split, number) for number in range(EPISODES)]},
+        )
 
 
 def episode(split: str, number: int) -> dict:
     """Every object on one of the tables, near the edge; the first one is the target."""
     rng = np.random.default_rng([number, sorted(LAYOUTS).index(split)])
     names = list(rng.permutation(list(OBJECTS)))
-    places = [(x + side * (TABLE[0] - 0.2), z + rng.choice([-1, 1]) * (TABLE[2] - 0.12))
-              for x, z in LAYOUTS[split] for side in (-1, 1)]
-    chosen = rng.permutation(len(places))[:len(names)]
-    at = {name: _transform(places[spot][0], TOP + HALF[1] + 2 * MARGIN, places[spot][1])
-          for name, spot in zip(names, chosen)}
+    places = [
+        (x + side * (TABLE[0] - 0.2), z + rng.choice([-1, 1]) * (TABLE[2] - 0.12))
+        for x, z in LAYOUTS[split]
+        for side in (-1, 1)
+    ]
+    chosen = rng.permutation(len(places))[: len(names)]
+    at = {
+        name: _transform(places[spot][0], TOP + HALF[1] + 2 * MARGIN, places[spot][1])
+        for name, spot in zip(names, chosen)
+    }
     target = f"{names[0]}_:0000"
     return {
         "episode_id": str(number),
         "scene_id": f"data/replica_cad/configs/scenes/{split}.scene_instance.json",
         "scene_dataset_config": SCENES,
         "additional_obj_config_paths": ["data/objects/ycb/configs/"],
-        "start_position": [0.0, 0.0, 0.0], "start_rotation": [0.0, 0.0, 0.0, 1.0],
+        "start_position": [0.0, 0.0, 0.0],
+        "start_rotation": [0.0, 0.0, 0.0, 1.0],
         "info": {"object_labels": {target: "any_targets|0"}},
-        "ao_states": {}, "markers": [],
+        "ao_states": {},
+        "markers": [],
         "rigid_objs": [[f"{name}.object_config.json", matrix] for name, matrix in at.items()],
         "targets": {target: _transform(0.0, TOP + 0.2, 0.0)},
-        "target_receptacles": [[f"table_:000{chosen[0] // 2}", None]], "goal_receptacles": [],
+        "target_receptacles": [[f"table_:000{chosen[0] // 2}", None]],
+        "goal_receptacles": [],
         "name_to_receptacle": {},
     }
 
@@ -93,24 +111,45 @@ def robot() -> str:
     chains = (
         ("bellows_joint2", "torso_lift_joint", "fixed", (0, 0, 0), None, None, None),
         ("head_pan_joint", "torso_lift_joint", "revolute", (0.05, 0, 0.6), (0, 0, 1), (-1.57, 1.57), None),
-        ("head_tilt_joint", "head_pan_joint", "revolute", (0.14, 0, 0.06), (0, 1, 0), (-0.76, 1.45),
-         ((0.03, 0.1, 0.04), (-0.08, 0, 0))),
+        (
+            "head_tilt_joint",
+            "head_pan_joint",
+            "revolute",
+            (0.14, 0, 0.06),
+            (0, 1, 0),
+            (-0.76, 1.45),
+            ((0.03, 0.1, 0.04), (-0.08, 0, 0)),
+        ),
         ("head_camera_joint", "head_tilt_joint", "fixed", (0.05, 0, 0), None, None, None),
         ("head_camera_depth_joint", "head_camera_joint", "fixed", (0, 0, 0), None, None, None),
         ("head_camera_depth_optical_joint", "head_camera_depth_joint", "fixed", (0, 0, 0), None, None, None),
         ("head_camera_rgb_joint", "head_camera_joint", "fixed", (0, 0, 0), None, None, None),
         ("head_camera_rgb_optical_joint", "head_camera_rgb_joint", "fixed", (0, 0, 0), None, None, None),
         ("shoulder_pan_joint", "torso_lift_joint", "revolute", (0.12, 0, 0.35), (0, 0, 1), (-1.6, 1.6), _bar(0.12)),
-        ("shoulder_lift_joint", "shoulder_pan_joint", "revolute", (0.12, 0, 0.06), (0, 1, 0), (-1.22, 1.52),
-         _bar(0.22)),
+        (
+            "shoulder_lift_joint",
+            "shoulder_pan_joint",
+            "revolute",
+            (0.12, 0, 0.06),
+            (0, 1, 0),
+            (-1.22, 1.52),
+            _bar(0.22),
+        ),
         ("upperarm_roll_joint", "shoulder_lift_joint", "continuous", (0.22, 0, 0), (1, 0, 0), None, _bar(0.13)),
         ("elbow_flex_joint", "upperarm_roll_joint", "revolute", (0.13, 0, 0), (0, 1, 0), (-2.25, 2.25), _bar(0.20)),
         ("forearm_roll_joint", "elbow_flex_joint", "continuous", (0.20, 0, 0), (1, 0, 0), None, _bar(0.12)),
         ("wrist_flex_joint", "forearm_roll_joint", "revolute", (0.12, 0, 0), (0, 1, 0), (-2.16, 2.16), _bar(0.14)),
         ("wrist_roll_joint", "wrist_flex_joint", "continuous", (0.14, 0, 0), (1, 0, 0), None, _bar(0.08)),
         ("gripper_axis", "wrist_roll_joint", "fixed", (0.10, 0, 0), None, None, None),
-        ("suction_joint", "gripper_axis", "prismatic", (0, 0, 0), (1, 0, 0), (0, 0.001),
-         ((0.05, 0.02, 0.02), (0.03, 0, 0))),
+        (
+            "suction_joint",
+            "gripper_axis",
+            "prismatic",
+            (0, 0, 0),
+            (1, 0, 0),
+            (0, 0.001),
+            ((0.05, 0.02, 0.02), (0.03, 0, 0)),
+        ),
     )
     links += [_jointed(name, _child(parent), *rest, "0 0 0") for name, parent, *rest in chains]
     return f'<?xml version="1.0"?>\n<robot name="fetch">\n{"".join(links)}</robot>\n'
@@ -141,16 +180,30 @@ def glb(parts: list[tuple[np.ndarray, tuple[float, float, float]]]) -> bytes:
         number = len(accessors)
         for values in (triangles.reshape(-1, 3).astype("<f4"), normals.astype("<f4")):
             views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": values.nbytes})
-            accessors.append({"bufferView": len(views) - 1, "componentType": 5126, "count": len(values),
-                              "type": "VEC3", "min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()})
+            accessors.append(
+                {
+                    "bufferView": len(views) - 1,
+                    "componentType": 5126,
+                    "count": len(values),
+                    "type": "VEC3",
+                    "min": values.min(axis=0).tolist(),
+                    "max": values.max(axis=0).tolist(),
+                }
+            )
             binary += values.tobytes()
         attributes = {"POSITION": number, "NORMAL": number + 1}
         meshes.append({"primitives": [{"attributes": attributes, "material": len(materials)}]})
         materials.append({"pbrMetallicRoughness": {"baseColorFactor": [*color, 1.0], "metallicFactor": 0.0}})
     scene = {
-        "asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": list(range(len(meshes)))}],
-        "nodes": [{"mesh": number} for number in range(len(meshes))], "meshes": meshes, "materials": materials,
-        "accessors": accessors, "bufferViews": views, "buffers": [{"byteLength": len(binary)}],
+        "asset": {"version": "2.0"},
+        "scene": 0,
+        "scenes": [{"nodes": list(range(len(meshes)))}],
+        "nodes": [{"mesh": number} for number in range(len(meshes))],
+        "meshes": meshes,
+        "materials": materials,
+        "accessors": accessors,
+        "bufferViews": views,
+        "buffers": [{"byteLength": len(binary)}],
     }
     text = json.dumps(scene).encode()
     text += b" " * (-len(text) % 4)
@@ -165,24 +218,34 @@ def _home(folder: Path) -> None:
     boxes += [((side * (x + thick), height / 2, 0), (thick, height / 2, z), "wall") for side in (-1, 1)]
     boxes += [((0, height / 2, side * (z + thick)), (x, height / 2, thick), "wall") for side in (-1, 1)]
     _bytes(folder / "stages/room.glb", glb([(solid("box", half) + at, COLORS[what]) for at, half, what in boxes]))
-    _json(folder / "stages/room.stage_config.json",
-          {"render_asset": "room.glb", "collision_asset": "room.glb", "up": [0, 1, 0], "front": [0, 0, -1]})
+    _json(
+        folder / "stages/room.stage_config.json",
+        {"render_asset": "room.glb", "collision_asset": "room.glb", "up": [0, 1, 0], "front": [0, 0, -1]},
+    )
     _bytes(folder / "objects/table.glb", glb([(solid("box", TABLE), COLORS["table"])]))
-    _json(folder / "objects/table.object_config.json",
-          {"render_asset": "table.glb", "margin": MARGIN, "shader_type": "flat"})
+    _json(
+        folder / "objects/table.object_config.json",
+        {"render_asset": "table.glb", "margin": MARGIN, "shader_type": "flat"},
+    )
     for split, tables in LAYOUTS.items():
-        _json(folder / f"configs/scenes/{split}.scene_instance.json", {
-            "stage_instance": {"template_name": "room"},
-            "object_instances": [
-                {"template_name": "table", "motion_type": "STATIC", "translation": [x, TABLE[1], z]}
-                for x, z in tables
-            ],
-        })
-    _json(folder / "replicaCAD.scene_dataset_config.json", {
-        "stages": {"paths": {".json": ["stages"]}},
-        "objects": {"paths": {".json": ["objects"]}},
-        "scene_instances": {"paths": {".json": ["configs/scenes"]}},
-    })
+        _json(
+            folder / f"configs/scenes/{split}.scene_instance.json",
+            {
+                "stage_instance": {"template_name": "room"},
+                "object_instances": [
+                    {"template_name": "table", "motion_type": "STATIC", "translation": [x, TABLE[1], z]}
+                    for x, z in tables
+                ],
+            },
+        )
+    _json(
+        folder / "replicaCAD.scene_dataset_config.json",
+        {
+            "stages": {"paths": {".json": ["stages"]}},
+            "objects": {"paths": {".json": ["objects"]}},
+            "scene_instances": {"paths": {".json": ["configs/scenes"]}},
+        },
+    )
 
 
 def _square(side: np.ndarray) -> np.ndarray:

@@ -4,15 +4,13 @@ import mujoco
 import numpy as np
 import pytest
 
-from pipeline.tasks.navpick import rays, robot
-from pipeline.tasks.navpick.camera import directions, tilted
-from pipeline.tasks.navpick.env import NavPick
-from pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH
+from askonce.pipeline.tasks.navpick import rays, robot
+from askonce.pipeline.tasks.navpick.camera import directions, tilted
+from askonce.pipeline.tasks.navpick.env import NavPick
+from askonce.pipeline.tasks.navpick.simulator import DEPTH_PIXELS, MAX_DEPTH
 
 SIDE = 33
-KINDS = {
-    "plane": "0 0 1", "sphere": "0.3", "capsule": "0.2 0.3", "cylinder": "0.3 0.2", "box": "0.4 0.2 0.1",
-}
+KINDS = {"plane": "0 0 1", "sphere": "0.3", "capsule": "0.2 0.3", "cylinder": "0.3 0.2", "box": "0.4 0.2 0.1"}
 
 
 def reference(model, data, origin, axes, side: int, field: float) -> tuple[np.ndarray, np.ndarray]:
@@ -20,8 +18,18 @@ def reference(model, data, origin, axes, side: int, field: float) -> tuple[np.nd
     towards, along = directions(side, side, field)
     geoms, distances = np.zeros(side * side, np.int32), np.zeros(side * side)
     mujoco.mj_multiRay(
-        model, data, origin, np.ascontiguousarray(towards @ axes.T).ravel(), None, True, -1, geoms, distances, None,
-        len(geoms), 1e3,
+        model,
+        data,
+        origin,
+        np.ascontiguousarray(towards @ axes.T).ravel(),
+        None,
+        True,
+        -1,
+        geoms,
+        distances,
+        None,
+        len(geoms),
+        1e3,
     )
     return geoms.reshape(side, side), np.where(geoms >= 0, distances * along, np.inf).reshape(side, side)
 
@@ -60,8 +68,13 @@ def test_a_shape_is_met_from_all_sides_and_from_within(kind):
         origin *= far / np.linalg.norm(origin)
         turn = data.geom_xmat.reshape(1, 3, 3)
         rays.cast(
-            model.geom_type, model.geom_size, (origin - data.geom_xpos) @ turn[0], turn.transpose(0, 2, 1) @ axes,
-            tangents, geoms, depths,
+            model.geom_type,
+            model.geom_size,
+            (origin - data.geom_xpos) @ turn[0],
+            turn.transpose(0, 2, 1) @ axes,
+            tangents,
+            geoms,
+            depths,
         )
         other, wanted = reference(model, data, origin, axes, SIDE, 90.0)
         np.testing.assert_allclose(depths, wanted, rtol=1e-9)

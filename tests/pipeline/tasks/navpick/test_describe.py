@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.tasks.navpick import describe
-from pipeline.tasks.navpick.env import NavPick
-from pipeline.tasks.navpick.simulator import Sight
+from askonce.pipeline.tasks.navpick import describe
+from askonce.pipeline.tasks.navpick.env import NavPick
+from askonce.pipeline.tasks.navpick.simulator import Sight
 from tests.pipeline.tasks.navpick.episodes import play
 
 
@@ -29,9 +29,10 @@ def test_where_the_wanted_object_is_not_in_view_the_nearest_is_named():
     assert describe.places("mug", [sight("ball", 2, 0), sight("can", 1, 1)], None) == ["a can on a table"]
 
 
-@pytest.mark.parametrize("x, y, words", [
-    (0.6, 0.1, "ahead, near"), (0.5, 0.4, "to the left, near"), (2, -1, "to the right, far"), (2, 0, "ahead, far"),
-])
+@pytest.mark.parametrize(
+    "x, y, words",
+    [(0.6, 0.1, "ahead, near"), (0.5, 0.4, "to the left, near"), (2, -1, "to the right, far"), (2, 0, "ahead, far")],
+)
 def test_places_are_rough(x, y, words):
     assert describe.direction(sight("mug", x, y)) == words
 
@@ -47,7 +48,11 @@ def test_names_of_several_words_are_read_back():
     told = describe.told(text("bowl", bowls, "master chef can"))
     assert told == describe.Told("bowl", (("bowl", "table"), ("other bowl", "table")), "ahead, near", "master chef can")
     assert [told.thing(f"pick up {name}") for name in ("bowl", "other bowl", "master chef can", "can")] == [
-        "bowl", "other bowl", "master chef can", None]
+        "bowl",
+        "other bowl",
+        "master chef can",
+        None,
+    ]
 
 
 def test_an_episode_told_by_its_texts():

@@ -5,14 +5,14 @@ from gymnasium.utils.env_checker import check_env
 import numpy as np
 import pytest
 
-from cache.errors import AskonceError
-from pipeline.tasks.navpick import stages
-from pipeline.tasks.navpick.batch import NavPickBatch
-from pipeline.tasks.navpick.env import MAX_STEPS, SLACK, STOP, NavPick
-from pipeline.tasks.navpick.expert import Expert
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.tasks.navpick import stages
+from askonce.pipeline.tasks.navpick.batch import NavPickBatch
+from askonce.pipeline.tasks.navpick.env import MAX_STEPS, SLACK, STOP, NavPick
+from askonce.pipeline.tasks.navpick.expert import Expert
 from tests.pipeline.tasks.navpick.episodes import GRIP, STILL, play, random_episode, seed_with
 
-ENV_ID = "pipeline.tasks.navpick.register:askonce/NavPick-v0"
+ENV_ID = "askonce.pipeline.tasks.navpick.register:askonce/NavPick-v0"
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.tasks.navpick.env import NavPick
-from pipeline.tasks.navpick.expert import Expert
-from pipeline.tasks.navpick.stages import beside
+from askonce.pipeline.tasks.navpick.env import NavPick
+from askonce.pipeline.tasks.navpick.expert import Expert
+from askonce.pipeline.tasks.navpick.stages import beside
 from tests.pipeline.tasks.navpick.episodes import play
 
 

@@ -8,19 +8,26 @@ import pytest
 
 pytest.importorskip("habitat_sim", reason="habitat-sim (docs/habitat.md) is not installed", exc_type=ImportError)
 
-from pipeline.tasks.navpick import stages  # noqa: E402
-from pipeline.tasks.navpick.batch import NavPickBatch  # noqa: E402
-from pipeline.tasks.navpick.describe import text  # noqa: E402
-from pipeline.tasks.navpick.env import GRIP, STOP, NavPick  # noqa: E402
-from pipeline.tasks.navpick.robot import CAMERA_HEIGHT, CAMERA_TILT  # noqa: E402
+from askonce.pipeline.tasks.navpick import stages  # noqa: E402
+from askonce.pipeline.tasks.navpick.batch import NavPickBatch  # noqa: E402
+from askonce.pipeline.tasks.navpick.describe import text  # noqa: E402
+from askonce.pipeline.tasks.navpick.env import GRIP, STOP, NavPick  # noqa: E402
+from askonce.pipeline.tasks.navpick.robot import CAMERA_HEIGHT, CAMERA_TILT  # noqa: E402
 from tests.pipeline.tasks.navpick import habitat_stand_in  # noqa: E402
 
 pytestmark = pytest.mark.habitat
 
 # From the torso's top to the suction cup's end, the stand-in's arm: offset before each joint, its axis.
 TORSO = np.array([-0.09, 0.0, 0.38 + 0.15])
-ARM = (((0.12, 0, 0.35), 2), ((0.12, 0, 0.06), 1), ((0.22, 0, 0), 0), ((0.13, 0, 0), 1), ((0.20, 0, 0), 0),
-       ((0.12, 0, 0), 1), ((0.14, 0, 0), 0))
+ARM = (
+    ((0.12, 0, 0.35), 2),
+    ((0.12, 0, 0.06), 1),
+    ((0.22, 0, 0), 0),
+    ((0.13, 0, 0), 1),
+    ((0.20, 0, 0), 0),
+    ((0.12, 0, 0), 1),
+    ((0.14, 0, 0), 0),
+)
 HAND = np.array([0.18, 0.0, 0.0])
 
 
@@ -62,6 +69,7 @@ def rotation(axis: int, angle: float) -> np.ndarray:
 
 def towards(goal: np.ndarray, joints: np.ndarray) -> np.ndarray:
     """A change of the joints that brings the hand nearer to a goal, pointing down: damped least squares."""
+
     def error(q):
         at, points = hand(q)
         return np.concatenate([goal - at, 0.3 * np.cross(points, (0, 0, -1))])

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from cache.errors import AskonceError
-from pipeline.tasks.navpick.env import NavPick
-from pipeline.tasks.navpick.habitat_simulator import in_frame, kind, names, resized, travelled
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.tasks.navpick.env import NavPick
+from askonce.pipeline.tasks.navpick.habitat_simulator import in_frame, kind, names, resized, travelled
 from tests.pipeline.tasks.navpick import habitat_stand_in
 
 METRES = st.floats(-20, 20)
@@ -78,7 +78,12 @@ def test_the_stand_in_robot_has_its_links_where_habitat_lab_expects_them():
     arm = ("shoulder_pan", "shoulder_lift", "upperarm_roll", "elbow_flex", "forearm_roll", "wrist_flex", "wrist_roll")
     assert order[15:22] == [f"{name}_joint" for name in arm]
     assert [order[n] for n in (2, 4, 6, 8, 9)] == [
-        "l_wheel_joint", "r_wheel_joint", "torso_lift_joint", "head_pan_joint", "head_tilt_joint"]
+        "l_wheel_joint",
+        "r_wheel_joint",
+        "torso_lift_joint",
+        "head_pan_joint",
+        "head_tilt_joint",
+    ]
     assert joints[23] == ("suction_joint", "prismatic") and len(joints) == 24
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from pipeline.tasks.navpick import floor, world
-from pipeline.tasks.navpick.episodes import FIRST_HELD_OUT, TRAIN_HOMES, episode, home_number, stands
-from pipeline.tasks.navpick.homes import home
+from askonce.pipeline.tasks.navpick import floor, world
+from askonce.pipeline.tasks.navpick.episodes import FIRST_HELD_OUT, TRAIN_HOMES, episode, home_number, stands
+from askonce.pipeline.tasks.navpick.homes import home
 
 
 def test_training_takes_turns_at_ten_homes_and_evaluation_is_elsewhere():
@@ -13,8 +13,9 @@ def test_training_takes_turns_at_ten_homes_and_evaluation_is_elsewhere():
     assert len(training) == TRAIN_HOMES and len(held_out) == 100 and not training & held_out
     plans = {number: home(number).walls + home(number).furniture for number in sorted(training)}
     assert len(set(plans.values())) == TRAIN_HOMES
-    assert not set(plans.values()) & {home(FIRST_HELD_OUT + n).walls + home(FIRST_HELD_OUT + n).furniture
-                                      for n in range(10)}
+    assert not set(plans.values()) & {
+        home(FIRST_HELD_OUT + n).walls + home(FIRST_HELD_OUT + n).furniture for n in range(10)
+    }
 
 
 def test_the_same_number_is_the_same_home():
@@ -41,7 +42,7 @@ def test_every_table_and_every_start_hang_together():
 
 
 def test_things_start_at_rest_on_their_tables_and_the_robot_touches_nothing():
-    from pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
+    from askonce.pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
 
     simulator = MujocoSimulator()
     for seed in range(12):

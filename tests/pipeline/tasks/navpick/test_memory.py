@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pipeline.tasks.navpick import floor, way
-from pipeline.tasks.navpick.env import NavPick
-from pipeline.tasks.navpick.expert import Expert
-from pipeline.tasks.navpick.homes import ROBOT
-from pipeline.tasks.navpick.memory import AROUND, CELL, Memory
-from pipeline.tasks.navpick.stages import beside
+from askonce.pipeline.tasks.navpick import floor, way
+from askonce.pipeline.tasks.navpick.env import NavPick
+from askonce.pipeline.tasks.navpick.expert import Expert
+from askonce.pipeline.tasks.navpick.homes import ROBOT
+from askonce.pipeline.tasks.navpick.memory import AROUND, CELL, Memory
+from askonce.pipeline.tasks.navpick.stages import beside
 
 NEAR = 1.5  # m: nearer than the 2 m by which a place can be shown to be nearer
 

@@ -4,11 +4,11 @@ import mujoco
 import numpy as np
 import pytest
 
-from pipeline.tasks.navpick.env import STOP, NavPick
-from pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
-from pipeline.tasks.navpick.robot import TURN_SPEED
-from pipeline.tasks.navpick.simulator import MAX_FORCE
-from pipeline.tasks.navpick.things import KINDS
+from askonce.pipeline.tasks.navpick.env import STOP, NavPick
+from askonce.pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
+from askonce.pipeline.tasks.navpick.robot import TURN_SPEED
+from askonce.pipeline.tasks.navpick.simulator import MAX_FORCE
+from askonce.pipeline.tasks.navpick.things import KINDS
 from tests.pipeline.tasks.navpick.episodes import GRIP, STILL, carrying, play, seed_with
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.tasks.navpick.env import NavPick
+from askonce.pipeline.tasks.navpick.env import NavPick
 from tests.pipeline.tasks.navpick.episodes import STILL
 
 

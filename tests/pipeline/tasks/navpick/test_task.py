@@ -5,15 +5,15 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from cache.errors import AskonceError
-from pipeline import build, collect, tasks
-from pipeline.prompt import parse
-from pipeline.questions import Wanted
-from pipeline.tasks.navpick import describe, env
-from pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP
-from pipeline.tasks.navpick.task import Call
-from pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE, view
-from pipeline.teacher import Teacher
+from askonce.cache.errors import AskonceError
+from askonce.pipeline import build, collect, tasks
+from askonce.pipeline.llm import Teacher
+from askonce.pipeline.prompt import parse
+from askonce.pipeline.questions import Wanted
+from askonce.pipeline.tasks.navpick import describe, env
+from askonce.pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP
+from askonce.pipeline.tasks.navpick.task import Call
+from askonce.pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE, view
 
 TASK = tasks.find("NavPick")
 TEXT = "Agent is to pick up a mug. It sees a mug on a table ahead, far; a can on the floor. It holds nothing."
@@ -70,11 +70,15 @@ def test_a_skill_with_an_object_that_is_not_there_has_ended(batch):
     assert not advice.ended[:, :2].any() and (advice.ended[:, 2:] == ~named).all()
 
 
-@pytest.mark.parametrize("words, decision", [
-    ("First go to the mug, then grasp it.", ("navigate to mug", "pick up mug")),
-    ("drive to the mug on the table and pick the mug up", ("navigate to mug", "pick up mug")),
-    ("approach mug -> grab mug", ("navigate to mug", "pick up mug")), ("lift the mug", ("pick up mug",)),
-])
+@pytest.mark.parametrize(
+    "words, decision",
+    [
+        ("First go to the mug, then grasp it.", ("navigate to mug", "pick up mug")),
+        ("drive to the mug on the table and pick the mug up", ("navigate to mug", "pick up mug")),
+        ("approach mug -> grab mug", ("navigate to mug", "pick up mug")),
+        ("lift the mug", ("pick up mug",)),
+    ],
+)
 def test_other_verbs_mean_the_options(words, decision):
     assert parse(f"Decision: {words}", TASK.prompt.options).decision == decision
 
@@ -111,12 +115,14 @@ def test_an_option_on_another_object_sees_that_object_in_the_wanted_ones_place(b
     own, shown = batch._shown([(n, Call("navigate", wanted(batch, n))), (n, Call("navigate", other))])
     assert (own == batch.view[n]).all()
     height, width, _ = IMAGE_SHAPE
-    images = [view[:np.prod(IMAGE_SHAPE)].reshape(IMAGE_SHAPE) for view in (own, shown)]
+    images = [view[: np.prod(IMAGE_SHAPE)].reshape(IMAGE_SHAPE) for view in (own, shown)]
     assert (images[0][..., :2] == images[1][..., :2]).all() and (images[0][..., 2] != images[1][..., 2]).any()
 
 
 def test_plans_that_grow_text_by_text_are_those_made_at_once(batch):
-    both = {text: {decision: 1 / len(TASK.decisions(text)) for decision in TASK.decisions(text)} for text in texts(batch)}
+    both = {
+        text: {decision: 1 / len(TASK.decisions(text)) for decision in TASK.decisions(text)} for text in texts(batch)
+    }
     plans = TASK.plans({})
     for text, found in both.items():
         plans = TASK.plans({text: found}, plans)
@@ -164,7 +170,12 @@ def test_a_cache_is_built_of_a_few_episodes(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "ROUNDS", 1)
     monkeypatch.setattr(env, "MAX_STEPS", 60)
     report = build.build_cache(TASK, tmp_path, Teacher(), episodes=2, wanted=Wanted(3))
-    assert report.asked == report.texts > 3 and report.unparsable == 0 and report.coverage > 0.9 and report.states <= 3 * 60
+    assert (
+        report.asked == report.texts > 3
+        and report.unparsable == 0
+        and report.coverage > 0.9
+        and report.states <= 3 * 60
+    )
     answered, _ = build.answered(TASK, tmp_path, Teacher())
     for text, distribution in answered.items():
         assert sum(distribution.values()) == pytest.approx(1) and TASK.scene(text).wanted == describe.told(text).wanted

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.tasks.navpick.env import NavPick
-from pipeline.tasks.navpick.memory import Memory
-from pipeline.tasks.navpick.view import IMAGE_SHAPE, SENSORS, VIEW_SIZE, WAY, view
+from askonce.pipeline.tasks.navpick.env import NavPick
+from askonce.pipeline.tasks.navpick.memory import Memory
+from askonce.pipeline.tasks.navpick.view import IMAGE_SHAPE, SENSORS, VIEW_SIZE, WAY, view
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def seen():
 def test_it_begins_with_pictures_and_ends_with_the_way(seen):
     observations, memory = seen
     shown = view(observations, [memory])
-    assert shown.shape == (1, VIEW_SIZE) and VIEW_SIZE == np.prod(IMAGE_SHAPE) + SENSORS
+    assert shown.shape == (1, VIEW_SIZE) and np.prod(IMAGE_SHAPE) + SENSORS == VIEW_SIZE
     pictures = shown[0, :-SENSORS].reshape(IMAGE_SHAPE)
     goal = observations["pose"][0], observations["object"][0, :2]
     there = memory.way(*goal)

@@ -1,0 +1,1 @@
+"""Learning: PPO and distillation, the networks they train, and where a run is kept."""

@@ -1,0 +1,98 @@
+"""A run on disk: run.json says what it is and how far it got; safetensors hold its weights.
+
+DIR/run.json                      written last and at once, so it always names a whole checkpoint
+DIR/checkpoint-NNNNNN.safetensors network.* (deployed alone), adam.* (only to go on training)
+DIR/failed-NNNNNN.npz             the batch of an iteration that could not be learnt from, to look into
+"""
+
+from collections.abc import Callable
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+import torch
+
+from askonce.cache import durable
+from askonce.cache.errors import AskonceError
+from askonce.student.learning.network import ActorCritic
+
+FORMAT = "askonce-run"
+# 2: the view marks what is known instead of what is not, which makes nonsense of earlier weights.
+VERSION = 2
+
+
+def save(directory: Path, network: ActorCritic, adam: torch.optim.Adam, about: dict) -> None:
+    """Replaces the run's checkpoint; `about` (JSON values, with its "iteration") goes to run.json."""
+    weights = directory / f"checkpoint-{about['iteration']:06d}.safetensors"
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        for moment, tensor in adam.state[parameter].items():
+            tensors[f"adam.{moment}.{name}"] = tensor
+    _replace(weights, lambda path: save_file(tensors, path))
+    description = json.dumps({"format": FORMAT, "version": VERSION, "checkpoint": weights.name, **about}, indent=2)
+    _replace(directory / "run.json", lambda path: path.write_text(description + "\n"))
+    for older in set(directory.glob("checkpoint-*.safetensors")) - {weights}:
+        older.unlink()
+
+
+def keep_batch(directory: Path, iteration: int, columns: dict[str, np.ndarray]) -> Path:
+    """Writes arrays by name for `numpy.load`, which needs no pickle for them."""
+    kept = directory / f"failed-{iteration:06d}.npz"
+
+    def write(path: Path) -> None:
+        # Given a name instead of a file, numpy would add to it.
+        with open(path, "wb") as file:
+            np.savez_compressed(file, **columns)
+
+    _replace(kept, write)
+    return kept
+
+
+def describe(directory: Path) -> dict:
+    """What run.json says. AskonceError where there is no run."""
+    try:
+        about = json.loads((directory / "run.json").read_text())
+    except FileNotFoundError:
+        raise AskonceError(
+            f"there is no run at {directory}; train one with `cli train --task … --cache … --run {directory}`"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise AskonceError(f"cannot read {directory / 'run.json'}: {error}") from None
+    known = isinstance(about, dict) and about.get("format") == FORMAT and about.get("version") == VERSION
+    if not known or not {"task", "checkpoint"} <= about.keys():
+        raise AskonceError(
+            f"{directory / 'run.json'} does not describe a run that this version can read: train it again"
+        )
+    return about
+
+
+def load(directory: Path, task: str, network: ActorCritic, adam: torch.optim.Adam | None = None) -> dict:
+    """Fills `network` (and `adam`) from a run of `task` and returns what run.json says."""
+    about = describe(directory)
+    if about["task"] != task:
+        raise AskonceError(f"{directory} is a run of {about['task']}, not of {task}: name its own task or another run")
+    try:
+        tensors = load_file(directory / about["checkpoint"])
+        network.load_state_dict(_under(tensors, "network."))
+        if adam is not None:
+            for name, parameter in network.named_parameters():
+                adam.state[parameter] = {
+                    moment: tensors[f"adam.{moment}.{name}"] for moment in ("step", "exp_avg", "exp_avg_sq")
+                }
+    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
+        # Of several lines the first says no more than that loading failed.
+        reason = str(error).splitlines()[-1].strip()
+        raise AskonceError(f"cannot use {directory / about['checkpoint']}: {reason}; train the run again") from None
+    return about
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    with durable.unfinished(path.parent) as temporary:
+        write(temporary)
+        durable.rename(temporary, path)

@@ -1,0 +1,154 @@
+"""PPO's clipped update (Schulman et al. 2017) with the teacher's term of Eq. 2 added to its loss.
+
+It serves any network over any view, and is what `fused`, which serves one kind faster, is tested against.
+Advantages are normalised over a rollout, and nothing is concluded from those of actions that were the teacher's; the
+value loss is clipped like the policy's, and not halved before its coefficient.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from askonce.pipeline.tasks.task import Batch
+from askonce.student.learning import distributed
+from askonce.student.learning.network import ActorCritic, as_policy
+from askonce.student.learning.rollout import Rollout
+
+LOSSES = "policy", "value", "entropy", "distillation"
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """The paper's Table 1. It leaves open `gae_lambda`, here as in its Table 2, and Adam's `epsilon`.
+
+    Beyond the paper the learning rate falls linearly to `final_learning_rate` over a run, so that what was learnt
+    is not shaken off again once the teacher has left; `PAPER` keeps it as it is.
+    """
+
+    trajectories: int = 10
+    epochs: int = 3
+    minibatch: int = 128
+    entropy_coefficient: float = 0.001
+    value_coefficient: float = 0.5
+    discount: float = 0.99
+    gae_lambda: float = 0.95
+    learning_rate: float = 0.001
+    final_learning_rate: float = 0.0
+    clip: float = 0.2
+    max_gradient_norm: float = 0.5
+    epsilon: float = 1e-8
+    # Of teacher and student: one of `distill.DIVERGENCES`.
+    divergence: str = "kl"
+    # The critic learns the returns of so much of each reward.
+    reward_scale: float = 1.0
+    # Beyond the paper: the teacher acts itself for so much of the time at first, and less as λ falls (docs/methods.md).
+    led: float = 0.0
+
+    def rate(self, done: float) -> float:
+        """The learning rate when a share `done` of the run is over."""
+        return self.learning_rate + (self.final_learning_rate - self.learning_rate) * done
+
+
+PAPER = Hyperparameters(final_learning_rate=0.001)
+
+
+def optimizer(network: ActorCritic, hyperparameters: Hyperparameters) -> torch.optim.Adam:
+    return torch.optim.Adam(
+        network.parameters(), lr=hyperparameters.learning_rate, eps=hyperparameters.epsilon, fused=True
+    )
+
+
+class Learner:
+    """A student that plays and learns with torch; `fused.Learner` is its compiled counterpart."""
+
+    def __init__(self, network: ActorCritic, adam: torch.optim.Adam, hyperparameters: Hyperparameters):
+        self.network, self.adam, self.hyperparameters = network, adam, hyperparameters
+        self.policy = as_policy(network)
+
+    @staticmethod
+    def see(batch: Batch) -> np.ndarray:
+        """What of a batch the policy is given."""
+        return batch.view
+
+    def update(
+        self, rollout: Rollout, teacher_weight: float, rng: np.random.Generator, done: float = 0.0
+    ) -> dict[str, float]:
+        """`update`, a share `done` into the run."""
+        for group in self.adam.param_groups:
+            group["lr"] = self.hyperparameters.rate(done)
+        return update(self.network, self.adam, rollout, teacher_weight, self.hyperparameters, rng)
+
+    def finite(self) -> bool:
+        """Whether every weight is a number."""
+        return all(parameter.isfinite().all() for parameter in self.network.parameters())
+
+    def write(self) -> None:
+        """Brings the network and Adam's state up to date, which here they always are."""
+
+
+def update(
+    network: ActorCritic,
+    adam: torch.optim.Adam,
+    rollout: Rollout,
+    teacher_weight: float,
+    hyperparameters: Hyperparameters,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Some epochs over a rollout in random minibatches; `teacher_weight` is λ. Returns the mean losses.
+
+    Of several workers each brings the rows of its own rollout: losses are means over the rows of all of them.
+    """
+    columns = [
+        torch.from_numpy(column)
+        for column in (
+            rollout.view,
+            rollout.action,
+            rollout.log_probability,
+            normalized(rollout.advantage) * rollout.own,
+            rollout.value,
+            rollout.value_target,
+            rollout.teacher,
+        )
+    ]
+    sizes, shares = zip(*distributed.minibatches(len(rollout.action), hyperparameters.minibatch))
+    sums = torch.zeros(4)
+    for _ in range(hyperparameters.epochs):
+        order = torch.from_numpy(rng.permutation(len(rollout.action)))
+        for rows, share in zip(order.split(sizes), shares, strict=True):
+            adam.zero_grad()
+            if len(rows):
+                losses = _losses(network, *(column[rows] for column in columns), hyperparameters)
+                policy, value, entropy, distillation = losses
+                loss = (
+                    policy
+                    + hyperparameters.value_coefficient * value
+                    - hyperparameters.entropy_coefficient * entropy
+                    + teacher_weight * distillation
+                )
+                (share * loss).backward()
+                sums += share * torch.stack(losses).detach()
+            distributed.add_gradients(network.parameters())
+            nn.utils.clip_grad_norm_(network.parameters(), hyperparameters.max_gradient_norm)
+            adam.step()
+    means = distributed.total(sums) / (hyperparameters.epochs * len(sizes))
+    return dict(zip(LOSSES, means.tolist()))
+
+
+def normalized(advantage: np.ndarray) -> np.ndarray:
+    """Of mean 0 and deviation 1 over the rows of all workers."""
+    centred = advantage - distributed.mean(advantage)
+    return centred / (np.sqrt(distributed.mean(centred**2)) + 1e-8)
+
+
+def _losses(network, view, action, old_log_probability, advantage, old_value, target, teacher, hyperparameters):
+    outputs, value = network(view.float())
+    log_probability, entropy, distillation = network.actor.terms(outputs, action, teacher, hyperparameters.divergence)
+    clip = hyperparameters.clip
+
+    ratio = (log_probability - old_log_probability).exp()
+    policy_loss = -torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage).mean()
+    clipped_value = old_value + (value - old_value).clamp(-clip, clip)
+    value_loss = torch.max((value - target) ** 2, (clipped_value - target) ** 2).mean()
+    return policy_loss, value_loss, entropy, distillation

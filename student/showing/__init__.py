@@ -1,0 +1,1 @@
+"""Showing: runs, learning curves, episodes and reports for people to look at."""

@@ -1,0 +1,153 @@
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from askonce.pipeline.estimators.letters import (
+    average,
+    distribution,
+    letter_messages,
+    letter_request,
+    letters,
+    letters_in,
+    of_letters,
+    reasoning_of,
+)
+from askonce.pipeline.llm import Job, Teacher, ask_all, request
+from askonce.pipeline.prompt import messages
+from askonce.pipeline.simulated import llm as simulated
+from askonce.pipeline.simulated.llm import Errors
+from tests.pipeline.doorkey_prompt import PROMPT
+
+A, B, C = ("explore",), ("go to key", "pick up key"), ("open door",)
+TEXT = "Agent sees a red key, a blue key, a red door, holds nothing."
+
+
+def said(top: dict[str, float], token: str | None = None, probability: float = 0.0):
+    """Log-probabilities in OpenAI's form: `top` are the tokens listed, `token` the one drawn."""
+    entries = [{"token": name, "logprob": math.log(mass), "bytes": None} for name, mass in top.items()]
+    drawn = {"token": token, "logprob": math.log(probability)} if token else entries[0]
+    return {"content": [{**drawn, "top_logprobs": entries}], "refusal": None}
+
+
+def test_each_decision_has_each_letter_once_in_a_whole_turn():
+    turns = [letters([A, B, C], rotation) for rotation in range(3)]
+    assert turns[0] == {"A": A, "B": B, "C": C}
+    assert all({turn[letter] for turn in turns} == {A, B, C} for letter in "ABC")
+    assert letters([A, B, C], 3) == turns[0]
+    for wrong in ([], [A] * 27):
+        with pytest.raises(ValueError):
+            letters(wrong, 0)
+
+
+def test_the_letter_question_goes_on_from_the_reasoning():
+    chat = letter_messages(messages(PROMPT, TEXT), "It should explore.", [A, B], 1)
+    assert [turn["role"] for turn in chat] == ["system", "user", "assistant", "user"]
+    assert chat[-1]["content"].splitlines()[1:] == ["A) go to key, pick up key", "B) explore"]
+    assert letters_in(chat) == letters([A, B], 1) and letters_in(messages(PROMPT, TEXT)) == {}
+    body = letter_request(request(Teacher(max_tokens=99), PROMPT, TEXT), "Why not.", [A, B], 0)
+    assert (body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (1, True, 20)
+
+
+@pytest.mark.parametrize(
+    "completion, reasoning",
+    [
+        ("Observation: a key.\nReasoning: fetch.\nDecision: go to key", "Observation: a key.\nReasoning: fetch."),
+        ("Go.\n\n**Decision:** explore", "Go."),
+        ("1. A key.\n2. Fetch.\n3. Decision:\n   1. Go to key", "1. A key.\n2. Fetch."),
+        ("I do not know", "I do not know"),
+        ("Decision: explore", ""),
+    ],
+)
+def test_the_reasoning_ends_before_the_decision(completion, reasoning):
+    assert reasoning_of(completion) == reasoning
+
+
+def test_spellings_of_a_letter_are_one_and_all_else_is_outside():
+    estimate = of_letters(said({"A": 0.5, " A": 0.1, "B": 0.2, "(C": 0.1, "The": 0.1}), letters([A, B, C], 0))
+    assert estimate.probabilities == pytest.approx({A: 0.6, B: 0.2, C: 0.1})
+    assert estimate.upper == estimate.probabilities and estimate.outside == pytest.approx(0.1)
+
+
+def test_an_unlisted_decision_is_bounded_by_the_least_of_those_listed_rather_than_zero():
+    estimate = of_letters(said({"A": 0.9, "The": 0.03}), letters([A, B, C], 0))
+    assert estimate.upper == pytest.approx({A: 0.9, B: 0.03, C: 0.03})
+    assert 0 < estimate.probabilities[B] == estimate.probabilities[C] <= 0.03
+    assert estimate.outside >= 0.03
+    # Nor can it have more than what is left.
+    assert of_letters(said({"A": 0.6, "B": 0.39}), letters([A, B, C], 0)).upper[C] == pytest.approx(0.01)
+    # A drawn token that is rarer than those listed says nothing about the others.
+    rare = of_letters(said({"A": 0.6, "x": 0.1}, "q", 0.001), letters([A, B], 0))
+    assert rare.upper[B] == pytest.approx(0.1)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["A", " B", "C", "c", "the", "(A)"]), st.floats(1e-6, 1), min_size=1),
+    st.integers(0, 5),
+)
+def test_an_estimate_is_a_distribution_with_something_outside(top, rotation):
+    estimate = of_letters(said(top), letters([A, B, C], rotation))
+    assert math.fsum(estimate.probabilities.values()) + estimate.outside == pytest.approx(1)
+    assert all(0 <= estimate.probabilities[k] <= estimate.upper[k] + 1e-12 <= 1 + 1e-9 for k in (A, B, C))
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        None,
+        {},
+        [],
+        "x",
+        {"content": None},
+        {"content": []},
+        {"content": ["x"]},
+        {"content": [{"token": "A"}]},
+        {"content": [{"token": "A", "logprob": math.nan, "top_logprobs": [3]}]},
+    ],
+)
+def test_what_is_no_log_probability_gives_no_estimate(logprobs):
+    assert of_letters(logprobs, letters([A, B], 0)) is None
+
+
+THREE = st.lists(st.floats(0.1, 1), min_size=3, max_size=3)
+
+
+@given(THREE, THREE)
+def test_a_whole_turn_cancels_what_is_added_to_a_letter(true, bias):
+    """An LLM that gives part of its mass to letters by their place alone."""
+    decisions, weight = [A, B, C], 0.3
+    true = {decision: mass / sum(true) for decision, mass in zip(decisions, true)}
+    placed = [mass / sum(bias) for mass in bias]
+    turns = []
+    for rotation in range(3):
+        lettered = letters(decisions, rotation)
+        mixed = {
+            letter: (1 - weight) * true[decision] + weight * place
+            for (letter, decision), place in zip(lettered.items(), placed)
+        }
+        turns.append(of_letters(said(mixed), lettered))
+    expected = {decision: (1 - weight) * true[decision] + weight / 3 for decision in decisions}
+    assert distribution(average(turns)) == pytest.approx(expected)
+
+
+def test_the_simulated_llm_s_letters_agree_with_what_it_decides():
+    teacher = Teacher(errors=Errors(0.3, 0.2, 0.1))
+    body = request(teacher, PROMPT, TEXT)
+    true = simulated.probabilities(body["messages"], teacher.errors, teacher.seed)
+    decisions = sorted(true)[:-1]  # one is left out, so its mass is outside
+    bodies = [letter_request(body, "Observation: keys.", decisions, turn) for turn in range(len(decisions))]
+    jobs = [Job(turn, asked, 1) for turn, asked in enumerate(bodies)]
+    estimates = [
+        of_letters(answer.replies[0].logprobs, letters_in(answer.job.body["messages"]))
+        for answer in ask_all(teacher, jobs)
+    ]
+    estimate = average(estimates)
+    assert estimate.probabilities == pytest.approx({decision: true[decision] for decision in decisions})
+    assert estimate.outside == pytest.approx(true[sorted(true)[-1]])
+
+
+def test_a_server_without_logprobs_gives_none():
+    body = request(Teacher(), PROMPT, TEXT)
+    (answer,) = ask_all(Teacher(), [Job(0, body, 1)])
+    assert answer.replies[0].logprobs is None
