@@ -1,4 +1,4 @@
-"""The protocol that every task obeys: an environment, its options, its texts, its part of the prompt.
+"""The contract: what every task must offer, and what it may. An environment, its options, its texts, its prompt.
 
 The pipeline and the student meet a task only through `Task` and `Batch`. The MiniGrid tasks
 implement both with one compiled engine (`pipeline/tasks/minigrid`); a task of your own is
@@ -6,13 +6,17 @@ usually a `GymTask` (`pipeline/tasks/gym_task.py`), which implements them over a
 environment from a few Python functions.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from gymnasium import Space
 from gymnasium.spaces import Discrete
 import numpy as np
+
+from askonce.cache.errors import AskonceError
 
 # What an LLM answered for one text: options in the order in which they are to be carried out,
 # each in normal form, such as ("go to red key", "pick up red key").
@@ -73,7 +77,7 @@ class Advice:
     ended: np.ndarray | None = None
 
 
-class Batch(Protocol):
+class Batch(ABC):
     """N environments that advance together. An ended one stays as it ended until it is reset.
 
     size          N
@@ -81,33 +85,72 @@ class Batch(Protocol):
     view          (N, F) uint8 or float32: the same as the inputs of the student's network
     situations    (N,) int64: equal where the text is equal; `Task.text` writes it out
 
-    Where `view` is one-hot a batch may offer `ones` too, for a faster student: (N, M) uint16, the inputs
-    that are 1 in any order, each row filled up with F. Where a positive return is no success, `successes` (N,) bool
-    says whether each episode that has ended succeeded. A batch whose steps take several of the world's each says
-    how many by `durations` (N,) int64, and is paid with the last of them; or it has rewards on the way, which
-    `worth(discount)` (N,) float64 discounts to the step's beginning.
+    What is abstract every world gives; the rest has a default, and is there to be overridden.
     """
 
     size: int
-    observations: np.ndarray
-    view: np.ndarray
-    situations: np.ndarray
 
+    @property
+    @abstractmethod
+    def observations(self) -> Any: ...
+
+    @property
+    @abstractmethod
+    def view(self) -> np.ndarray: ...
+
+    @property
+    @abstractmethod
+    def situations(self) -> np.ndarray: ...
+
+    @abstractmethod
     def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
         """Starts environments `index` anew, environment index[i] with the layout of seeds[i]."""
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    @abstractmethod
+    def step(self, actions: np.ndarray, going: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N, …) actions → (N,) float64 rewards, bool terminated, bool truncated.
 
-        An ended environment stands still, earns nothing, and reports again how it ended. Vectors are clipped to the
-        action space. Where the task has `skills`, a second argument, (N,) bool, says which of the others go on.
+        An ended environment stands still, earns nothing, and reports again how it ended. So does one that is held
+        back: `going` (N,) bool says which act, None all. Vectors are clipped to the action space.
         """
 
-    def advise(self, plans: Any) -> Advice:
+    @abstractmethod
+    def advise(self, plans: Any, going: np.ndarray | None = None) -> Advice:
         """The next action of every decision in `plans` (made by `Task.plans`) for the present texts.
 
-        Where the task has `skills`, a second argument, (N,) bool, says of which that is asked.
+        `going` (N,) bool says which environments are asked about, None all; of the others nothing is told.
         """
+
+    @property
+    def ones(self) -> np.ndarray | None:
+        """(N, M) uint16: the inputs of a one-hot `view` that are 1, in any order, each row filled up with F.
+
+        None where the view is not one-hot; with them the student is a good deal faster.
+        """
+        return None
+
+    @property
+    def durations(self) -> np.ndarray:
+        """(N,) int64: how many of the world's steps the last step took."""
+        return np.ones(self.size, np.int64)
+
+    def worth(self, rewards: np.ndarray, discount: float) -> np.ndarray:
+        """(N,) the last step's `rewards` as seen from its beginning, where they are paid with its last one.
+
+        Sutton et al. 1999; a batch with rewards on the way discounts each by its own time.
+        """
+        return rewards * discount ** np.maximum(self.durations - 1, 0)
+
+    def successes(self, returns: np.ndarray) -> np.ndarray:
+        """(N,) bool: which of the episodes that have ended with these returns succeeded."""
+        return returns > 0
+
+    def kernels(self) -> Any | None:
+        """The compiled functions and arrays from which the learner compiles a whole rollout into one loop.
+
+        None where the world is stepped from Python; see `student.learning.compiled_rollout.Kernels`.
+        """
+        return None
 
 
 @dataclass(frozen=True)
@@ -178,7 +221,7 @@ class Trace:
     end: str
 
 
-class Playout(Protocol):
+class Playout(ABC):
     """States of a task, copied out of its batches, from which decisions are played out.
 
     A decision is carried out option by option until the last has ended; then one fixed competent policy goes on
@@ -192,29 +235,35 @@ class Playout(Protocol):
     time: int
     dangerous: bool
 
+    @abstractmethod
     def copy(self, batch: "Batch", index: np.ndarray) -> Any:
         """The states of these environments: arrays by name (a NamedTuple), the environment's axis first."""
 
+    @abstractmethod
     def play(self, states: Any, decision: Decision, careful: bool = False) -> Outcomes:
         """`decision` and what follows, from each of the states; () is the competent policy alone.
 
         All states have the same text.
         """
 
+    @abstractmethod
     def trace(self, states: Any, decision: Decision, careful: bool = False) -> Trace:
         """The same from the first of the states, with the way it took."""
 
+    @abstractmethod
     def next_actions(self, states: Any, decision: Decision, careful: bool = False) -> np.ndarray:
         """(P,) the first action of the decision in each state."""
 
+    @abstractmethod
     def picture(self, states: Any) -> tuple[np.ndarray, np.ndarray]:
         """The first state's world (W, H, 3) uint8 and what the agent knows of it, (W, H, 4) uint8."""
 
+    @abstractmethod
     def load(self, states: Any) -> "Batch":
         """A batch of environments in these states."""
 
 
-class Task(Protocol):
+class Task(ABC):
     """A world, its options, its text template and its part of the prompt.
 
     name          what --task takes
@@ -223,16 +272,17 @@ class Task(Protocol):
     action_space  of one environment
     view_size     F, the width of `Batch.view`
 
-    A task may offer more: `action_names`, one word or two for each action; `watched()`, a `Watched` that
-    shows people the world as well as its texts; `view_module()`, a torch module from `Batch.observations` to
-    `Batch.view`, for exported students to take observations (see `pipeline/tasks/minigrid/torch_view.py`);
-    for the audit, `scene(text)`, a `Scene`, and `playout()`, a `Playout`; for the hierarchical baseline,
-    `skill_names`, K of them, and `skills(text)`, the K decisions of one option each that its policy chooses among.
+    What is abstract, and the attributes above, every task gives. The rest has a default, and is there to be
+    overridden:
 
+    action_names  one word or two for each action; by default "action 0", "action 1", …
     image_shape   (H, W, C) where `Batch.view` begins with an image: its first H·W·C columns, in this order
     idle_action   (A,) where actions are vectors: the one that does nothing, at which the student starts
     together      the most environments worth having at once, and episodes worth playing, where steps are costly
-    random_actions(rng, N)  (N, …) what rollouts at random do, where uniform ones tell nothing
+    separable     whether there are layouts enough to evaluate on others than those of training
+    simulator     what steps the world, where there are several to choose from
+    over_options  whether actions are options, as for the hierarchical baseline (`pipeline.tasks.over_options`)
+    fixed_options names of the K options among which the hierarchical baseline's policy chooses
     """
 
     name: str
@@ -241,24 +291,32 @@ class Task(Protocol):
     action_space: Space
     view_size: int
 
+    action_names: tuple[str, ...] = ()
+    image_shape: tuple[int, ...] = ()
+    idle_action: np.ndarray | float = 0.0
+    together: int | None = None
+    separable: bool = True
+    simulator: str | None = None
+    over_options: bool = False
+    fixed_options: tuple[str, ...] = ()
+
+    @abstractmethod
     def batch(self, size: int) -> Batch:
         """A fresh batch of `size` environments, to be reset before use."""
 
+    @abstractmethod
     def seeds(self, count: int, seed: int, held_out: bool = False) -> np.ndarray:
         """`count` layout seeds (int64) drawn from `seed`; held-out layouts never occur in the others."""
 
+    @abstractmethod
     def text(self, situation: int) -> str:
         """The text description c(s) of one value of `Batch.situations`."""
 
-    def describe(self, sees: Sequence[str], holds: str | None) -> str:
-        """The same text from the names of what is seen and held, in the order in which it names them."""
-
-    def canonical(self, words: str) -> str:
-        """A name or an option as decisions recorded elsewhere write it → as this task's texts write it."""
-
+    @abstractmethod
     def decisions(self, text: str) -> tuple[Decision, ...]:
         """The single-option decisions that make sense in `text`: what option-driven rollouts draw from."""
 
+    @abstractmethod
     def plans(self, distributions: Distributions, earlier: Any = None) -> Any:
         """Decisions and their probabilities in the form that `Batch.advise` executes.
 
@@ -266,14 +324,53 @@ class Task(Protocol):
         another, so what this costs must not grow with how many are in `earlier` (but now and then).
         """
 
+    def describe(self, sees: Sequence[str], holds: str | None) -> str:
+        """The text that names what is seen and held, in this order. AskonceError where texts are not made so."""
+        raise AskonceError(f"{self.name} has no text for what is seen and held: give the texts themselves")
+
+    def canonical(self, words: str) -> str:
+        """A name or an option as decisions recorded elsewhere write it → as this task's texts write it."""
+        return words
+
+    def random_actions(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """(N, …) what rollouts at random do: uniform, unless that tells nothing."""
+        space = self.action_space
+        if isinstance(space, Discrete):
+            return space.start + rng.integers(space.n, size=size)
+        return rng.uniform(space.low, space.high, (size, *space.shape))
+
+    def carry_out(self, text: str) -> tuple[Decision, ...]:
+        """The K decisions of one option each that `fixed_options` name, as they are carried out in `text`."""
+        return ()
+
+    def watched(self) -> Watched:
+        """One environment for people to look at, with what the task can show of it."""
+        return Watched(self.batch(1))
+
+    def view_module(self) -> Any | None:
+        """A torch module from `Batch.observations` to `Batch.view`, for exported students to take observations."""
+        return None
+
+    def scene(self, text: str) -> Scene | None:
+        """What `text` says, for the audit's rules; None where decisions are not judged by rules."""
+        return None
+
+    def playout(self) -> Playout | None:
+        """For the audit: what plays decisions out; None where that cannot be done."""
+        return None
+
+    def sources(self) -> tuple[Path, ...]:
+        """The files, beside those that all tasks share, on which the course of a run depends."""
+        return ()
+
 
 def action_names(task: Task) -> tuple[str, ...]:
     """The task's own, or "action 0", "action 1", … A vector has a name for each of its numbers."""
     space = task.action_space
     count = int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape))
-    return getattr(task, "action_names", ()) or tuple(f"action {action}" for action in range(count))
+    return task.action_names or tuple(f"action {action}" for action in range(count))
 
 
 def worth_playing(task: Task, usual: int) -> int:
     """How many episodes to play where nobody says, or at once; fewer of a world whose steps are costly."""
-    return min(usual, getattr(task, "together", usual))
+    return usual if task.together is None else min(usual, task.together)
