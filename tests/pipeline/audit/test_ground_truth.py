@@ -20,7 +20,7 @@ from askonce.pipeline.simulated.llm import Errors, choices, facts_of
 from askonce.pipeline.tasks.minigrid import engine
 from askonce.pipeline.tasks.minigrid.envs import GRID
 from tests.pipeline.audit.exhaustive import Now, Room, after, values
-from tests.pipeline.tasks.test_options import look_around
+from tests.pipeline.tasks.minigrid.test_options import look_around
 
 PLANTED = Errors(incorrect=0.2, inefficient=0.2, inconsistent=0.2)
 SAMPLES = 40

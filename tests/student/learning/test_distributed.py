@@ -21,7 +21,7 @@ from askonce.student.learning.ppo import Hyperparameters
 from askonce.student.learning.rollout import Rollout
 from askonce.student.learning.train import Settings, train
 from tests.student.counting import TASK
-from tests.student.test_ppo import ONE_STEP, network_and_rollout
+from tests.student.learning.test_ppo import ONE_STEP, network_and_rollout
 from tests.student.workers import together
 
 SETTINGS = Settings(seed=3, iterations=6, hyperparameters=Hyperparameters(trajectories=3, minibatch=8))

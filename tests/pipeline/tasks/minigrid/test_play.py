@@ -5,7 +5,7 @@ import pytest
 
 from askonce.pipeline import tasks
 from askonce.pipeline.tasks.minigrid.engine import LAVA
-from tests.pipeline.tasks.test_options import DROP, FORWARD, PICK_UP, TOGGLE, look_around, place, start
+from tests.pipeline.tasks.minigrid.test_options import DROP, FORWARD, PICK_UP, TOGGLE, look_around, place, start
 
 TWO_KEYS = "###### #....# #.@..# #k..K# #....# ###D##"
 
