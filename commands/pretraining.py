@@ -3,16 +3,18 @@
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from askonce.commands.flags import Json, Seed
+from askonce.cache.errors import AskonceError
+from askonce.commands.flags import Json, Seed, TaskName
 from askonce.commands.show import emit, err
 
 
 def pretrain(
-    option: Annotated[Literal["navigate", "pick"], typer.Option(help="Which of NavPick's options.")],
+    option: Annotated[str, typer.Option(help="Which of the task's options: navigate or pick.")],
+    task: TaskName = "NavPick",
     to: Annotated[
         Path | None, typer.Option(help="The weights' file; default the project's own, which is replaced.")
     ] = None,
@@ -25,28 +27,35 @@ def pretrain(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Pre-train an option of NavPick by its scripted expert, and measure it in homes that it has never seen."""
+    """Pre-train an option of a task by its scripted expert, and measure it on layouts that it has never seen."""
     import torch
 
-    from askonce.pipeline.tasks.navpick import options
+    from askonce.pipeline import tasks
     from askonce.student.learning import pretrain as pretraining
 
+    world = tasks.find(task)
+    lessons = world.lessons()
+    if option not in lessons:
+        raise AskonceError(
+            f"{task} has no option {option!r} to learn: --option is one of {', '.join(lessons) or 'none'}", 2
+        )
+    lesson = lessons[option]
     torch.set_num_threads(1)
-    path = to or options.weights(option)
+    path = to or lesson.weights
     if not only_evaluate:
         settings = pretraining.Settings(seed, rounds, episodes)
-        network = pretraining.pretrain(option, settings, lambda progress: err.print(_line(progress), soft_wrap=True))
-        options.save(network, path, {"option": option} | asdict(settings))
-    network = options.load(option, path)
-    endings = pretraining.evaluate(option, options.as_policy(network), evaluate, seed)
+        network = pretraining.pretrain(world, lesson, settings, lambda ended: err.print(_line(ended), soft_wrap=True))
+        lesson.save(network, path, asdict(settings))
+    network = lesson.load(path)
+    endings = pretraining.evaluate(world, lesson, lesson.policy(network), evaluate, seed)
     figures = _figures(option, path, endings)
     figures["parameters"] = sum(parameter.numel() for parameter in network.parameters())
     emit(figures, json, f"{option}: {path}", _rows(figures))
 
 
-def _line(progress) -> str:
-    ended = ", ".join(f"{count} {ending or 'too long'}" for ending, count in progress.endings.most_common())
-    return f"round {progress.round}: {progress.states:,} states  error {progress.error:.4f}  {ended}"
+def _line(ended) -> str:
+    endings = ", ".join(f"{count} {ending or 'too long'}" for ending, count in ended.endings.most_common())
+    return f"round {ended.round}: {ended.states:,} states  error {ended.error:.4f}  {endings}"
 
 
 def _figures(option: str, path: Path, endings: list[tuple[str, int]]) -> dict[str, Any]:

@@ -209,11 +209,11 @@ def evaluate(
 
 def _train_alone(world, method: str, settings, run: Path | None, json: bool, **how) -> None:
     """A baseline without a teacher."""
-    from askonce.student.learning import anneal, distill, hierarchical
+    from askonce.student.learning import anneal, distill
 
     run = run or Path("runs") / f"{world.name}-{method}-{settings.seed}"
     settings = replace(settings, annealing=anneal.WITHOUT_TEACHER)
-    world = hierarchical.over_options(world) if method == "hierarchical" else world
+    world = world.over_options() if method == "hierarchical" else world
     teacher = distill.Teacher(world, distill.go_without)
     _show_trained(world, run_training(world, teacher, {"method": method}, settings, run, **how), json)
 

@@ -45,7 +45,7 @@ def watch(
         raise AskonceError("name a student by --run DIR, or a teacher by --task NAME and --cache DIR", 2)
     world = task_of(run, task, simulator) if run else tasks.find(task, simulator)
     teacher = offline_teacher(world, cache, model, teacher_form, refuse=False)[0] if cache else None
-    shown = watching.watched(world)
+    shown = world.watched()
     frames, fps = watching.frames(world, shown, run, teacher, episodes, seed), fps or shown.fps
     if to:
         kept = _write(world, shown, frames, to, fps)

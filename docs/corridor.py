@@ -53,11 +53,11 @@ def write(seen) -> str:
     return f"Agent stands {place}, sees {', '.join(f'a {thing}' for thing in things)}, holds {held}."
 
 
-def choices(text: str) -> list[tuple[str, ...]]:
-    """The decisions of a single option that make sense in a text: what rollouts try out."""
+def options(text: str) -> list[str]:
+    """The options that make sense in a text: what rollouts try out."""
     if "holds a key" in text:
-        return [("go to door",), ("open door",)]
-    return [("go to key",), ("take key",), ("go to door",)]
+        return ["go to door", "open door"]
+    return ["go to key", "take key", "go to door"]
 
 
 def act(option: str, seen) -> int | None:
@@ -99,7 +99,7 @@ CORRIDOR = GymTask(
         example_decision=("open door",),
     ),
     write=write,
-    choices=choices,
+    options=options,
     act=act,
     look=look,
     idle=STAY,

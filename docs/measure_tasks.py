@@ -55,7 +55,7 @@ def measure(world, directory: Path, iterations: int, rollouts: int, episodes: in
     return {
         "states": report.states,
         "texts": report.texts,
-        "held_out": getattr(world, "separable", True),
+        "held_out": world.separable,
         "env_steps": progress.env_steps,
         "steps_per_second": round(progress.steps_per_second),
         "misses": progress.cache_misses,

@@ -7,11 +7,10 @@ carried on until the text changes or it has nothing more to do; and as the teach
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gymnasium.spaces import Discrete
 import numpy as np
 
 from askonce.pipeline.growing_plans import GrowingPlans
-from askonce.pipeline.tasks.task import Batch, Decision, Distributions, Task
+from askonce.pipeline.tasks.task import Batch, Decision, Distributions, Task, worth_playing
 
 # Text → the decisions that a rollout may follow, with probabilities.
 Source = Callable[[str], dict[Decision, float]]
@@ -33,15 +32,7 @@ def random_actions(
 ) -> Iterator[Any]:
     """Yields what `note` says of one step of all running episodes at a time, `together` of them."""
     rng = np.random.default_rng([seed, 0])
-    space = task.action_space
-
-    def act(batch: Batch) -> np.ndarray:
-        if hasattr(task, "random_actions"):
-            return task.random_actions(rng, batch.size)
-        if isinstance(space, Discrete):
-            return space.start + rng.integers(space.n, size=batch.size)
-        return rng.uniform(space.low, space.high, (batch.size, *space.shape))
-
+    act = lambda batch: task.random_actions(rng, batch.size)
     yield from _episodes(task, episodes, seed, act, note, together)
 
 
@@ -82,7 +73,7 @@ def play(batch: Batch, seeds: np.ndarray, act: Callable[[np.ndarray], np.ndarray
 def _episodes(
     task: Task, episodes: int, seed: int, act: Callable[[Batch], np.ndarray], note: Note, together: int
 ) -> Iterator[Any]:
-    seeds, together = task.seeds(episodes, seed), min(together, getattr(task, "together", together))
+    seeds, together = task.seeds(episodes, seed), worth_playing(task, together)
     for start in range(0, episodes, together):
         chunk = seeds[start : start + together]
         batch = task.batch(len(chunk))

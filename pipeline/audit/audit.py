@@ -20,7 +20,7 @@ from askonce.pipeline.audit.alternatives import alternatives
 from askonce.pipeline.audit.rules import Broken, broken
 from askonce.pipeline.audit.states import Visited, part, visited
 from askonce.pipeline.audit.table import Row
-from askonce.pipeline.audit.verdict import LOOKS, SUCCESS, Evidence, compare, returns, verdict
+from askonce.pipeline.audit.verdict import LOOKS, SUCCESS, Evidence, compare, verdict
 from askonce.pipeline.estimators.counting import distribution_of, read_decision
 from askonce.pipeline.statistics import Interval
 from askonce.pipeline.tasks.task import Decision, Outcomes, Playout, Scene, Task
@@ -69,7 +69,7 @@ def audit(
         text: _said(task, answers) for text, answers in query.texts(cache, task.name, teacher.model, teacher.prompt)
     }
     scenes = {text: _scene(task, text, cache) for text in said}
-    playout = task.playout() if hasattr(task, "playout") else None
+    playout = task.playout()
     distributions = {
         text: {decision: each[0] for decision, each in found.decisions.items()} for text, found in said.items()
     }
@@ -112,8 +112,6 @@ def _said(task: Task, answers: Sequence[Answer]) -> Said:
 
 
 def _scene(task: Task, text: str, cache: Path) -> Scene | None:
-    if not hasattr(task, "scene"):
-        return None
     try:
         return task.scene(text)
     except (KeyError, ValueError):
@@ -180,12 +178,13 @@ class Judge:
     def _best(self, candidates: list[Decision]) -> Decision:
         """The one of highest mean return, the first of equals."""
         first = {decision: self._outcomes(decision, self.playout.dangerous, 0, self.choice) for decision in candidates}
-        return max(candidates, key=lambda decision: returns(first[decision], self.playout.time).mean())
+        return max(candidates, key=lambda decision: self.playout.returns(first[decision]).mean())
 
     def _compared(self, decision: Decision, last: int) -> tuple[Evidence, Outcomes, Outcomes]:
         ours = self._outcomes(decision, False, self.choice, last)
         best = self._outcomes(self.best, self.playout.dangerous, self.choice, last)
-        return compare(ours, best, self.met.episodes[self.choice : last], self.playout.time), ours, best
+        cost = self.playout.returns(best) - self.playout.returns(ours)
+        return compare(ours, best, self.met.episodes[self.choice : last], cost), ours, best
 
     def _outcomes(self, decision: Decision, careful: bool, first: int, last: int) -> Outcomes:
         held = self.played.get((decision, careful))

@@ -45,12 +45,11 @@ class Evidence:
     cost: Interval
 
 
-def compare(ours: Outcomes, best: Outcomes, episodes: np.ndarray, time: int) -> Evidence:
-    """Both (P,) from the same states, whose episodes are given; an episode of the task has `time` steps."""
+def compare(ours: Outcomes, best: Outcomes, episodes: np.ndarray, cost: np.ndarray) -> Evidence:
+    """Both (P,) from the same states, whose episodes are given, with the return that our decision loses in each."""
     difference = ours.success.astype(float) - best.success
     both = ours.success & best.success
     longer = (ours.steps - best.steps)[both].astype(float)
-    cost = returns(best, time) - returns(ours, time)
     return Evidence(
         len(episodes),
         float(ours.success.mean()),
@@ -59,11 +58,6 @@ def compare(ours: Outcomes, best: Outcomes, episodes: np.ndarray, time: int) -> 
         mean(longer, episodes[both], Z) if both.any() else None,
         mean(cost, episodes, Z),
     )
-
-
-def returns(outcomes: Outcomes, time: int) -> np.ndarray:
-    """(P,) MiniGrid's reward, 1 − 0.9·t/T for a success after t steps."""
-    return outcomes.success * (1 - 0.9 * outcomes.steps / time)
 
 
 def verdict(evidence: Evidence) -> str | None:

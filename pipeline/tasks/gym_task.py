@@ -14,29 +14,29 @@ from gymnasium.spaces import Box
 import numpy as np
 
 from askonce.pipeline.tasks.interned import Interned
-from askonce.pipeline.tasks.task import Advice, Decision, Distributions, Prompt, Watched
+from askonce.pipeline.tasks.task import Advice, Batch, Decision, Distributions, Prompt, Task, Watched
 
 # Situation → decisions with their probabilities.
 Plans = dict[int, list[tuple[Decision, float]]]
 
 
 @dataclass(frozen=True)
-class GymTask(Interned):
+class GymTask(Interned, Task):
     """The functions that make a Gymnasium environment a task (see `pipeline.tasks.task.Task`).
 
     name         how the cache and the reports call it
     env_id       what gymnasium.make takes, "module:id" where a module must be imported first
     prompt       the task's part of the prompt
     write        observation → text c(s)
-    choices      text → single-option decisions that make sense in it, for option-driven rollouts
+    options      text → the options that make sense in it, for option-driven rollouts
     act          (option, observation) → its next action; None once it has ended
     look         observation → (F,) numbers, the inputs of the student's network
     idle         the action taken where no option can act
     action_names what people read in place of the actions' numbers
     deviation    of vectors: how far the options' own actions stray about what `act` says (see `Advice`)
     success      the last step's info → whether the episode succeeded; None: a positive return is a success
-    skills       text → the decisions of one option each among which the hierarchical baseline's policy chooses
-    skill_names  their names, the same ones in every text
+    fixed        text → the K options among which the hierarchical baseline's policy chooses, as this text names them
+    fixed_options their names, the same ones in every text
     image_shape  (H, W, C) where what `look` returns begins with an image
     """
 
@@ -44,15 +44,15 @@ class GymTask(Interned):
     env_id: str
     prompt: Prompt
     write: Callable[[Any], str]
-    choices: Callable[[str], Sequence[Decision]]
+    options: Callable[[str], Sequence[str]]
     act: Callable[[str, Any], int | np.ndarray | None]
     look: Callable[[Any], np.ndarray] = lambda observation: np.ravel(observation).astype(np.float32)
     idle: int | Sequence[float] = 0
     action_names: tuple[str, ...] = ()
     deviation: float | Sequence[float] = 0.0
     success: Callable[[dict[str, Any]], bool] | None = None
-    skills: Callable[[str], Sequence[Decision]] | None = None
-    skill_names: tuple[str, ...] = ()
+    fixed: Callable[[str], Sequence[str]] | None = None
+    fixed_options: tuple[str, ...] = ()
     image_shape: tuple[int, ...] = ()
 
     @cached_property
@@ -89,11 +89,11 @@ class GymTask(Interned):
         """Even seeds are for training, odd ones for evaluation."""
         return np.random.default_rng([seed, held_out]).integers(2**30, size=count) * 2 + held_out
 
-    def describe(self, sees: Sequence[str], holds: str | None) -> str:
-        raise ValueError(f"{self.name} has no text for what is seen and held")
-
     def decisions(self, text: str) -> tuple[Decision, ...]:
-        return tuple(self.choices(text))
+        return tuple((option,) for option in self.options(text))
+
+    def carry_out(self, text: str) -> tuple[Decision, ...]:
+        return tuple((option,) for option in self.fixed(text)) if self.fixed else ()
 
     def plans(self, distributions: Distributions, earlier: Plans | None = None) -> Plans:
         plans = {} if earlier is None else earlier
@@ -101,44 +101,55 @@ class GymTask(Interned):
         return plans
 
 
-class GymBatch:
+class GymBatch(Batch):
     """N Python environments stepped in turn (see `pipeline.tasks.task.Batch`)."""
 
     def __init__(self, task: GymTask, size: int, **options):
         """`options` are for gymnasium.make."""
         self.task, self.size = task, size
         self._envs = [gymnasium.make(task.env_id, **options) for _ in range(size)]
-        self.observations: list[Any] = [None] * size
-        self.situations = np.zeros(size, np.int64)
-        if task.success:
-            self.successes = np.zeros(size, dtype=bool)
+        self._observations: list[Any] = [None] * size
+        self._situations = np.zeros(size, np.int64)
+        self._succeeded = np.zeros(size, dtype=bool)
         self._terminated = np.ones(size, dtype=bool)
         self._truncated = np.zeros(size, dtype=bool)
 
     @property
+    def observations(self) -> list[Any]:
+        return self._observations
+
+    @property
     def view(self) -> np.ndarray:
-        return np.stack([self.task.look(observation) for observation in self.observations])
+        return np.stack([self.task.look(observation) for observation in self._observations])
+
+    @property
+    def situations(self) -> np.ndarray:
+        return self._situations
+
+    def successes(self, returns: np.ndarray) -> np.ndarray:
+        return self._succeeded.copy() if self.task.success else super().successes(returns)
 
     def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
         for n, seed in zip(index, seeds, strict=True):
             self._perceive(n, self._envs[n].reset(seed=int(seed))[0])
             self._terminated[n] = self._truncated[n] = False
 
-    def step(self, actions: np.ndarray, going: np.ndarray | bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `Batch.step`; of the environments that have not ended, those in `going` (N,) go on."""
-        rewards = np.zeros(self.size)
-        for n in np.flatnonzero(~(self._terminated | self._truncated) & going):
+    def step(self, actions: np.ndarray, going: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rewards, running = np.zeros(self.size), ~(self._terminated | self._truncated)
+        for n in np.flatnonzero(running if going is None else running & going):
             action = self._one_of_the_space(actions[n])
             observation, rewards[n], self._terminated[n], self._truncated[n], info = self._envs[n].step(action)
             self._perceive(n, observation)
             if self.task.success:
-                self.successes[n] = self.task.success(info)
+                self._succeeded[n] = self.task.success(info)
         return rewards, self._terminated.copy(), self._truncated.copy()
 
-    def advise(self, plans: Plans, going: np.ndarray | bool = True) -> Advice:
+    def advise(self, plans: Plans, going: np.ndarray | None = None) -> Advice:
         chosen = [
             plans.get(situation, ()) if goes else ()
-            for situation, goes in zip(self.situations.tolist(), np.broadcast_to(going, self.size))
+            for situation, goes in zip(
+                self.situations.tolist(), np.broadcast_to(True if going is None else going, self.size)
+            )
         ]
         idle, shape = self.task.idle_action, (self.size, max(map(len, chosen), default=1) or 1)
         advice = Advice(
@@ -168,5 +179,5 @@ class GymBatch:
         return np.clip(action, space.low, space.high).astype(space.dtype) if isinstance(space, Box) else int(action)
 
     def _perceive(self, n: int, observation: Any) -> None:
-        self.observations[n] = observation
-        self.situations[n] = self.task.number(self.task.write(observation))
+        self._observations[n] = observation
+        self._situations[n] = self.task.number(self.task.write(observation))

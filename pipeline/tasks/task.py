@@ -77,6 +77,35 @@ class Advice:
     ended: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """Compiled functions (numba's) of a world, for the loop that the learner compiles of them.
+
+    state      a NamedTuple of arrays over N environments; of it the loop reads `ended` (N,) uint8, 0 while an episode
+               runs, with bit 1 once it has terminated and bit 2 where it was truncated, and `situation` (N,) int64
+    rules      what the functions need to know besides, the same in every environment
+    max_steps  T, of an episode
+    most_ones  M, the width of `Batch.ones`
+    step       (state, n, action, rules) → the reward, the state being written in place
+    advise     (state, n, plans, actions (K,), probabilities (K,), scratch): writes one row of `Batch.advise`
+    list_ones  (state, n, rules, ones (M,)): writes one row of `Batch.ones`
+    scratch    (state) → room to work in, for `advise`
+    decisions  (plans) → K
+    no_plans   plans without any decision
+    """
+
+    state: Any
+    rules: Any
+    max_steps: int
+    most_ones: int
+    step: Callable[..., Any]
+    advise: Callable[..., Any]
+    list_ones: Callable[..., Any]
+    scratch: Callable[..., Any]
+    decisions: Callable[..., Any]
+    no_plans: Any
+
+
 class Batch(ABC):
     """N environments that advance together. An ended one stays as it ended until it is reset.
 
@@ -145,11 +174,8 @@ class Batch(ABC):
         """(N,) bool: which of the episodes that have ended with these returns succeeded."""
         return returns > 0
 
-    def kernels(self) -> Any | None:
-        """The compiled functions and arrays from which the learner compiles a whole rollout into one loop.
-
-        None where the world is stepped from Python; see `student.learning.compiled_rollout.Kernels`.
-        """
+    def kernels(self) -> Kernels | None:
+        """What the learner compiles a whole rollout of; None where the world is stepped from Python."""
         return None
 
 
@@ -220,6 +246,10 @@ class Trace:
     decided: int
     end: str
 
+    @property
+    def steps(self) -> int:
+        return len(self.poses) - 1
+
 
 class Playout(ABC):
     """States of a task, copied out of its batches, from which decisions are played out.
@@ -259,8 +289,64 @@ class Playout(ABC):
         """The first state's world (W, H, 3) uint8 and what the agent knows of it, (W, H, 4) uint8."""
 
     @abstractmethod
+    def returns(self, outcomes: Outcomes) -> np.ndarray:
+        """(P,) what the world pays for these outcomes."""
+
+    def drawing(self, world: np.ndarray, knowledge: np.ndarray, trace: Trace) -> str:
+        """A state as `picture` gives it with the way that was taken from it, as SVG; empty where nothing draws it."""
+        return ""
+
+    @abstractmethod
     def load(self, states: Any) -> "Batch":
         """A batch of environments in these states."""
+
+
+# (batch, running (N,) bool) → (N, A) actions.
+Act = Callable[[Batch, np.ndarray], np.ndarray]
+
+
+class Lesson(ABC):
+    """An option that a network can learn from a scripted expert (`student.learning.pretrain`).
+
+    error_weights  (A,) how much the error in each number of an action counts
+    weights        the file of the weights that come with the task
+    """
+
+    @property
+    @abstractmethod
+    def error_weights(self) -> tuple[float, ...]: ...
+
+    @property
+    @abstractmethod
+    def weights(self) -> Path: ...
+
+    @abstractmethod
+    def network(self) -> Any:
+        """An untrained torch module, (B, F) views → (B, A) actions."""
+
+    @abstractmethod
+    def save(self, network: Any, path: Path, about: dict[str, Any]) -> None:
+        """Writes its weights, with what is said of them."""
+
+    @abstractmethod
+    def load(self, path: Path) -> Any:
+        """AskonceError where there are no weights of this option."""
+
+    @abstractmethod
+    def policy(self, network: Any) -> Callable[[np.ndarray], np.ndarray]:
+        """(N, F) views → (N, A) actions."""
+
+    @abstractmethod
+    def play(self, seeds: np.ndarray, act: Act) -> list[tuple[str, int]]:
+        """(ending, steps) of an episode for each seed; "success" is the option's own goal, "" the time's end."""
+
+    @abstractmethod
+    def expert(self, batch: Batch) -> Callable[[int], np.ndarray]:
+        """n → (A,) what the expert would do now in environment n of a batch that has just begun."""
+
+    @abstractmethod
+    def disturbance(self, size: int, rng: np.random.Generator) -> Callable[[np.ndarray, float], np.ndarray]:
+        """((N, A) actions, standard deviation) → the same, disturbed, so that the expert has something to correct."""
 
 
 class Task(ABC):
@@ -281,8 +367,8 @@ class Task(ABC):
     together      the most environments worth having at once, and episodes worth playing, where steps are costly
     separable     whether there are layouts enough to evaluate on others than those of training
     simulator     what steps the world, where there are several to choose from
-    over_options  whether actions are options, as for the hierarchical baseline (`pipeline.tasks.over_options`)
     fixed_options names of the K options among which the hierarchical baseline's policy chooses
+    acts_by_options  whether the actions are these options (`over_options`)
     """
 
     name: str
@@ -297,8 +383,8 @@ class Task(ABC):
     together: int | None = None
     separable: bool = True
     simulator: str | None = None
-    over_options: bool = False
     fixed_options: tuple[str, ...] = ()
+    acts_by_options: bool = False
 
     @abstractmethod
     def batch(self, size: int) -> Batch:
@@ -325,8 +411,8 @@ class Task(ABC):
         """
 
     def describe(self, sees: Sequence[str], holds: str | None) -> str:
-        """The text that names what is seen and held, in this order. AskonceError where texts are not made so."""
-        raise AskonceError(f"{self.name} has no text for what is seen and held: give the texts themselves")
+        """The text that names what is seen and held, in this order. ValueError where texts are not made so."""
+        raise ValueError(f"{self.name} has no text for what is seen and held")
 
     def canonical(self, words: str) -> str:
         """A name or an option as decisions recorded elsewhere write it → as this task's texts write it."""
@@ -343,6 +429,18 @@ class Task(ABC):
         """The K decisions of one option each that `fixed_options` name, as they are carried out in `text`."""
         return ()
 
+    def over_options(self) -> "Task":
+        """The same task with its fixed options for actions. AskonceError where it has none."""
+        from askonce.pipeline.tasks.over_options import OptionsTask
+
+        if not self.fixed_options:
+            raise AskonceError(
+                f"the hierarchical baseline has no options for {self.name}: it learns SimpleDoorKey, LavaDoorKey, "
+                "ColoredDoorKey, DivergedDoorKey, NavPick, and tasks that offer fixed options of their own",
+                2,
+            )
+        return OptionsTask(self)
+
     def watched(self) -> Watched:
         """One environment for people to look at, with what the task can show of it."""
         return Watched(self.batch(1))
@@ -358,6 +456,10 @@ class Task(ABC):
     def playout(self) -> Playout | None:
         """For the audit: what plays decisions out; None where that cannot be done."""
         return None
+
+    def lessons(self) -> Mapping[str, Lesson]:
+        """The options that can be learnt from an expert, by name."""
+        return {}
 
     def sources(self) -> tuple[Path, ...]:
         """The files, beside those that all tasks share, on which the course of a run depends."""

@@ -86,7 +86,7 @@ class GivenView(nn.Module):
 
 def export(task: Task, run: Path, to: Path, form: str) -> Exported:
     """Writes the student of `run` to `to`; `form` is "onnx" or "torchscript"."""
-    view = task.view_module() if hasattr(task, "view_module") else GivenView()
+    view = task.view_module() or GivenView()
     policy = Policy(view, evaluate.trained(task, run)).eval().requires_grad_(False)
     given = _input(task, view)
     with durable.unfinished(to.parent) as temporary:

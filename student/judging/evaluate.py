@@ -13,9 +13,7 @@ from askonce.pipeline.growing_plans import GrowingPlans
 from askonce.pipeline.statistics import wilson
 from askonce.pipeline.tasks.task import Batch, Lookup, Task, worth_playing
 from askonce.student.learning import checkpoint
-from askonce.student.learning.hierarchical import over_options
 from askonce.student.learning.network import ActorCritic, as_policy, build
-from askonce.student.learning.rollout import successes_of
 
 # (batch, running, rng) → (N,) actions, or (N, A) where they are vectors.
 Act = Callable[[Batch, np.ndarray, np.random.Generator], np.ndarray]
@@ -38,7 +36,7 @@ class Evaluation:
 
 
 def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
-    """Plays `episodes` held-out layouts drawn from `seed`; what a success is, `rollout.successes_of` says."""
+    """Plays `episodes` held-out layouts drawn from `seed`; what a success is, `Batch.successes` says."""
     rng = np.random.default_rng([seed, 3])
     seeds = task.seeds(episodes, seed, held_out=True)
     returns, lengths, successes = np.zeros(episodes), np.zeros(episodes), np.zeros(episodes, dtype=bool)
@@ -49,8 +47,8 @@ def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
             batch = task.batch(part.stop - start)
         for running, rewards, _, _ in play(batch, seeds[part], lambda running: act(batch, running, rng)):
             returns[part] += rewards
-            lengths[part] += running * getattr(batch, "durations", 1)
-        successes[part] = successes_of(batch, returns[part])
+            lengths[part] += running * batch.durations
+        successes[part] = batch.successes(returns[part])
     return Evaluation(
         episodes,
         returns.mean(),
@@ -65,7 +63,7 @@ def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
 def trained(task: Task, run: Path) -> ActorCritic:
     """The network of a run of `task`."""
     about = checkpoint.describe(run)
-    if about.get("method") == "hierarchical" and not getattr(task, "over_options", False):
+    if about.get("method") == "hierarchical" and not task.acts_by_options:
         raise AskonceError(
             f"{run} chooses options instead of actions (--method hierarchical): only `cli evaluate` plays it"
         )
@@ -85,7 +83,7 @@ def student(task: Task, run: Path) -> Act:
 
 def as_learnt(task: Task, run: Path) -> Task:
     """The task as the run's method sees it."""
-    return over_options(task) if checkpoint.describe(run).get("method") == "hierarchical" else task
+    return task.over_options() if checkpoint.describe(run).get("method") == "hierarchical" else task
 
 
 def teacher(task: Task, lookup: Lookup) -> Act:

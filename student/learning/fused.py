@@ -163,7 +163,7 @@ def learner_of(
     It takes its steps alone; several workers learn with torch.
     """
     alone = distributed.size() == 1
-    known = type(network) is ActorCritic and type(network.actor) is Categorical and hasattr(batch, "ones")
+    known = type(network) is ActorCritic and type(network.actor) is Categorical and batch.ones is not None
     return (Learner if known and alone else ppo.Learner)(network, adam, hyperparameters)
 
 

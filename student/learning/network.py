@@ -63,11 +63,11 @@ class ActorCritic(nn.Module):
 
 def build(task: Task, torso: str = "small") -> ActorCritic:
     """The network for a task; `torso` is one of `IMAGE_TORSOS`, and matters where the view begins with an image."""
-    space, shape = task.action_space, getattr(task, "image_shape", ())
+    space, shape = task.action_space, task.image_shape
     if isinstance(space, Discrete):
         actions, actor = int(space.n), Categorical
     elif isinstance(space, Box) and len(space.shape) == 1:
-        actions, actor = space.shape[0], partial(Gaussian, idle=getattr(task, "idle_action", 0.0))
+        actions, actor = space.shape[0], partial(Gaussian, idle=task.idle_action)
     else:
         raise AskonceError(f"{task.name} acts by {space}: a student learns one of A actions, or vectors of numbers", 2)
     if not shape:

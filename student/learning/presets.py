@@ -75,4 +75,4 @@ def preset(name: str, task: Task) -> Preset:
     """ "default" or "paper", for a task that acts by vectors, for one that sees images, or for one like MiniGrid's."""
     if not isinstance(task.action_space, Discrete):
         return CONTROL[name]
-    return (IMAGES if getattr(task, "image_shape", ()) else MINIGRID)[name]
+    return (IMAGES if task.image_shape else MINIGRID)[name]

@@ -60,7 +60,6 @@ def collect(
     """
     views, actions, log_probabilities, values, advised, own = ([] for _ in range(6))
     rewards, worth, alive, durations = ([] for _ in range(4))
-    paid_on_the_way = hasattr(batch, "worth")
     leads = rng.random(batch.size) < led if led else np.zeros(batch.size, dtype=bool)
 
     def act(running: np.ndarray) -> np.ndarray:
@@ -85,17 +84,16 @@ def collect(
 
     for running, reward, terminated, truncated in play(batch, seeds, act):
         rewards.append(reward)
-        if paid_on_the_way:
-            worth.append(batch.worth(discount))
+        worth.append(batch.worth(reward, discount))
         alive.append(running)
-        durations.append(np.broadcast_to(getattr(batch, "durations", 1), running.shape).copy())
+        durations.append(batch.durations.copy())
     alive, rewards, values, durations = np.array(alive), np.array(rewards), np.array(values), np.array(durations)
     # An episode cut off at T would have gone on; one that ended has no future.
     last_values = np.where(truncated & ~terminated, policy(see(batch))[1], 0.0)
-    # A step of several of the world's (Sutton et al. 1999) is paid at its end, and so far away is what follows.
-    discounted = np.array(worth) if paid_on_the_way else rewards * discount ** np.maximum(durations - 1, 0)
     discounts = discount**durations
-    advantages = generalized_advantages(reward_scale * discounted, values, alive, last_values, discounts, gae_lambda)
+    advantages = generalized_advantages(
+        reward_scale * np.array(worth), values, alive, last_values, discounts, gae_lambda
+    )
     returns = rewards.sum(axis=0)
     return Rollout(
         view=np.concatenate(views),
@@ -108,18 +106,13 @@ def collect(
         own=np.array(own)[alive] if own else np.ones(alive.sum(), dtype=bool),
         returns=returns,
         lengths=(alive * durations).sum(axis=0),
-        successes=successes_of(batch, returns),
+        successes=batch.successes(returns),
     )
 
 
 def taking_turns(leads: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Who leads in the next step, (N,) bool: chosen anew every `STRETCH` steps on average, a `share` of the time."""
     return np.where(rng.random(len(leads)) < 1 / STRETCH, rng.random(len(leads)) < share, leads)
-
-
-def successes_of(batch: Batch, returns: np.ndarray) -> np.ndarray:
-    """(N,) bool, of N episodes that have ended: what the batch says, or where the return is positive."""
-    return np.array(getattr(batch, "successes", returns > 0))
 
 
 def generalized_advantages(rewards, values, alive, last_values, discount, gae_lambda):

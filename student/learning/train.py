@@ -123,7 +123,7 @@ def train(
             "parameters": network.parameter_count,
             "workers": distributed.size(),
         }
-        | ({"simulator": task.simulator} if hasattr(task, "simulator") else {})
+        | ({"simulator": task.simulator} if task.simulator else {})
         | (about or {})
     )
     kept = run if distributed.first() else None

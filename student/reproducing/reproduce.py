@@ -35,7 +35,6 @@ from askonce.pipeline.interrupt import interruption
 from askonce.student.judging import evaluate
 from askonce.student.learning import anneal, checkpoint, distill, presets
 from askonce.student.learning.forms import lookup_of
-from askonce.student.learning.hierarchical import over_options
 from askonce.student.learning.train import Progress, Settings, train
 from askonce.student.reproducing.paper import GRID_TASKS, NAVPICK, TEST_RUNS
 from askonce.student.showing import curves
@@ -45,31 +44,15 @@ METHODS = "llm4teach", "hierarchical", "ppo", "teacher"
 DIVERGED = "DivergedDoorKey"
 # Of which tasks the paper's figures are.
 ABOUT = {3: GRID_TASKS, 4: (DIVERGED,), 6: (NAVPICK,), 7: GRID_TASKS}
-# Modules that only show what runs did or are told to do, or made the options' networks, or are another simulator's; all
-# others of student/ and of a world have a part in what runs do.
-APART = {
-    "animation",
-    "curve",
-    "export",
-    "figures",
-    "paper",
-    "profile",
-    "reproduce",
-    "runs",
-    "screen",
-    "unlearned",
-    "watch",
-    "expert",
-    "pretrain",
-    "render",
-    "habitat_simulator",
-}
-PLAYING = "pipeline/collect.py", "pipeline/growing_plans.py"
-WORLDS = dict.fromkeys(GRID_TASKS, ("pipeline/tasks/minigrid/*.py",)) | {
-    NAVPICK: ("pipeline/tasks/interned.py", "pipeline/resnet.py", "pipeline/streams.py", "pipeline/tasks/navpick/*.py")
-}
-# What is learnt before, and no code: the options' networks.
-WEIGHTS = {NAVPICK: "pipeline/tasks/navpick/*.safetensors"}
+# What all tasks share of the code on which the course of a run depends; the rest is `Task.sources`.
+SHARED = (
+    "pipeline/collect.py",
+    "pipeline/compiled.py",
+    "pipeline/growing_plans.py",
+    "pipeline/tasks/*.py",
+    "student/learning/*.py",
+    "student/judging/evaluate.py",
+)
 # How often a worker says how far it is, in seconds.
 SAY_EVERY = 0.3
 
@@ -165,11 +148,12 @@ class Run:
 @cached
 def code(task: str, root: Path = Path(__file__).parents[2]) -> str:
     """A digest of all that is in the project and that the course of a task's runs depends on."""
-    patterns = *PLAYING, *WORLDS[task], "student/learning/*.py", "student/judging/evaluate.py"
-    paths = [path for pattern in patterns for path in root.glob(pattern) if path.stem not in APART]
-    carried_out = digest_of({path.relative_to(root).as_posix(): path.read_text() for path in paths})
-    weights = sorted(root.glob(WEIGHTS[task])) if task in WEIGHTS else []
-    return "-".join([carried_out, *(hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in weights)])
+    paths = [*(path for pattern in SHARED for path in root.glob(pattern)), *tasks.find(task).sources()]
+    sources = {
+        path.as_posix().removeprefix(root.as_posix()): path.read_text() for path in paths if path.suffix == ".py"
+    }
+    others = (hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in sorted(paths) if path.suffix != ".py")
+    return "-".join([digest_of(sources), *others])
 
 
 def digest_of(sources: Mapping[str, str]) -> str:
@@ -366,7 +350,7 @@ def finish(run: Run, show: Callable[[Progress], None] = lambda progress: None) -
     if series.method == "teacher":
         act = evaluate.teacher(world, _lookup(run))
     else:
-        world = over_options(world) if series.method == "hierarchical" else world
+        world = world.over_options() if series.method == "hierarchical" else world
         teacher = distill.Teacher(world, _lookup(run) if series.teacher else distill.go_without)
         about = {"method": series.method, "schedule": series.schedule} | (
             {"teacher": series.teacher, "teacher_form": series.form} if series.teacher else {}

@@ -15,7 +15,7 @@ from askonce.pipeline.tasks.task import Batch, Task, Watched, action_names
 from askonce.student.judging import evaluate
 from askonce.student.learning.distill import Teacher
 from askonce.student.learning.network import as_policy
-from askonce.student.learning.rollout import TeacherPolicy, successes_of
+from askonce.student.learning.rollout import TeacherPolicy
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,6 @@ class Frame:
         return {name: policy for name, policy in found.items() if policy is not None}
 
 
-def watched(task: Task) -> Watched:
-    """One environment of `task`, with what it can show."""
-    return task.watched() if hasattr(task, "watched") else Watched(task.batch(1))
-
-
 def frames(
     task: Task, shown: Watched, run: Path | None, teacher: TeacherPolicy | None, episodes: int, seed: int
 ) -> Iterator[Frame]:
@@ -79,7 +74,7 @@ def frames(
             yield _frame(task, shown, episode, layout, step, returned, student, advised, chosen)
             rewards, terminated, truncated = shown.batch.step(action)
             step, returned, ended = step + 1, returned + float(rewards[0]), bool(terminated[0] | truncated[0])
-        success = bool(successes_of(shown.batch, np.array([returned]))[0])
+        success = bool(shown.batch.successes(np.array([returned]))[0])
         yield _frame(task, shown, episode, layout, step, returned, success=success)
 
 

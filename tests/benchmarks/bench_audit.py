@@ -11,11 +11,12 @@ from askonce.pipeline.audit.audit import audit
 from askonce.pipeline.build import build_cache
 from askonce.pipeline.llm import Teacher
 from askonce.pipeline.simulated.serve import serve
+from askonce.pipeline.tasks.minigrid import NAMES as GRID_TASKS
 
 
 def main() -> None:
     with TemporaryDirectory() as folder, serve() as url:
-        for task in map(tasks.find, tasks.grid_names()):
+        for task in map(tasks.find, GRID_TASKS):
             build_cache(task, Path(folder), Teacher("simulated", url))
             audit(task, Path(folder))  # compiles
             started, cpu = time.perf_counter(), time.process_time()

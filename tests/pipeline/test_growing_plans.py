@@ -3,6 +3,7 @@ import pytest
 
 from askonce.pipeline import tasks
 from askonce.pipeline.growing_plans import GrowingPlans
+from askonce.pipeline.tasks.minigrid import NAMES as GRID_TASKS
 
 
 def policy(batch, plans) -> np.ndarray:
@@ -13,7 +14,7 @@ def policy(batch, plans) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("name", tasks.grid_names())
+@pytest.mark.parametrize("name", GRID_TASKS)
 def test_plans_that_grow_text_by_text_are_those_made_at_once(name):
     task = tasks.find(name)
     batch, rng = task.batch(300), np.random.default_rng(0)

@@ -28,7 +28,7 @@ TASK = GymTask(
     "CountingToTheEnd-v0",
     prompt=None,
     write=lambda seen: "Agent counts.",
-    choices=lambda text: [],
+    options=lambda text: [],
     act=lambda option, seen: None,
     look=lambda seen: np.array([seen["steps"]], np.float32),
 )

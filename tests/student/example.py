@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from gymnasium.spaces import Discrete
 import numpy as np
 
+from askonce.pipeline.tasks.task import Advice, Batch, Task
+
 # SimpleDoorKey has no other texts; LavaDoorKey has the same ones.
 PERFECT = {
     "Agent sees nothing, holds nothing.": {("explore",): 1.0},
@@ -26,7 +28,7 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Script:
+class Script(Task):
     """A task whose layout n is episodes[n]; its view is the number of steps taken."""
 
     episodes: tuple[Episode, ...]
@@ -39,8 +41,17 @@ class Script:
     def seeds(self, count: int, seed: int, held_out: bool = False) -> np.ndarray:
         return np.arange(count)
 
+    def text(self, situation: int) -> str:
+        return "Agent waits."
 
-class ScriptBatch:
+    def decisions(self, text: str) -> tuple:
+        return (("wait",),)
+
+    def plans(self, distributions, earlier=None) -> dict:
+        return {}
+
+
+class ScriptBatch(Batch):
     def __init__(self, script: tuple[Episode, ...], size: int):
         self.script, self.size = script, size
         self.playing = [script[0]] * size
@@ -50,11 +61,22 @@ class ScriptBatch:
     def view(self) -> np.ndarray:
         return self.steps[:, None].astype(np.float32)
 
+    @property
+    def observations(self) -> np.ndarray:
+        return self.view
+
+    @property
+    def situations(self) -> np.ndarray:
+        return np.zeros(self.size, np.int64)
+
+    def advise(self, plans, going=None) -> Advice:
+        return Advice(np.zeros((self.size, 1), np.int64), np.zeros((self.size, 1), np.float32))
+
     def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
         for n, seed in zip(index, seeds, strict=True):
             self.playing[n], self.steps[n] = self.script[seed], 0
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, actions: np.ndarray, going=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         assert len(actions) == self.size
         rewards = np.zeros(self.size)
         for n, episode in enumerate(self.playing):

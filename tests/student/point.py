@@ -63,12 +63,12 @@ POINT = GymTask(
         ("go to left beacon",),
     ),
     write=lambda seen: f"The {'right' if seen[2] else 'left'} beacon is lit.",
-    choices=lambda text: SKILLS,
+    options=lambda text: [option for (option,) in SKILLS],
     act=act,
     deviation=0.1,
     success=lambda info: info["is_success"],
-    skills=lambda text: SKILLS,
-    skill_names=("left", "right"),
+    fixed=lambda text: [option for (option,) in SKILLS],
+    fixed_options=("left", "right"),
 )
 
 # A teacher who is right three times out of four.

@@ -1,8 +1,10 @@
 """The four DoorKey tasks: environment, engine, options, text and prompt put together as `Task`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 import zlib
 
 import gymnasium
@@ -11,10 +13,22 @@ import numpy as np
 from askonce.pipeline.tasks.minigrid import describe, draw, engine, options, scene
 from askonce.pipeline.tasks.minigrid.describe import Facts
 from askonce.pipeline.tasks.minigrid.envs import GRID, ColoredDoorKeyEnv, DivergedDoorKeyEnv, DoorKeyEnv, LavaDoorKeyEnv
+from askonce.pipeline.tasks.minigrid.kernels import Rules, kernels
 from askonce.pipeline.tasks.minigrid.layouts import COLORED, DIVERGED, SIMPLE, WITH_LAVA, draw_layouts
 from askonce.pipeline.tasks.minigrid.play import DoorKeyPlayout
 from askonce.pipeline.tasks.minigrid.view import MOST_ONES, egocentric_ones, one_hot, plane_table, view_size
-from askonce.pipeline.tasks.task import Advice, Decision, Distributions, Option, Prompt, Scene, Watched
+from askonce.pipeline.tasks.task import (
+    Advice,
+    Batch,
+    Decision,
+    Distributions,
+    Kernels,
+    Option,
+    Prompt,
+    Scene,
+    Task,
+    Watched,
+)
 
 OPTIONS = (
     Option(
@@ -60,7 +74,7 @@ HELD_OUT_SHARE = 8
 
 
 @dataclass(frozen=True)
-class DoorKeyTask:
+class DoorKeyTask(Task):
     """One of the four tasks (see `pipeline.tasks.task.Task`)."""
 
     name: str
@@ -183,11 +197,20 @@ class DoorKeyTask:
         known = self.facts(self.situations[text])
         return scene.doorkey(known.sees, known.holds)
 
+    def sources(self) -> tuple[Path, ...]:
+        return tuple(Path(__file__).parent.glob("*.py"))
+
+    def over_options(self) -> Task:
+        """Compiled: an option's steps never come up to Python."""
+        from askonce.pipeline.tasks.minigrid.over_options import over_options
+
+        return over_options(self)
+
     def playout(self) -> DoorKeyPlayout:
         return DoorKeyPlayout(self)
 
 
-class DoorKeyBatch:
+class DoorKeyBatch(Batch):
     """N DoorKey worlds in the compiled engine (see `pipeline.tasks.task.Batch`)."""
 
     def __init__(self, task: DoorKeyTask, size: int):
@@ -219,16 +242,36 @@ class DoorKeyBatch:
     def reset(self, index: np.ndarray, seeds: np.ndarray) -> None:
         engine.reset(self.state, np.asarray(index), *self.task.layouts(np.asarray(seeds)), self.task.colored)
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        engine.step(self.state, actions, self.task.max_steps, self.task.colored, self._rewards)
+    def step(self, actions: np.ndarray, going: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        with self._held_back(going):
+            engine.step(self.state, actions, self.task.max_steps, self.task.colored, self._rewards)
         ended = self.state.ended
         return self._rewards.copy(), ended & engine.TERMINATED > 0, ended & engine.TRUNCATED > 0
 
-    def advise(self, plans: options.Plans) -> Advice:
+    def advise(self, plans: options.Plans, going: np.ndarray | None = None) -> Advice:
         shape = (self.size, plans.verb.shape[1])
         advice = Advice(np.empty(shape, np.int64), np.empty(shape, np.float32))
-        options.advise(self.state, plans, advice.actions, advice.probabilities)
+        with self._held_back(going):
+            options.advise(self.state, plans, advice.actions, advice.probabilities)
         return advice
+
+    @cached_property
+    def _kernels(self) -> Kernels:
+        task = self.task
+        return kernels(self.state, Rules(task.max_steps, task.colored, self.planes, len(task.contents)), task.plans({}))
+
+    def kernels(self) -> Kernels | None:
+        return self._kernels
+
+    @contextmanager
+    def _held_back(self, going: np.ndarray | None) -> Iterator[None]:
+        """The engine leaves an ended environment as it is, so one that is held back is one for the moment."""
+        waiting = np.zeros(self.size, bool) if going is None else (self.state.ended == engine.RUNNING) & ~going
+        self.state.ended[waiting] = engine.TRUNCATED
+        try:
+            yield
+        finally:
+            self.state.ended[waiting] = engine.RUNNING
 
 
 _SETTING = (

@@ -17,15 +17,14 @@ there; with the clock as it stood, any step wasted would be a failure in states 
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-import hashlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from numba import njit
 import numpy as np
 
-from askonce.pipeline.tasks.minigrid import continuation, describe, engine, envs, options
+from askonce.pipeline.compiled import compiled
+from askonce.pipeline.tasks.minigrid import continuation, describe, engine, options
 from askonce.pipeline.tasks.minigrid.engine import (
     DONE,
     DOOR,
@@ -40,7 +39,8 @@ from askonce.pipeline.tasks.minigrid.engine import (
     State,
 )
 from askonce.pipeline.tasks.minigrid.options import ENDED, EXPLORE
-from askonce.pipeline.tasks.task import Batch, Decision, Outcomes, Trace
+from askonce.pipeline.tasks.minigrid.picture import as_named, picture
+from askonce.pipeline.tasks.task import Batch, Decision, Outcomes, Playout, Trace
 
 if TYPE_CHECKING:
     from askonce.pipeline.tasks.minigrid.doorkey import DoorKeyTask
@@ -82,82 +82,6 @@ def steps_of(compiled: list[tuple[int, int]], decision: Decision, known: describ
         rows.append((verb, slot, kind, colors.get(color, OTHER_COLOR) if color else ANY_COLOR))
     columns = np.array(rows, np.int64).reshape(-1, 4).T
     return Steps(*np.ascontiguousarray(columns))
-
-
-def _make_play(sources: str):
-    """Compiles the loop. Numba's cache on disk sees changes of this file alone; `sources` stands for the others."""
-
-    @njit(cache=True, nogil=True)
-    def play(state, steps, colored, careful, always, max_steps, success, killed, taken, poses, decided):
-        """Writes (P,) outcomes of states (P, …); `poses` (P or 0, max_steps + 1, 4) and `decided` (P,) the way.
-
-        `careful` is for the decision, `always` (True) for the continuation.
-        """
-        sources  # noqa: B018 – part of the function, so that it is part of the cache's key
-        search = options.make_scratch(state).search
-        for n in range(state.steps.shape[0]):
-            state.steps[n], state.ended[n], reward = 0, RUNNING, 0.0
-            named, found = _look_at_slots(state, n), np.full((steps.verb.shape[0], 4), EMPTY, np.int64)
-            at, begun, situation = 0, True, state.situation[n]
-            while state.ended[n] == RUNNING:
-                if begun:
-                    situation = state.situation[n]
-                if at < steps.verb.shape[0]:
-                    slot = _slot(state, n, steps, at, named, found)
-                    if steps.verb[at] == EXPLORE and state.situation[n] != situation:
-                        action = ENDED
-                    else:
-                        action = options.option_action(state, n, steps.verb[at], slot, search, careful)
-                    begun = action == ENDED
-                    if begun:
-                        at += 1
-                        continue
-                    decided[n] += 1
-                elif at > 0 and decided[n] == 0:
-                    action = DONE
-                    decided[n] = 1
-                else:
-                    action = continuation.competent_action(state, n, search, always)
-                x, y, direction, kind = state.agent[n, 0], state.agent[n, 1], state.agent[n, 2], state.held[n, 0]
-                if poses.shape[0] > 0:
-                    row = poses[n, state.steps[n]]
-                    row[0], row[1], row[2], row[3] = x, y, direction, action
-                reward += engine.step_one(state, n, action, max_steps, colored)
-                same = (
-                    x == state.agent[n, 0]
-                    and y == state.agent[n, 1]
-                    and direction == state.agent[n, 2]
-                    and kind == state.held[n, 0]
-                )
-                if at < steps.verb.shape[0] and (same or action == PICK_UP or action == TOGGLE or action == DONE):
-                    at += 1
-                    begun = True
-            success[n] = reward > 0
-            killed[n] = reward <= 0 and state.ended[n] & TERMINATED > 0
-            taken[n] = state.steps[n]
-            if poses.shape[0] > 0:
-                row = poses[n, state.steps[n]]
-                row[0], row[1], row[2], row[3] = state.agent[n, 0], state.agent[n, 1], state.agent[n, 2], -1
-
-    @njit(cache=True, nogil=True)
-    def first_actions(state, steps, careful, always, actions):
-        """Writes (P,) the first action of the decision, that of the continuation where it has none."""
-        sources  # noqa: B018 – as above
-        search = options.make_scratch(state).search
-        for n in range(actions.shape[0]):
-            named, found = _look_at_slots(state, n), np.full((steps.verb.shape[0], 4), EMPTY, np.int64)
-            actions[n] = ENDED
-            for at in range(steps.verb.shape[0]):
-                slot = _slot(state, n, steps, at, named, found)
-                actions[n] = options.option_action(state, n, steps.verb[at], slot, search, careful)
-                if actions[n] != ENDED:
-                    break
-            if actions[n] == ENDED and steps.verb.shape[0] > 0:
-                actions[n] = DONE
-            elif actions[n] == ENDED:
-                actions[n] = continuation.competent_action(state, n, search, always)
-
-    return play, first_actions
 
 
 @njit(cache=True, nogil=True)
@@ -226,16 +150,78 @@ def _has_color(thing, color, named):
     return True
 
 
-def _digest() -> str:
-    called = (engine, envs, options, continuation)
-    return hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in called)).hexdigest()
+@compiled
+def _play(state, steps, colored, careful, always, max_steps, success, killed, taken, poses, decided):
+    """Writes (P,) outcomes of states (P, …); `poses` (P or 0, max_steps + 1, 4) and `decided` (P,) the way.
+
+    `careful` is for the decision, `always` (True) for the continuation.
+    """
+    search = options.make_scratch(state).search
+    for n in range(state.steps.shape[0]):
+        state.steps[n], state.ended[n], reward = 0, RUNNING, 0.0
+        named, found = _look_at_slots(state, n), np.full((steps.verb.shape[0], 4), EMPTY, np.int64)
+        at, begun, situation = 0, True, state.situation[n]
+        while state.ended[n] == RUNNING:
+            if begun:
+                situation = state.situation[n]
+            if at < steps.verb.shape[0]:
+                slot = _slot(state, n, steps, at, named, found)
+                if steps.verb[at] == EXPLORE and state.situation[n] != situation:
+                    action = ENDED
+                else:
+                    action = options.option_action(state, n, steps.verb[at], slot, search, careful)
+                begun = action == ENDED
+                if begun:
+                    at += 1
+                    continue
+                decided[n] += 1
+            elif at > 0 and decided[n] == 0:
+                action = DONE
+                decided[n] = 1
+            else:
+                action = continuation.competent_action(state, n, search, always)
+            x, y, direction, kind = state.agent[n, 0], state.agent[n, 1], state.agent[n, 2], state.held[n, 0]
+            if poses.shape[0] > 0:
+                row = poses[n, state.steps[n]]
+                row[0], row[1], row[2], row[3] = x, y, direction, action
+            reward += engine.step_one(state, n, action, max_steps, colored)
+            same = (
+                x == state.agent[n, 0]
+                and y == state.agent[n, 1]
+                and direction == state.agent[n, 2]
+                and kind == state.held[n, 0]
+            )
+            if at < steps.verb.shape[0] and (same or action == PICK_UP or action == TOGGLE or action == DONE):
+                at += 1
+                begun = True
+        success[n] = reward > 0
+        killed[n] = reward <= 0 and state.ended[n] & TERMINATED > 0
+        taken[n] = state.steps[n]
+        if poses.shape[0] > 0:
+            row = poses[n, state.steps[n]]
+            row[0], row[1], row[2], row[3] = state.agent[n, 0], state.agent[n, 1], state.agent[n, 2], -1
 
 
-_play, _first_actions = _make_play(_digest())
+@compiled
+def _first_actions(state, steps, careful, always, actions):
+    """Writes (P,) the first action of the decision, that of the continuation where it has none."""
+    search = options.make_scratch(state).search
+    for n in range(actions.shape[0]):
+        named, found = _look_at_slots(state, n), np.full((steps.verb.shape[0], 4), EMPTY, np.int64)
+        actions[n] = ENDED
+        for at in range(steps.verb.shape[0]):
+            slot = _slot(state, n, steps, at, named, found)
+            actions[n] = options.option_action(state, n, steps.verb[at], slot, search, careful)
+            if actions[n] != ENDED:
+                break
+        if actions[n] == ENDED and steps.verb.shape[0] > 0:
+            actions[n] = DONE
+        elif actions[n] == ENDED:
+            actions[n] = continuation.competent_action(state, n, search, always)
 
 
 @dataclass(frozen=True)
-class DoorKeyPlayout:
+class DoorKeyPlayout(Playout):
     """`pipeline.tasks.task.Playout` of one of the DoorKey tasks."""
 
     task: "DoorKeyTask"
@@ -280,6 +266,15 @@ class DoorKeyPlayout:
 
     def picture(self, states: State) -> tuple[np.ndarray, np.ndarray]:
         return states.world[0], states.observation[0]
+
+    def returns(self, outcomes: Outcomes) -> np.ndarray:
+        """MiniGrid's reward: 1 − 0.9·t/T for a success after t steps."""
+        return outcomes.success * (1 - 0.9 * outcomes.steps / self.time)
+
+    def drawing(self, world: np.ndarray, knowledge: np.ndarray, trace: Trace) -> str:
+        if self.task.colored:
+            world, knowledge = as_named(world, knowledge)
+        return picture(world, knowledge, trace)
 
     def load(self, states: State) -> Batch:
         batch = self.task.batch(len(states.steps))

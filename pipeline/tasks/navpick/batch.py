@@ -28,7 +28,7 @@ class NavPickBatch:
         self.envs = [NavPick(simulator, render_mode) for _ in range(size)]
         self.infos: list[dict] = [{} for _ in range(size)]
         spaces = self.envs[0].observation_space.spaces
-        self.observations = {name: np.zeros((size, *space.shape), np.float32) for name, space in spaces.items()}
+        self._observations = {name: np.zeros((size, *space.shape), np.float32) for name, space in spaces.items()}
         self._terminated = np.ones(size, dtype=bool)
         self._truncated = np.zeros(size, dtype=bool)
         self._threads = ThreadPoolExecutor(threads or min(size, os.cpu_count() or 1))
@@ -45,7 +45,10 @@ class NavPickBatch:
         self._each(start, zip(index.tolist(), seeds.tolist(), strict=True))
 
     @property
-    def successes(self) -> np.ndarray:
+    def observations(self) -> dict[str, np.ndarray]:
+        return self._observations
+
+    def successes(self, returns: np.ndarray) -> np.ndarray:
         """(N,) bool: a return may be positive without success, by what came nearer."""
         return np.array([info.get("success", False) for info in self.infos])
 
@@ -54,7 +57,7 @@ class NavPickBatch:
         """(N,) bool: which stand still until they are reset."""
         return self._terminated | self._truncated
 
-    def step(self, actions: np.ndarray, going: np.ndarray | bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, actions: np.ndarray, going: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N, 11) actions → (N,) float64 rewards, bool terminated, bool truncated; see `Batch.step`."""
         rewards = np.zeros(self.size)
 
@@ -63,8 +66,12 @@ class NavPickBatch:
             self._terminated[n], self._truncated[n] = ended
             self._observe(n, observation)
 
-        self._each(advance, np.flatnonzero(~self.ended & going).tolist())
+        self._each(advance, np.flatnonzero(self.acting(going)).tolist())
         return rewards, self._terminated.copy(), self._truncated.copy()
+
+    def acting(self, going: np.ndarray | None) -> np.ndarray:
+        """(N,) bool: those that have not ended and are not held back."""
+        return ~self.ended if going is None else ~self.ended & going
 
     def _observe(self, n: int, observation: dict[str, np.ndarray]) -> None:
         for name, value in observation.items():

@@ -5,9 +5,10 @@ what the simulator identifies in the camera's picture (`Simulator.sights`), and 
 it knows of the robot's place (`Reading`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 from gymnasium.spaces import Box
@@ -22,7 +23,7 @@ from askonce.pipeline.tasks.navpick.prompt import NAVIGATE, PICK, PROMPT
 from askonce.pipeline.tasks.navpick.simulator import Sight
 from askonce.pipeline.tasks.navpick.stages import beside, reached
 from askonce.pipeline.tasks.navpick.view import IMAGE_SHAPE, VIEW_SIZE, view
-from askonce.pipeline.tasks.task import Advice, Decision, Distributions, Scene, Watched
+from askonce.pipeline.tasks.task import Advice, Batch, Decision, Distributions, Lesson, Scene, Task, Watched
 
 # A step, in seconds.
 STEP = 0.1
@@ -50,7 +51,7 @@ def find(simulator: str = "mujoco") -> "NavPickTask":
 
 
 @dataclass(frozen=True)
-class NavPickTask(Interned):
+class NavPickTask(Interned, Task):
     """See `pipeline.tasks.task.Task`. The simulator is none of the LLM's business: caches serve all of them."""
 
     simulator: str = "mujoco"
@@ -64,7 +65,7 @@ class NavPickTask(Interned):
     image_shape = IMAGE_SHAPE
     # A batch of more gains nothing on a few cores, and the first episodes in a hundred homes compile as many models.
     together = 100
-    skill_names = tuple(f"{verb} the {which} object" for which in ("wanted", "other") for verb in POLICIES)
+    fixed_options = tuple(f"{verb} the {which} object" for which in ("wanted", "other") for verb in POLICIES)
 
     @cached_property
     def idle_action(self) -> np.ndarray:
@@ -83,16 +84,12 @@ class NavPickTask(Interned):
         actions[:, STOP] = -1.0
         return actions
 
-    def describe(self, sees: Sequence[str], holds: str | None) -> str:
-        """`sees` are phrases with the wanted object's first: "a mug on a table ahead, near"."""
-        raise ValueError(f"{self.name}'s texts also say which object is wanted")
-
     def decisions(self, text: str) -> tuple[Decision, ...]:
         """Either option with every object that the text names; with the wanted one alone once it is held."""
         told = describe.told(text)
         return _either_option([told.wanted] if told.holds else told.things)
 
-    def skills(self, text: str) -> tuple[Decision, ...]:
+    def carry_out(self, text: str) -> tuple[Decision, ...]:
         """Either option with the wanted object and with the other that a text may name; else they name nothing."""
         return _either_option([*describe.told(text).things, "nothing"][:2])
 
@@ -110,6 +107,18 @@ class NavPickTask(Interned):
                     for decision, probability in found.items()
                 ]
         return plans
+
+    def lessons(self) -> Mapping[str, Lesson]:
+        from askonce.pipeline.tasks.navpick.lessons import lessons
+
+        return lessons(self)
+
+    def sources(self) -> tuple[Path, ...]:
+        """This folder's code and the options' networks, less what only teaches, shows, or is another simulator's."""
+        folder, idle = Path(__file__).parent, {"expert", "lessons", "render", "habitat_simulator"}
+        shared = [folder.parents[1] / name for name in ("resnet.py", "streams.py")]
+        code = [path for path in folder.glob("*.py") if path.stem not in idle]
+        return (*shared, *code, *folder.glob("*.safetensors"))
 
     def watched(self) -> Watched:
         """From outside, from close by, and what the head camera sees, side by side; in real time."""
@@ -137,17 +146,21 @@ def _call(words: str, told: describe.Told) -> Call | None:
     return Call(POLICIES[verb], thing) if thing else None
 
 
-class AdvisedBatch(NavPickBatch):
+class AdvisedBatch(NavPickBatch, Batch):
     """N environments with views, texts and advice (see `pipeline.tasks.task.Batch`)."""
 
     def __init__(self, task: NavPickTask, size: int, render_mode: str | None = None):
         super().__init__(size, task.simulator, render_mode=render_mode)
         self.task = task
-        self.situations = np.zeros(size, np.int64)
+        self._situations = np.zeros(size, np.int64)
         self.sights: list[dict[str, Sight]] = [{} for _ in range(size)]
         self._memories = [Memory() for _ in range(size)]
         self._view = np.zeros((size, VIEW_SIZE), np.float32)
         self._changed = np.ones(size, dtype=bool)
+
+    @property
+    def situations(self) -> np.ndarray:
+        return self._situations
 
     @property
     def view(self) -> np.ndarray:
@@ -168,18 +181,18 @@ class AdvisedBatch(NavPickBatch):
         super().reset(index, seeds, beside)
         self._tell(index)
 
-    def step(self, actions: np.ndarray, going: np.ndarray | bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        stepped = np.flatnonzero(~self.ended & going)
+    def step(self, actions: np.ndarray, going: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        stepped = np.flatnonzero(self.acting(going))
         result = super().step(actions, going)
         self._tell(stepped)
         return result
 
-    def advise(self, plans: Plans, going: np.ndarray | bool = True) -> Advice:
+    def advise(self, plans: Plans, going: np.ndarray | None = None) -> Advice:
         from askonce.pipeline.tasks.navpick.options import DEVIATION
 
         chosen = [
             plans.get(situation, ()) if goes else ()
-            for situation, goes in zip(self.situations.tolist(), ~self.ended & going)
+            for situation, goes in zip(self.situations.tolist(), self.acting(going))
         ]
         shape = self.size, max(map(len, chosen), default=1) or 1
         advice = Advice(
@@ -267,4 +280,4 @@ class AdvisedBatch(NavPickBatch):
         for n in index.tolist():
             env = self.envs[n]
             text = describe.text(env.simulator.wanted, list(self.sights[n].values()), env.reading)
-            self.situations[n] = self.task.number(text)
+            self._situations[n] = self.task.number(text)

@@ -9,7 +9,6 @@ What a file is of is said by its rows, not by its name.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,29 +19,8 @@ from askonce.cache.verify import AUDIT
 from askonce.pipeline.audit.table import SCHEMA
 from askonce.pipeline.audit.verdict import VERDICTS
 from askonce.pipeline.statistics import Interval
+from askonce.pipeline.tasks.task import Trace
 from askonce.student.judging import unlearned
-
-
-class Pose(NamedTuple):
-    """Where the agent is, and what it does there: an action of the engine, -1 at the end."""
-
-    x: int
-    y: int
-    direction: int
-    action: int
-
-
-@dataclass(frozen=True)
-class Played:
-    """A path from the example's state, the first `decided` of its actions being the decision's own."""
-
-    poses: tuple[Pose, ...]
-    decided: int
-    end: str
-
-    @property
-    def steps(self) -> int:
-        return len(self.poses) - 1
 
 
 @dataclass(frozen=True)
@@ -51,8 +29,8 @@ class Example:
 
     world: np.ndarray
     knowledge: np.ndarray
-    path: Played
-    best: Played
+    path: Trace
+    best: Trace
 
 
 @dataclass(frozen=True)
@@ -153,13 +131,14 @@ def _example(row: dict) -> Example | None:
     shape = row["width"], row["height"]
     world, knowledge = (np.frombuffer(row[name], np.uint8) for name in ("world", "knowledge"))
     return Example(
-        world.reshape(*shape, 3), knowledge.reshape(*shape, 4), _played(row, "path"), _played(row, "best_path")
+        world.reshape(*shape, 3), knowledge.reshape(*shape, 4), _trace(row, "path"), _trace(row, "best_path")
     )
 
 
-def _played(row: dict, name: str) -> Played:
-    poses = tuple(Pose(**pose) for pose in row[name] or ())
-    return Played(poses, row[f"{name}_decision"] or 0, row[f"{name}_end"] or "")
+def _trace(row: dict, name: str) -> Trace:
+    poses = [[pose[each] for each in ("x", "y", "direction", "action")] for pose in row[name] or ()]
+    shaped = np.array(poses, np.int16).reshape(-1, 4)
+    return Trace(shaped, row[f"{name}_decision"] or 0, row[f"{name}_end"] or "")
 
 
 def _damaged(path: Path, error: Exception) -> AskonceError:

@@ -15,7 +15,7 @@ from askonce.pipeline import answered, collect, tasks
 from askonce.pipeline.asking.prices import Price, price_of
 from askonce.pipeline.build import EPISODES, first_visits
 from askonce.pipeline.deduplicate import distinct_texts, merge
-from askonce.pipeline.tasks.task import Task
+from askonce.pipeline.tasks.task import Playout, Task
 from askonce.student.judging import evaluate
 from askonce.student.judging.evaluate import Evaluation
 from askonce.student.learning.forms import lookup_of
@@ -66,7 +66,7 @@ class Note:
 class Report:
     """`contents` is what completions say, by task and id; `unlearnt` what the given runs have, by decision.
 
-    `recolored` are the tasks whose texts name colours in the order of mention instead of by their own names.
+    `playouts` are of the tasks that can play decisions out, and draw what came of them.
     """
 
     cache: Path
@@ -75,7 +75,7 @@ class Report:
     decisions: list[Decision]
     contents: Mapping[tuple[str, str], str]
     unlearnt: Mapping[tuple, list[Unlearning]]
-    recolored: frozenset[str]
+    playouts: Mapping[str, Playout]
     notes: list[Note]
 
 
@@ -112,15 +112,15 @@ def gather(
         held += _held(cache, world, teachers, prices)
         learnt = [student for student in students if student.run.task == name]
         evaluated += _evaluated(cache, name, world, teachers, learnt, episodes, seed)
+    playouts = {name: playout for name, world in worlds.items() if world and (playout := world.playout())}
     # What the others decide is not played out, and nobody can say what of it a student has unlearned.
-    compared = [student for student in students if hasattr(worlds[student.run.task], "playout")]
+    compared = [student for student in students if student.run.task in playouts]
     notes += _missing_audits(cache, entries, compared, decisions, named)
     contents = query.contents(cache, (found.completion for found in decisions))
     by_decision: dict[tuple, list[Unlearning]] = {}
     for found in named:
         by_decision.setdefault(identity(found), []).append(found)
-    recolored = frozenset(name for name, world in worlds.items() if getattr(world, "colored", False))
-    return Report(cache, held, evaluated, decisions, contents, by_decision, recolored, notes)
+    return Report(cache, held, evaluated, decisions, contents, by_decision, playouts, notes)
 
 
 def identity(found: Decision | Unlearning) -> tuple:

@@ -19,12 +19,12 @@ from markupsafe import Markup
 from askonce.cache import durable
 from askonce.pipeline.audit.summary import Shares, said, shares
 from askonce.pipeline.audit.verdict import VERDICTS
+from askonce.pipeline.tasks.task import Playout, Trace
 from askonce.student.learning.anneal import ITERATIONS
 from askonce.student.reproducing.figures import NAMES, SMOOTHED_OVER, smooth
-from askonce.student.showing.report.audits import Decision, Played, Unlearning
+from askonce.student.showing.report.audits import Decision, Unlearning
 from askonce.student.showing.report.chart import Level, Line, chart
 from askonce.student.showing.report.gather import Evaluated, Held, Report, identity
-from askonce.student.showing.report.picture import as_named, picture
 
 # More would make a page that is slow to open; the table beside the cache holds them all.
 MOST_DECISIONS = 1000
@@ -146,7 +146,7 @@ def totals(held: Sequence[Held]) -> Totals:
 
 
 @dataclass(frozen=True)
-class Row:
+class DecisionRow:
     """A policy, with the colour in which it is drawn."""
 
     color: int
@@ -158,7 +158,7 @@ class Row:
 @dataclass(frozen=True)
 class OfTask:
     name: str
-    rows: list[Row]
+    rows: list[DecisionRow]
     charts: list[Markup]
 
 
@@ -170,17 +170,17 @@ def _of_tasks(evaluated: Sequence[Evaluated]) -> Iterator[OfTask]:
             yield OfTask(name, rows, list(_charts(rows)))
 
 
-def _row(color: int, found: Evaluated) -> Row:
+def _row(color: int, found: Evaluated) -> DecisionRow:
     if found.student is None:
-        return Row(color, found.teacher or "", "the LLM alone", found)
+        return DecisionRow(color, found.teacher or "", "the LLM alone", found)
     run = found.student.run
     method = NAMES.get(run.method or "llm4teach", run.method)
     taught = f" from {run.teacher}" if run.teacher else ""
     length = f"{run.iterations:,} iterations, {run.env_steps:,} steps"
-    return Row(color, str(run.run), f"{method}{taught}, {length}", found)
+    return DecisionRow(color, str(run.run), f"{method}{taught}, {length}", found)
 
 
-def _charts(rows: Sequence[Row]) -> Iterator[Markup]:
+def _charts(rows: Sequence[DecisionRow]) -> Iterator[Markup]:
     drawn = [row for row in rows if row.found.student and row.found.student.curve is not None]
     if not drawn:
         return
@@ -196,7 +196,7 @@ def _charts(rows: Sequence[Row]) -> Iterator[Markup]:
         yield chart(f"{words} by environment steps; the table has figures", "environment steps", percent, lines, levels)
 
 
-def _curve(row: Row, column: str) -> Line:
+def _curve(row: DecisionRow, column: str) -> Line:
     run, curve = row.found.student.run, row.found.student.curve
     window = max(SMOOTHED_OVER * run.iterations_wanted // ITERATIONS, 1)
     return Line(row.color, curve["env_steps"], smooth(curve[column], window))
@@ -222,13 +222,13 @@ class Student:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Picture:
     """One of the two pictures of a decision."""
 
     title: str
     decision: str
-    played: Played
-    picture: Markup
+    trace: Trace
+    drawing: Markup
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ class Shown:
 
     found: Decision
     lost: float | None  # of return, over all visits
-    scenes: list[Scene]
+    pictures: list[Picture]
     words: str
     cut: int
     unlearnt: list[Unlearning]
@@ -281,24 +281,24 @@ def _lost(found: Decision, met: float) -> float | None:
 
 def _shown_decision(found: Decision, met: float, report: Report) -> Shown:
     words = report.contents.get((found.task, found.completion), "")
-    pictured = found.example and found.verdict != "sound"
-    scenes = list(_scenes(found, found.task in report.recolored)) if pictured else []
+    playout = report.playouts.get(found.task)
+    pictured = playout and found.example and found.verdict != "sound"
+    pictures = list(_pictures(found, playout)) if pictured else []
     return Shown(
         found,
         _lost(found, met),
-        scenes,
+        pictures,
         words[:MOST_LETTERS],
         max(len(words) - MOST_LETTERS, 0),
         report.unlearnt.get(identity(found), []),
     )
 
 
-def _scenes(found: Decision, recolored: bool) -> Iterator[Scene]:
-    example, world, knowledge = found.example, found.example.world, found.example.knowledge
-    if recolored:
-        world, knowledge = as_named(world, knowledge)
-    yield Scene("what the LLM decided", found.decision or "", example.path, picture(world, knowledge, example.path))
-    if example.best.poses:
+def _pictures(found: Decision, playout: Playout) -> Iterator[Picture]:
+    example = found.example
+    drawn = lambda trace: Markup(playout.drawing(example.world, example.knowledge, trace))
+    yield Picture("what the LLM decided", found.decision or "", example.path, drawn(example.path))
+    if len(example.best.poses):
         # Executed with care, the same decision may end well.
         best = "the same, carried out with care" if found.best == found.decision else "the best decision"
-        yield Scene(best, found.best or "", example.best, picture(world, knowledge, example.best))
+        yield Picture(best, found.best or "", example.best, drawn(example.best))

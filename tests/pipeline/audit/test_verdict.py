@@ -12,12 +12,18 @@ def outcomes(success, steps=10) -> Outcomes:
     return Outcomes(success, ~success, np.broadcast_to(steps, success.shape).astype(np.int64))
 
 
+def compared(ours: Outcomes, best: Outcomes, episodes: np.ndarray):
+    """With a reward that falls by 0.9 in 150 steps."""
+    paid = lambda outcomes: outcomes.success * (1 - 0.9 * outcomes.steps / 150)
+    return compare(ours, best, episodes, paid(best) - paid(ours))
+
+
 def evidence(lost: int, gained: int, states: int, extra=0.0):
     """Where the decision alone fails, where the best one alone does, and what it costs elsewhere on average."""
     ours, best = np.ones(states, bool), np.ones(states, bool)
     ours[:lost], best[lost : lost + gained] = False, False
     steps = 10 + (np.arange(states) % 100 < 100 * extra)
-    return compare(outcomes(ours, steps), outcomes(best), np.arange(states), 150)
+    return compared(outcomes(ours, steps), outcomes(best), np.arange(states))
 
 
 def test_a_verdict_needs_the_whole_interval():
@@ -46,7 +52,7 @@ def test_intervals_hold_at_every_look_together_in_95_percent(lost, gained):
         episodes, drawn = np.repeat(np.arange(LOOKS[-1] // size), size)[order], drawn[order]
         for look in LOOKS:
             part = drawn[:look]
-            found = compare(outcomes(part >= 0), outcomes(part <= 0), episodes[:look], 150).success_difference
+            found = compared(outcomes(part >= 0), outcomes(part <= 0), episodes[:look]).success_difference
             if not found.low <= gained - lost <= found.high:
                 missed += 1
                 break
@@ -56,8 +62,8 @@ def test_intervals_hold_at_every_look_together_in_95_percent(lost, gained):
 def test_a_visit_counted_twice_tells_no_more():
     rng = np.random.default_rng(1)
     steps, episodes = rng.integers(5, 30, 600), np.arange(600)
-    once = compare(outcomes(np.ones(600), steps), outcomes(np.ones(600)), episodes, 150)
-    again = compare(outcomes(np.ones(1200), np.tile(steps, 2)), outcomes(np.ones(1200)), np.tile(episodes, 2), 150)
+    once = compared(outcomes(np.ones(600), steps), outcomes(np.ones(600)), episodes)
+    again = compared(outcomes(np.ones(1200), np.tile(steps, 2)), outcomes(np.ones(1200)), np.tile(episodes, 2))
     for name in ("steps_difference", "cost"):
         ours, theirs = getattr(once, name), getattr(again, name)
         assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))

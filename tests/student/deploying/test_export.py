@@ -19,7 +19,7 @@ from askonce.student.learning.network import ActorCritic, as_policy
 
 FILES = {"onnx": "student.onnx", "torchscript": "student.pt"}
 POLE = GymTask(
-    "CartPole", "CartPole-v1", prompt=None, write=str, choices=lambda text: [], act=lambda option, pole: None
+    "CartPole", "CartPole-v1", prompt=None, write=str, options=lambda text: [], act=lambda option, pole: None
 )
 # Whatever is installed beside this project, none of it can be imported.
 ALONE = "import sys\nsys.modules.update(dict.fromkeys(('cache', 'cli', 'commands', 'pipeline', 'student')))\n"

@@ -88,7 +88,7 @@ POLE = GymTask(
     prompt=None,
     idle=0,
     write=lambda pole: "left" if pole[2] < 0 else "right",
-    choices=lambda text: [(f"push {text}",)],
+    options=lambda text: [f"push {text}"],
     act=lambda option, pole: int(option == "push right"),
 )
 

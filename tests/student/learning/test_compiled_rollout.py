@@ -6,6 +6,7 @@ import torch
 
 from askonce.cache.errors import AskonceError
 from askonce.pipeline import tasks
+from askonce.pipeline.tasks.minigrid import NAMES as GRID_TASKS
 from askonce.student.learning import compiled_rollout, fused, ppo, rollout
 from askonce.student.learning.distill import Teacher, refuse
 from askonce.student.learning.network import ActorCritic
@@ -41,7 +42,7 @@ def both(task, make_teacher):
     return played
 
 
-@pytest.mark.parametrize("name", tasks.grid_names())
+@pytest.mark.parametrize("name", GRID_TASKS)
 @pytest.mark.parametrize("advised", [True, False])
 def test_they_are_those_played_step_by_step(name, advised):
     task = tasks.find(name)

@@ -16,7 +16,6 @@ from askonce.student.deploying import export
 from askonce.student.judging import evaluate
 from askonce.student.learning import anneal, ppo, presets, rollout
 from askonce.student.learning.distill import Teacher, go_without
-from askonce.student.learning.hierarchical import over_options
 from askonce.student.learning.network import as_policy, build
 from askonce.student.learning.train import Settings, train
 from tests.student.point import BEACONS, NEAR, PACE, POINT, SKILLS, STEPS, TEACHER
@@ -158,7 +157,7 @@ def test_a_success_is_what_the_task_says_and_not_a_positive_return():
 
 
 def test_a_skill_runs_to_its_end_and_its_rewards_are_discounted_one_by_one():
-    batch, plain = started(over_options(POINT)), started()
+    batch, plain = started(POINT.over_options()), started()
     left = np.zeros(20, np.int64)
     rewards, terminated, _ = batch.step(left)
     total, worth, steps = np.zeros(20), np.zeros(20), np.zeros(20, int)
@@ -167,14 +166,14 @@ def test_a_skill_runs_to_its_end_and_its_rewards_are_discounted_one_by_one():
         paid, over, _ = plain.step(plain.advise(plans).actions[:, 0])
         total, worth, steps = total + paid, worth + 0.9**k * paid, steps + (paid != 0)
     assert over.all() and terminated.all() and np.array_equal(batch.durations, steps) and steps.min() > 1
-    assert rewards == pytest.approx(total) and batch.worth(0.9) == pytest.approx(worth)
+    assert rewards == pytest.approx(total) and batch.worth(rewards, 0.9) == pytest.approx(worth)
     assert all(np.linalg.norm(seen[:2] - BEACONS["left"]) < NEAR for seen in batch.observations)
 
 
 def test_an_ended_skill_is_one_idle_step_and_everyone_goes_on_in_his_own_time():
     """Of a skill that stops half way, an environment that is there already does nothing for one step."""
     half = lambda option, seen: np.array([1.0, 0.0]) if option == "go" and seen[0] < 0 else None
-    task = over_options(replace(POINT, act=half, skills=lambda text: (("go",), ("wait",)), skill_names=("go", "wait")))
+    task = replace(POINT, act=half, fixed=lambda text: ("go", "wait"), fixed_options=("go", "wait")).over_options()
     batch = started(task)
     before = np.array(batch.observations)[:, 0]
     batch.step(np.zeros(20, np.int64))
@@ -186,7 +185,7 @@ def test_an_ended_skill_is_one_idle_step_and_everyone_goes_on_in_his_own_time():
 
 
 def test_the_choice_among_skills_is_learnt(tmp_path):
-    task = over_options(POINT)
+    task = POINT.over_options()
     _, figures = learn(tmp_path, 30, task, go_without, replace(FAST, entropy_coefficient=0.01), "hierarchical")
     found = evaluate.evaluate(task, evaluate.student(evaluate.as_learnt(POINT, tmp_path), tmp_path), 50, seed=0)
     assert found.success_rate > 0.9 and found.length_mean > 3 and figures["env_steps"] > 30 * 10 * 3

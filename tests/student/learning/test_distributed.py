@@ -83,7 +83,7 @@ def learn(run: Path | None, stop_at: int = 0, spoil_at: int = 0, **options):
 
     In the second worker a signal comes in iteration `stop_at`, and what is not a number in `spoil_at`.
     """
-    played, player = [], training.episodes.player
+    played, player = [], training.compiled_rollout.player
 
     def noting(batch, learner):
         play = player(batch, learner)
@@ -102,7 +102,7 @@ def learn(run: Path | None, stop_at: int = 0, spoil_at: int = 0, **options):
             signal.raise_signal(signal.SIGTERM)
 
     # In a process of their own.
-    training.episodes.player, training.CHECKPOINT_EVERY = noting, 2
+    training.compiled_rollout.player, training.CHECKPOINT_EVERY = noting, 2
     network, progress = train(TASK, Teacher(TASK, go_without), SETTINGS, run, show=show, **options)
     figures = asdict(progress)
     del figures["seconds"]

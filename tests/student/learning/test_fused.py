@@ -14,6 +14,7 @@ from askonce.student.learning import checkpoint, fused, ppo
 from askonce.student.learning.network import ActorCritic, as_policy
 from askonce.student.learning.ppo import Hyperparameters
 from askonce.student.learning.rollout import Rollout
+from tests.student.example import Episode, Script
 
 FEW_STEPS = Hyperparameters(epochs=3, minibatch=32)
 
@@ -230,4 +231,7 @@ def test_it_serves_its_own_network_over_a_view_that_can_be_given_by_its_ones():
 
     kind = lambda network, batch: type(fused.learner_of(network, ppo.optimizer(network, FEW_STEPS), FEW_STEPS, batch))
     assert kind(network, batch) is fused.Learner
-    assert kind(Other(task.view_size, 7), batch) is ppo.Learner and kind(network, object()) is ppo.Learner
+    assert (
+        kind(Other(task.view_size, 7), batch) is ppo.Learner
+        and kind(network, Script((Episode((0.0,)),)).batch(1)) is ppo.Learner
+    )

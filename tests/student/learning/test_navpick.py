@@ -13,7 +13,6 @@ from askonce.pipeline.tasks.navpick import task as navpick
 from askonce.student.learning import presets
 from askonce.student.learning.anneal import WITHOUT_TEACHER, Annealing
 from askonce.student.learning.distill import Teacher
-from askonce.student.learning.hierarchical import over_options
 from askonce.student.learning.train import Settings, train
 
 TASK = navpick.find()
@@ -24,7 +23,7 @@ def learn(run, method: str, task=TASK, **options):
     """(weights, figures less the seconds) of three iterations."""
     annealing = Annealing(10.0, 1.0, 3, 3)
     if method == "hierarchical":
-        task, annealing = over_options(task), WITHOUT_TEACHER
+        task, annealing = task.over_options(), WITHOUT_TEACHER
     settings = Settings(0, 3, LITTLE, annealing)
     network, progress = train(
         task,

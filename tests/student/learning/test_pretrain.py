@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 
 from askonce.cache.errors import AskonceError
+from askonce.pipeline import tasks
 from askonce.pipeline.tasks.navpick import options
 from askonce.pipeline.tasks.navpick.view import VIEW_SIZE
 from askonce.student.learning import pretrain
 from askonce.student.learning.pretrain import Settings
 
+TASK = tasks.find("NavPick")
 LITTLE = Settings(rounds=2, episodes=2, updates=3, last_updates=6, minibatch=16)
 
 
 def test_the_same_settings_train_the_same_option_which_comes_back_from_its_file(tmp_path):
     shown = []
-    networks = [pretrain.pretrain("pick", LITTLE, shown.append) for _ in range(2)]
+    networks = [pretrain.pretrain(TASK, TASK.lessons()["pick"], LITTLE, shown.append) for _ in range(2)]
     states = [network.state_dict() for network in networks]
     assert all((states[0][name] == states[1][name]).all() for name in states[0])
     first, second = shown[:2]
@@ -38,5 +40,5 @@ def test_a_file_without_weights_is_one_clear_line(tmp_path):
 @pytest.mark.parametrize("option", options.NAMES)
 @pytest.mark.parametrize("episodes", [2, pytest.param(100, marks=pytest.mark.study)])
 def test_the_projects_own_options_do_what_they_are_for_in_homes_never_seen(option, episodes):
-    endings = pretrain.evaluate(option, options.policy(option), episodes, seed=0)
+    endings = pretrain.evaluate(TASK, TASK.lessons()[option], options.policy(option), episodes, seed=0)
     assert np.mean([ending == "success" for ending, _ in endings]) >= 0.95

@@ -363,7 +363,7 @@ COUNTING = GymTask(
     "Counting-v0",
     prompt=None,
     write=lambda seen: "Agent counts.",
-    choices=lambda text: [],
+    options=lambda text: [],
     act=lambda option, seen: None,
     look=lambda seen: np.array([seen["steps"]], np.float32),
 )

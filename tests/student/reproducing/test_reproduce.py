@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from askonce.cache import store
 from askonce.cache.errors import AskonceError, Unfinished
+from askonce.pipeline import tasks
 from askonce.pipeline.recorded import read
 from askonce.student.learning.anneal import COMPARED
 from askonce.student.learning.presets import CONTROL
@@ -122,19 +123,20 @@ def test_a_runs_place_follows_from_the_code_that_makes_it_but_not_from_its_comme
 
 
 def test_what_a_world_and_its_options_are_counts_for_that_world_alone(tmp_path):
-    world = "pipeline/tasks/navpick"
-    files = "student/learning/ppo.py", "pipeline/resnet.py", f"{world}/env.py", f"{world}/pick.safetensors"
-    idle = "student/reproducing/figures.py", f"{world}/render.py"
+    """The files that all share are looked for under a root; a world's own are those of the task."""
+    shared, idle = "student/learning/ppo.py", "student/reproducing/figures.py"
     found = {}
-    for changed in (None, *files, *idle):
-        for name in (*files, *idle):
+    for changed in (None, shared, idle):
+        for name in (shared, idle):
             path = tmp_path / str(changed) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("changed = 1" if name == changed else "first = 0")
         found[changed] = [code(task, tmp_path / str(changed)) for task in (NAVPICK, TASK)]
-    navpick, grid = zip(*found.values())
-    assert len(set(navpick)) == 5
-    assert len({*grid}) == 2 and found["student/learning/ppo.py"][1] != found[None][1]
+    assert found[None] == found[idle] and not set(found[None]) & set(found[shared])
+    assert len({*found[None], *found[shared]}) == 4
+    names = {path.name for path in tasks.find(NAVPICK).sources()}
+    assert {"env.py", "pick.safetensors", "resnet.py"} <= names and "render.py" not in names
+    assert "engine.py" in {path.name for path in tasks.find(TASK).sources()}
 
 
 def test_answers_are_told_apart_by_what_they_say(cache, tmp_path):

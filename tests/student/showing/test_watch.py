@@ -19,6 +19,7 @@ from askonce.student.learning.network import ActorCritic
 from askonce.student.showing import animation, watch
 from askonce.student.showing.screen import screen
 from askonce.student.showing.watch import Frame
+from tests.student.example import Episode, Script
 
 POLE = GymTask(
     "CartPole",
@@ -26,7 +27,7 @@ POLE = GymTask(
     prompt=None,
     action_names=("left", "right"),
     write=lambda pole: "left" if pole[2] < 0 else "right",
-    choices=lambda text: [(f"push {text}",)],
+    options=lambda text: [f"push {text}"],
     act=lambda option, pole: int(option == "push right"),
 )
 ACTIONS = "left", "right", "a name far too long for the room that it has"
@@ -62,7 +63,7 @@ class Always:
 
 
 def played(task, run, teacher=None, episodes=2, seed=0) -> list[Frame]:
-    return list(watch.frames(task, watch.watched(task), run, teacher, episodes, seed))
+    return list(watch.frames(task, task.watched(), run, teacher, episodes, seed))
 
 
 def test_frames_tell_what_was_done_and_what_came_of_it(door_key):
@@ -117,7 +118,7 @@ def test_without_a_student_its_teacher_plays_alone(door_key):
 
 def test_a_robot_is_shown_in_its_home():
     task = tasks.find("NavPick")
-    shown, teacher = watch.watched(task), Teacher(task, lambda text: {("wait",): 1.0})
+    shown, teacher = task.watched(), Teacher(task, lambda text: {("wait",): 1.0})
     frame = next(watch.frames(task, shown, None, teacher, 1, 0))
     assert frame.is_vector and (frame.action == task.idle_action).all() and not frame.teacher.any()
     assert list(frame.policies) == ["action", "teacher: no advice"]
@@ -127,20 +128,17 @@ def test_a_robot_is_shown_in_its_home():
 
 
 def test_a_task_of_ones_own_shows_what_its_environment_draws(tmp_path):
-    shown = watch.watched(POLE)
+    shown = POLE.watched()
     frame = next(watch.frames(POLE, shown, keep(tmp_path, POLE), None, 1, 0))
     assert shown.picture(100).shape[2] == 3 and shown.symbols is None and frame.holds is None
     assert frame.text in ("left", "right") and action_names(POLE) == ("left", "right")
 
 
 def test_a_task_may_have_nothing_to_show_but_its_text():
-    class Bare:
-        action_space = POLE.action_space
-        batch = POLE.batch
-
-    shown = watch.watched(Bare())
+    bare = Script((Episode((0.0,)),))
+    shown = bare.watched()
     assert (shown.batch.size, shown.picture, shown.symbols, shown.holds) == (1, None, None, None)
-    assert action_names(Bare()) == ("action 0", "action 1")
+    assert action_names(bare) == ("action 0", "action 1")
 
 
 # ---- In a terminal -------------------------------------------------------------------------------

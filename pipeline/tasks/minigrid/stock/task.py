@@ -27,7 +27,7 @@ from askonce.pipeline.tasks.minigrid.stock.options import option_action, scratch
 from askonce.pipeline.tasks.minigrid.stock.plans import Plans, Step
 from askonce.pipeline.tasks.minigrid.stock.prompt import prompt_of
 from askonce.pipeline.tasks.minigrid.stock.view import Window, egocentric_view, list_ones, most_ones, window
-from askonce.pipeline.tasks.task import Advice, Decision, Distributions, Prompt, Scene
+from askonce.pipeline.tasks.task import Advice, Batch, Decision, Distributions, Prompt, Scene, Task
 
 # Where nothing moves but the agent, the five options are all that is needed, and no two episodes differ in
 # more of their mission than colours.
@@ -71,13 +71,13 @@ def ids() -> tuple[str, ...]:
 
 
 @cache
-def find(env_id: str) -> "RegisteredTask":
+def find(env_id: str) -> "StockTask":
     """The task of one id. AskonceError if it is none."""
     if env_id not in gymnasium.registry:
         raise AskonceError(f"MiniGrid has no environment {env_id!r}: `cli tasks` lists those that are tasks", 2)
     if _family(env_id) not in FAMILIES:
         raise AskonceError(f"{env_id} needs other options than there are here: `cli tasks` lists what fits", 2)
-    return RegisteredTask(env_id)
+    return StockTask(env_id)
 
 
 def _family(env_id: str) -> str:
@@ -87,7 +87,7 @@ def _family(env_id: str) -> str:
 
 
 @dataclass(frozen=True)
-class RegisteredTask(Interned):
+class StockTask(Interned, Task):
     """One registered environment (see `pipeline.tasks.task.Task`)."""
 
     name: str
@@ -130,8 +130,8 @@ class RegisteredTask(Interned):
         held_out = {layout.digest: layout.is_held_out for layout in self._sampled}.values()
         return 2 <= sum(held_out) <= len(held_out) - 2
 
-    def batch(self, size: int) -> "RegisteredBatch":
-        return RegisteredBatch(self, size)
+    def batch(self, size: int) -> "StockBatch":
+        return StockBatch(self, size)
 
     def seeds(self, count: int, seed: int, held_out: bool = False) -> np.ndarray:
         """Even seeds are for training, odd ones for evaluation, and wherever there are enough layouts to do so,
@@ -165,15 +165,15 @@ class RegisteredTask(Interned):
         return plans
 
 
-class RegisteredBatch:
+class StockBatch(Batch):
     """N MiniGrid environments stepped in turn (see `pipeline.tasks.task.Batch`)."""
 
-    def __init__(self, task: RegisteredTask, size: int):
+    def __init__(self, task: StockTask, size: int):
         self.task, self.size = task, size
         self._envs = [make(task.name) for _ in range(size)]
         width, height = self._envs[0].width, self._envs[0].height
         self.worlds = sight.empty_worlds(size, width, height)
-        self.situations = np.zeros(size, np.int64)
+        self._situations = np.zeros(size, np.int64)
         self._missions = [Mission("", (), 0)] * size
         self._doors = np.zeros(size, np.int64)
         self._wanted_colors = np.zeros(size, np.int64)
@@ -189,6 +189,10 @@ class RegisteredBatch:
     def observations(self) -> np.ndarray:
         """(N, W, H, 4) uint8: the map of everything seen so far, as in the DoorKey tasks."""
         return sight.observation(self.worlds)
+
+    @property
+    def situations(self) -> np.ndarray:
+        return self._situations
 
     @property
     def view(self) -> np.ndarray:
@@ -215,9 +219,9 @@ class RegisteredBatch:
             self._note_agent(n, env)
         self._perceive(np.asarray(index))
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, actions: np.ndarray, going: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rewards = np.zeros(self.size)
-        running = np.flatnonzero(~(self._terminated | self._truncated))
+        running = np.flatnonzero(self._acting(going))
         for n in running.tolist():
             env, action = self._envs[n], int(actions[n])
             _, rewards[n], self._terminated[n], self._truncated[n], _ = env.step(action)
@@ -229,8 +233,8 @@ class RegisteredBatch:
         self._perceive(running)
         return rewards, self._terminated.copy(), self._truncated.copy()
 
-    def advise(self, plans: Plans) -> Advice:
-        over = self._terminated | self._truncated
+    def advise(self, plans: Plans, going: np.ndarray | None = None) -> Advice:
+        acting = self._acting(going)
         chosen = [plans.of(facts) for facts in self._facts]
         most = max(map(len, chosen)) or 1
         advice = Advice(np.full((self.size, most), DONE), np.zeros((self.size, most), np.float32))
@@ -238,9 +242,13 @@ class RegisteredBatch:
             known: dict[Step, int] = {}
             for k, (steps, probability) in enumerate(decisions):
                 advice.probabilities[n, k] = probability
-                if not over[n]:
+                if acting[n]:
                     advice.actions[n, k] = self._next_action(n, steps, known)
         return advice
+
+    def _acting(self, going: np.ndarray | None) -> np.ndarray:
+        running = ~(self._terminated | self._truncated)
+        return running if going is None else running & going
 
     def _next_action(self, n: int, steps: Iterable[Step], known: dict[Step, int]) -> int:
         for step in steps:
@@ -271,4 +279,4 @@ class RegisteredBatch:
         perceive(self.worlds, index, self._doors, self._perceived)
         for n in index[self._perceived[index] != before].tolist():
             self._facts[n] = facts_of(int(self._perceived[n]), self._missions[n].colors)
-            self.situations[n] = self.task.number(self._facts[n].text)
+            self._situations[n] = self.task.number(self._facts[n].text)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from askonce.pipeline import tasks
+from askonce.pipeline.tasks.minigrid import NAMES as GRID_TASKS
 from askonce.pipeline.tasks.minigrid import describe, engine
 from askonce.pipeline.tasks.minigrid.envs import NO_AGENT
 
@@ -25,7 +26,7 @@ def facts_of(observation: np.ndarray, colored: bool, numbered: bool) -> tuple[li
     return names, f"{color(held[0])}key" if held else None
 
 
-@pytest.mark.parametrize("name", tasks.grid_names())
+@pytest.mark.parametrize("name", GRID_TASKS)
 def test_the_text_says_what_the_observation_holds(name):
     task = tasks.find(name)
     batch = task.batch(100)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from askonce.pipeline import tasks
+from askonce.pipeline.tasks.minigrid import NAMES as GRID_TASKS
 
 SIDE_BY_SIDE = 64
 # "Thousands of random-action episodes per task" is the study; every run of the suite does a hundred, and more
@@ -39,14 +40,14 @@ def conform(task, episodes: int) -> dict[str, int]:
     return ended
 
 
-@pytest.mark.parametrize("name", tasks.grid_names())
+@pytest.mark.parametrize("name", GRID_TASKS)
 def test_the_engine_is_minigrid(name):
     ended = conform(tasks.find(name), EPISODES.get(name, 100))
     assert ended["cut off"] and ended["opened"] and bool(ended["burnt"]) == (name == "LavaDoorKey")
 
 
 @pytest.mark.study
-@pytest.mark.parametrize("name", tasks.grid_names())
+@pytest.mark.parametrize("name", GRID_TASKS)
 def test_the_engine_is_minigrid_over_thousands_of_episodes(name):
     print(name, conform(tasks.find(name), STUDY_EPISODES))
 
@@ -63,7 +64,7 @@ def test_an_ended_environment_stands_still_until_it_is_reset():
     assert np.array_equal(before, batch.observations)
 
 
-@pytest.mark.parametrize("name", tasks.grid_names())
+@pytest.mark.parametrize("name", GRID_TASKS)
 def test_held_out_layouts_never_occur_in_training(name):
     task = tasks.find(name)
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from askonce.pipeline import tasks
+from askonce.pipeline.tasks.minigrid import NAMES as GRID_TASKS
 
 
-@pytest.mark.parametrize("name", tasks.grid_names())
+@pytest.mark.parametrize("name", GRID_TASKS)
 def test_it_is_the_batch_engines_in_thousands_of_states(name):
     task, rng = tasks.find(name), np.random.default_rng(0)
     module, batch = task.view_module(), task.batch(100)

@@ -60,12 +60,14 @@ def test_every_decision_that_rollouts_try_is_one_that_the_parser_reads():
 
 def test_the_baselines_skills_are_the_options_with_all_things_that_a_text_names_in_the_same_places():
     lone = "Agent is to pick up a mug. It sees nothing. It holds nothing."
-    assert TASK.skills(TEXT) == TASK.decisions(TEXT) and len(set(TASK.skills(lone))) == len(TASK.skill_names) == 4
-    assert TASK.skills(lone)[:2] == TASK.decisions(lone) == TASK.skills(TEXT)[:2]
+    assert (
+        TASK.carry_out(TEXT) == TASK.decisions(TEXT) and len(set(TASK.carry_out(lone))) == len(TASK.fixed_options) == 4
+    )
+    assert TASK.carry_out(lone)[:2] == TASK.decisions(lone) == TASK.carry_out(TEXT)[:2]
 
 
 def test_a_skill_with_an_object_that_is_not_there_has_ended(batch):
-    advice = batch.advise(TASK.plans({text: dict.fromkeys(TASK.skills(text), 1.0) for text in texts(batch)}))
+    advice = batch.advise(TASK.plans({text: dict.fromkeys(TASK.carry_out(text), 1.0) for text in texts(batch)}))
     named = np.array([[len(describe.told(text).things) > 1] for text in texts(batch)])
     assert not advice.ended[:, :2].any() and (advice.ended[:, 2:] == ~named).all()
 
@@ -87,7 +89,7 @@ def test_the_batch_is_what_the_task_says(batch):
     assert batch.view.shape == (2, VIEW_SIZE) == (2, TASK.view_size) and batch.view.dtype == np.float32
     assert np.prod(TASK.image_shape) == np.prod(IMAGE_SHAPE) < VIEW_SIZE
     assert TASK.action_space.contains(TASK.idle_action) and len(TASK.action_names) == len(TASK.idle_action)
-    assert not batch.successes.any()
+    assert not batch.successes(np.zeros(batch.size)).any()
     assert [describe.told(text).wanted for text in texts(batch)] == [wanted(batch, n) for n in range(2)]
     assert not set(TASK.seeds(200, 0)) & set(TASK.seeds(200, 0, held_out=True))
 
@@ -190,7 +192,7 @@ def test_a_simulator_is_named_for_navpick_alone():
 
 
 def test_environments_that_are_held_back_are_not_advised_and_keep_their_view(batch):
-    plans = TASK.plans({text: {decision: 0.5 for decision in TASK.skills(text)} for text in texts(batch)})
+    plans = TASK.plans({text: {decision: 0.5 for decision in TASK.carry_out(text)} for text in texts(batch)})
     first = np.array([True, False])
     everyone, one = batch.advise(plans), batch.advise(plans, first)
     assert np.allclose(one.actions[0], everyone.actions[0], atol=1e-6) and not everyone.ended.all(axis=1).any()

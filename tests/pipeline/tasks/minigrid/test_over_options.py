@@ -7,10 +7,10 @@ from askonce.cache.errors import AskonceError
 from askonce.pipeline import tasks
 from askonce.pipeline.tasks.minigrid.engine import DOOR, DX, DY, EMPTY, KEY, RUNNING
 from askonce.pipeline.tasks.minigrid.options import ENDED, make_scratch
+from askonce.pipeline.tasks.minigrid.over_options import NAMES, OPTIONS, next_action, over_options
 from askonce.student.judging.evaluate import as_learnt, evaluate, student, trained
 from askonce.student.learning.anneal import WITHOUT_TEACHER
 from askonce.student.learning.distill import Teacher, go_without
-from askonce.student.learning.hierarchical import NAMES, OPTIONS, next_action, over_options
 from askonce.student.learning.rollout import collect
 from askonce.student.learning.train import Settings, train
 from tests.student.example import Episode, Script, ScriptBatch
@@ -110,10 +110,14 @@ def test_a_reward_is_discounted_by_every_step_on_the_way():
     """Two decisions of 3 and 4 steps: the first is worth γ^3 · γ^3 of the reward that the second ends with."""
 
     class Slow(ScriptBatch):
-        durations = np.array([3])
+        taken = np.array([3])
 
-        def step(self, actions):
-            self.durations = np.array([3 + int(self.steps[0])])
+        @property
+        def durations(self):
+            return self.taken
+
+        def step(self, actions, going=None):
+            self.taken = np.array([3 + int(self.steps[0])])
             return super().step(actions)
 
     batch = Slow(Script((Episode((0.0, 1.0)),)).episodes, 1)
@@ -139,5 +143,5 @@ def test_it_learns_the_same_from_the_same_seed_and_is_evaluated_by_steps_of_the_
 
 def test_a_task_without_such_options_is_one_line():
     with pytest.raises(AskonceError, match="SimpleDoorKey") as raised:
-        over_options(type("Other", (), {"name": "other"})())
+        tasks.find("MiniGrid-DoorKey-5x5-v0").over_options()
     assert raised.value.exit_code == 2

@@ -17,15 +17,13 @@ its own end, exploring goes on until the whole room is known, which takes Diverg
 """
 
 from dataclasses import dataclass, fields
-import hashlib
-from pathlib import Path
 
 from gymnasium.spaces import Discrete
 from numba import njit
 import numpy as np
 
-from askonce.cache.errors import AskonceError
-from askonce.pipeline.tasks.minigrid import engine, envs, options
+from askonce.pipeline.compiled import compiled
+from askonce.pipeline.tasks.minigrid import engine, options
 from askonce.pipeline.tasks.minigrid.doorkey import DoorKeyBatch, DoorKeyTask
 from askonce.pipeline.tasks.minigrid.engine import (
     DONE,
@@ -42,8 +40,6 @@ from askonce.pipeline.tasks.minigrid.engine import (
     TRUNCATED,
 )
 from askonce.pipeline.tasks.minigrid.options import DROP_X, ENDED, EXPLORE, GO_TO, OPEN_X, PICK_UP_X
-from askonce.pipeline.tasks.skills import SkillsTask
-from askonce.pipeline.tasks.task import Task
 
 # The verb of an option of one step, whose slot is its action.
 STEP = -1
@@ -68,22 +64,14 @@ class OptionsTask(DoorKeyTask):
 
     action_space = Discrete(len(OPTIONS))
     action_names = NAMES
-    over_options = True
+    acts_by_options = True
 
     def batch(self, size: int) -> "OptionsBatch":
         return OptionsBatch(self, size)
 
 
-def over_options(task: Task) -> OptionsTask | SkillsTask:
-    """The same task with options for actions: the above for a DoorKey task, else the task's own skills."""
-    if getattr(task, "skills", None):
-        return SkillsTask(task)
-    if not isinstance(task, DoorKeyTask):
-        raise AskonceError(
-            f"the hierarchical baseline has no options for {task.name}: it learns SimpleDoorKey, LavaDoorKey, "
-            "ColoredDoorKey, DivergedDoorKey, and tasks that offer skills of their own",
-            2,
-        )
+def over_options(task: DoorKeyTask) -> OptionsTask:
+    """The same task, its actions being `OPTIONS`."""
     return OptionsTask(**{field.name: getattr(task, field.name) for field in fields(task)})
 
 
@@ -92,11 +80,18 @@ class OptionsBatch(DoorKeyBatch):
 
     def __init__(self, task: OptionsTask, size: int):
         super().__init__(task, size)
-        self.durations = np.zeros(size, np.int64)
+        self._durations = np.zeros(size, np.int64)
 
-    def step(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    @property
+    def durations(self) -> np.ndarray:
+        return self._durations
+
+    def kernels(self) -> None:
+        """An option takes a step of its own length, which the compiled rollout does not know."""
+
+    def step(self, chosen: np.ndarray, going: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N,) indices into `OPTIONS`; the rewards are undiscounted."""
-        _run(self.state, OPTIONS[chosen], self.task.max_steps, self.task.colored, self._rewards, self.durations)
+        _run(self.state, OPTIONS[chosen], self.task.max_steps, self.task.colored, self._rewards, self._durations)
         ended = self.state.ended
         return self._rewards.copy(), ended & TERMINATED > 0, ended & TRUNCATED > 0
 
@@ -114,33 +109,19 @@ def next_action(state, n, verb, slot, scratch):
     return options.option_action(state, n, verb, slot, scratch, False)
 
 
-def _make_run(sources: str):
-    """Compiles the loop. Numba's cache on disk sees changes of this file alone; `sources` stands for the others."""
-
-    @njit(cache=True, nogil=True)
-    def run(state, chosen, max_steps, colored, rewards, durations):
-        sources  # noqa: B018 – part of the function, so that it is part of the cache's key
-        scratch = options.make_scratch(state)
-        for n in range(chosen.shape[0]):
-            verb, slot = chosen[n, 0], chosen[n, 1]
-            rewards[n], durations[n], situation = 0.0, 0, state.situation[n]
-            while state.ended[n] == RUNNING and state.situation[n] == situation:
-                action = next_action(state, n, verb, slot, scratch.search)
-                if action == ENDED:
-                    if durations[n] > 0:
-                        break
-                    action = DONE
-                rewards[n] += engine.step_one(state, n, action, max_steps, colored)
-                durations[n] += 1
-                if verb == STEP or action == DONE or action == PICK_UP or action == TOGGLE:
+@compiled
+def _run(state, chosen, max_steps, colored, rewards, durations):
+    scratch = options.make_scratch(state)
+    for n in range(chosen.shape[0]):
+        verb, slot = chosen[n, 0], chosen[n, 1]
+        rewards[n], durations[n], situation = 0.0, 0, state.situation[n]
+        while state.ended[n] == RUNNING and state.situation[n] == situation:
+            action = next_action(state, n, verb, slot, scratch.search)
+            if action == ENDED:
+                if durations[n] > 0:
                     break
-
-    return run
-
-
-def _digest() -> str:
-    called = (engine, envs, options)
-    return hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in called)).hexdigest()
-
-
-_run = _make_run(_digest())
+                action = DONE
+            rewards[n] += engine.step_one(state, n, action, max_steps, colored)
+            durations[n] += 1
+            if verb == STEP or action == DONE or action == PICK_UP or action == TOGGLE:
+                break

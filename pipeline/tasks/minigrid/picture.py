@@ -6,8 +6,8 @@ The symbols that it uses, and its colours by the page's theme, are the page's.
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
-from markupsafe import Markup
 from minigrid.core.constants import IDX_TO_COLOR, IDX_TO_OBJECT
 import numpy as np
 
@@ -15,7 +15,7 @@ from askonce.pipeline.tasks.minigrid.describe import CANONICAL_COLORS
 from askonce.pipeline.tasks.minigrid.draw import agent_of, held, room
 from askonce.pipeline.tasks.minigrid.engine import DOOR, DROP, EMPTY, KEY, LOCKED, OPEN, PICK_UP, TOGGLE, UNSEEN, WALL
 from askonce.pipeline.tasks.minigrid.envs import NO_AGENT
-from askonce.student.showing.report.audits import Played, Pose
+from askonce.pipeline.tasks.task import Trace
 
 # Units a cell, and how far to the right of its way a path is drawn, so that there and back are two lines.
 CELL, ASIDE = 20, 3
@@ -29,7 +29,16 @@ MARKS = {PICK_UP: "pick-up", DROP: "drop", TOGGLE: "open"}
 DRAWN = "key", "ball", "box", "goal", "lava", "floor"
 
 
-def picture(world: np.ndarray, knowledge: np.ndarray, played: Played) -> Markup:
+class Pose(NamedTuple):
+    """Where the agent is, and what it does there: an action of the engine, -1 at the end."""
+
+    x: int
+    y: int
+    direction: int
+    action: int
+
+
+def picture(world: np.ndarray, knowledge: np.ndarray, trace: Trace) -> str:
     """`world` (W, H, 3) and `knowledge` (W, H, 4) as the path begins."""
     width, height = room(world)
     world, knowledge = world[:width, :height], knowledge[:width, :height]
@@ -39,12 +48,12 @@ def picture(world: np.ndarray, knowledge: np.ndarray, played: Played) -> Markup:
         *_things(world),
         f'<path class="unseen" d="{_cells(knowledge[..., 0] == UNSEEN)}"/>',
         *_agent(knowledge),
-        *_path(played),
+        *_path(_poses(trace), trace.decided),
     ]
-    return Markup(
+    return (
         f'<svg class="room" viewBox="0 0 {CELL * width} {CELL * height}" width="{SHOWN * width}" '
         f'height="{SHOWN * height}" role="img" '
-        f'aria-label="{_words(width, height, knowledge, played)}">{"".join(parts)}</svg>'
+        f'aria-label="{_words(width, height, knowledge, trace)}">{"".join(parts)}</svg>'
     )
 
 
@@ -113,21 +122,25 @@ def _use(name: str, x: int, y: int, style: str | None) -> str:
     return f'<use href="#{name}" x="{CELL * x}" y="{CELL * y}" class="{style}"/>'
 
 
-def _path(played: Played) -> Iterator[str]:
+def _poses(trace: Trace) -> list[Pose]:
+    return [Pose(*row) for row in trace.poses.tolist()]
+
+
+def _path(poses: Sequence[Pose], decided: int) -> Iterator[str]:
     """The continuation below the decision's own part; the arrow's head points where the agent looks at last."""
-    points = [_point(pose) for pose in played.poses]
-    decided, rest = _line(points[: played.decided + 1]), _line(points[played.decided :])
-    if rest or decided:
+    points = [_point(pose) for pose in poses]
+    first, rest = _line(points[: decided + 1]), _line(points[decided:])
+    if rest or first:
         # Else it would be lost on lava.
-        yield f'<path class="under" d="{decided}{rest}"/>'
+        yield f'<path class="under" d="{first}{rest}"/>'
     if rest:
         yield f'<path class="way then" d="{rest}"/>'
-    if decided:
-        yield f'<path class="way" d="{decided}"/>'
-    if rest or decided:
-        (x, y), turned = points[-1], 90 * (played.poses[-1].direction % 4)
+    if first:
+        yield f'<path class="way" d="{first}"/>'
+    if rest or first:
+        (x, y), turned = points[-1], 90 * (poses[-1].direction % 4)
         yield f'<path class="head" d="M5 0-3 4V-4z" transform="translate({x} {y}) rotate({turned})"/>'
-    for x, y, mark in dict.fromkeys(_marks(played.poses)):
+    for x, y, mark in dict.fromkeys(_marks(poses)):
         yield f'<use href="#{mark}" x="{CELL * x}" y="{CELL * y}" class="mark"/>'
 
 
@@ -162,9 +175,9 @@ def _marks(poses: Sequence[Pose]) -> Iterator[tuple[int, int, str]]:
             yield pose.x + dx, pose.y + dy, MARKS[pose.action]
 
 
-def _words(width: int, height: int, knowledge: np.ndarray, played: Played) -> str:
+def _words(width: int, height: int, knowledge: np.ndarray, trace: Trace) -> str:
     x, y = agent_of(knowledge)
     return (
         f"A room of {width} by {height} cells. The agent starts in column {x + 1}, row {y + 1}, facing "
-        f"{COMPASS[knowledge[x, y, 3] % 4]}, holding {held(knowledge)}, and takes {played.steps} steps."
+        f"{COMPASS[knowledge[x, y, 3] % 4]}, holding {held(knowledge)}, and takes {trace.steps} steps."
     )

@@ -9,8 +9,8 @@ from askonce.pipeline import tasks
 from askonce.pipeline.collect import play
 from askonce.pipeline.tasks.minigrid import engine
 from askonce.pipeline.tasks.minigrid.describe import describe
-from askonce.student.showing.report.audits import Played, Pose
-from askonce.student.showing.report.picture import ASIDE, CELL, as_named, picture
+from askonce.pipeline.tasks.minigrid.picture import ASIDE, CELL, Pose, as_named, picture
+from askonce.pipeline.tasks.task import Trace
 
 COLORS = {0: "red", 1: "green", 2: "blue"}
 
@@ -37,7 +37,7 @@ def states():
         pass
     for n, state in kept.items():
         path = *poses[n][30:], Pose(*batch.state.agent[n].tolist(), -1)
-        found.append((*state, Played(path, 5, "too long")))
+        found.append((*state, Trace(np.array(path, np.int16), 5, "too long")))
     return found
 
 
@@ -76,7 +76,7 @@ def test_a_path_is_one_line_from_where_the_agent_is_to_where_it_ends(states):
                 assert axis or (abs(dx), abs(dy)) == (ASIDE, ASIDE)
                 x, y = x + dx, y + dy
             at = x, y
-        end, middle = played.poses[-1], CELL / 2
+        end, middle = Pose(*played.poses[-1].tolist()), CELL / 2
         assert at is None or max(abs(at[0] - CELL * end.x - middle), abs(at[1] - CELL * end.y - middle)) == ASIDE
 
 
@@ -96,6 +96,6 @@ def test_colours_are_those_that_the_text_names(states):
 def test_marks_are_where_it_was_done(states):
     poses = Pose(2, 3, 0, engine.PICK_UP), Pose(2, 3, 1, engine.DROP), Pose(2, 3, 1, engine.DROP), Pose(2, 3, 1, -1)
     world, knowledge, _, _ = states[0]
-    svg = picture(world, knowledge, Played(poses, 1, "success"))
+    svg = picture(world, knowledge, Trace(np.array(poses, np.int16), 1, "success"))
     marks = re.findall(r'href="#([\w-]+)" x="(\d+)" y="(\d+)" class="mark"', svg)
     assert marks == [("pick-up", str(3 * CELL), str(3 * CELL)), ("drop", str(2 * CELL), str(4 * CELL))]
