@@ -7,7 +7,7 @@
     DIR/quarantine/                          damaged files that `cache.repair` has moved away
     DIR/batches/                             what has been asked in batches under way (`pipeline.asking.submission`)
     DIR/coverage/                            how much of what an agent meets is answered (`cache.coverage`)
-    DIR/index/                               derived from the rest (`cache.teachers`, `cache.lookup`)
+    DIR/index/                               derived from the rest (`cache.teachers`, `cache.index`)
     DIR/…/*.tmp                              what a killed writer left; read by nobody
 
 Rows go one way: a journal is removed only when its rows are in a segment, a segment only when its rows

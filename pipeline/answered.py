@@ -2,82 +2,62 @@
 
     DIR/index/<digest of task, model and prompt>.answers
 
-One index (`cache.lookup`) for each teacher, its keys being digests of texts. It is built from the stored
-completions on first use, and again once completions are read differently. What was added since is read anew
-at each opening, until it is a tenth of the whole: then the index is built again. It is never the truth and may
-be removed at any time.
-
-The names in an entry are JSON: a decision is a list of its options. Without weight come what a later parser
-is compared with: of how many completions the entry is made, and which of them held no decision.
+One index (`cache.index`) for each teacher. It is built from the stored completions on first use, and again once
+completions are read differently. What was added since is read anew at each opening, until it is a tenth of the whole:
+then the index is built again. It is never the truth and may be removed at any time.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
 import hashlib
-from itertools import islice
 import json
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from askonce.cache import durable, lookup, query, store
-from askonce.cache.key import SCHEME
+from askonce.cache import durable, index, query, store
+from askonce.cache.index import Entry, Index
 from askonce.cache.verify import INDEX
 from askonce.pipeline.estimators.counting import option_distributions
 from askonce.pipeline.prompt import reading
 from askonce.pipeline.tasks.task import Decision, Task
 
-# Texts handed to the index at a time.
-CHUNK = 10_000
 # So many times fewer texts than the index holds are read beside it.
 BESIDE = 10
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What the completions of one text say.
+class Answered:
+    """text → its distribution, {} where the answers hold no decision, None where there is no answer.
 
-    distribution  decision → probability; empty where no completion holds a decision
-    completions   of how many it is made
-    unreadable    those that hold no decision, by sample
+    What is added is seen in this process alone, on top of the index.
     """
 
-    distribution: Mapping[Decision, float]
-    completions: int = 0
-    unreadable: tuple[int, ...] = ()
-
-
-class Answered:
-    """text → its distribution, {} where the answers hold no decision, None where there is no answer."""
-
-    def __init__(self, index: lookup.Index):
-        self._index = index
+    def __init__(self, built: Index):
+        self._index = built
+        self._added: dict[str, Entry] = {}
 
     def __call__(self, text: str) -> dict[Decision, float] | None:
         found = self.entry(text)
         return None if found is None else dict(found.distribution)
 
+    def __len__(self) -> int:
+        return len(self._index) + sum(self._index.get(text) is None for text in self._added)
+
     def entry(self, text: str) -> Entry | None:
-        names = self._index.get(_key(text))
-        return None if names is None else _decoded(names)
+        return self._added[text] if text in self._added else self._index.get(text)
 
     def add(self, text: str, distribution: Mapping[Decision, float]) -> None:
         """From now on `text` has this distribution, just as if it had been in the cache before."""
         self.put(text, Entry(distribution))
 
     def put(self, text: str, entry: Entry) -> None:
-        self._index.add(_key(text), _encoded(entry))
+        self._added[text] = entry
 
     @property
     def source(self) -> Any:
         """What its index was built from; see `present`."""
         return self._index.source
-
-    def __len__(self) -> int:
-        return len(self._index)
 
 
 def open_answered(directory: str | Path, task: Task, model: str, prompt: str) -> Answered:
@@ -156,16 +136,14 @@ def entries(
 
 def build(path: Path, found: Iterable[tuple[str, Entry]], source: Any) -> Answered:
     """Writes the index of these texts in place of what is at `path`, and opens it."""
-    rows = ((_key(text), _encoded(entry)) for text, entry in found)
-    chunks = iter(lambda: dict(islice(rows, CHUNK)), {})
-    return Answered(lookup.build(path, map(lookup.entries, chunks), source))
+    return Answered(index.build(path, found, source))
 
 
 def older(path: Path) -> Answered | None:
     """The index at `path`, of whatever state of the cache and whatever parser; None where there is none."""
     try:
-        return Answered(lookup.open_index(path))
-    except lookup.Unusable:
+        return Answered(index.open_index(path))
+    except index.Unusable:
         return None
 
 
@@ -182,38 +160,3 @@ def _writable(path: Path) -> Iterator[Path]:
     else:
         with TemporaryDirectory(prefix="askonce-") as folder:
             yield Path(folder) / path.name
-
-
-def _key(text: str) -> str:
-    return f"{SCHEME}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
-def _encoded(entry: Entry) -> dict[str, float]:
-    names = {_name(decision): probability for decision, probability in entry.distribution.items()}
-    # An index holds probabilities, which add up to 1: where there is no decision, this has it all.
-    names[_name({"completions": entry.completions})] = 0.0 if entry.distribution else 1.0
-    return names | {_name({"unreadable": sample}): 0.0 for sample in entry.unreadable}
-
-
-def _decoded(names: Mapping[str, float]) -> Entry:
-    distribution: dict[Decision, float] = {}
-    completions, unreadable = 0, []
-    for name, probability in names.items():
-        match _read(name):
-            case tuple(decision):
-                distribution[decision] = probability
-            case {"completions": count}:
-                completions = count
-            case {"unreadable": sample}:
-                unreadable.append(sample)
-    return Entry(distribution, completions, tuple(unreadable))
-
-
-def _name(value: Decision | dict[str, int]) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-@lru_cache(maxsize=4096)
-def _read(name: str) -> Any:
-    value = json.loads(name)
-    return tuple(value) if isinstance(value, list) else value

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import heapq
 from pathlib import Path
 
-from askonce.cache.lookup import SCALE
+from askonce.cache.index import Entry
 from askonce.cache.query import TeacherName
 from askonce.cache.teachers import teacher_names, teachers_of
 from askonce.pipeline import tasks
-from askonce.pipeline.answered import Answered, Entry, build, entries, older, place, present
+from askonce.pipeline.answered import Answered, build, entries, older, place, present
 from askonce.pipeline.tasks.task import Task
 
 # Of the texts whose distribution changed, so many are told.
@@ -107,8 +107,8 @@ def _count(found: Reparsed, text: str, before: Entry, now: Entry) -> None:
     found.newly_readable += len(set(before.unreadable) - unreadable)
     found.no_longer_readable += len(unreadable - set(before.unreadable))
     variation = _total_variation(before, now)
-    # Less may be the index's rounding alone.
-    if variation * SCALE > len(before.distribution) + len(now.distribution):
+    # Less is rounding.
+    if variation > 1e-9:
         found.changed += 1
         change = Change(text, variation, _in_words(before), _in_words(now))
         largest = [*found.largest, change]

@@ -3,16 +3,12 @@
 from collections.abc import Mapping, Set
 from pathlib import Path
 
-from askonce.cache.lookup import SCALE
 from askonce.cache.query import TeacherName
 from askonce.pipeline.answered import open_answered
 from askonce.pipeline.audit.table import faults
 from askonce.pipeline.tasks.task import Decision, Lookup, Task
 
 FORMS = "soft", "hard", "audited"
-
-# An index rounds: probabilities that were equal come back as far apart as this, at most.
-EQUAL = 1.5 / SCALE
 
 
 def lookup_of(task: Task, cache: Path, teacher: TeacherName, form: str = "soft") -> Lookup:
@@ -37,8 +33,7 @@ def harden(lookup: Lookup) -> Lookup:
         found = lookup(text)
         if not found:
             return found
-        least = max(found.values()) - EQUAL
-        return {next(decision for decision in found if found[decision] >= least): 1.0}
+        return {max(found, key=found.__getitem__): 1.0}
 
     return hardest
 

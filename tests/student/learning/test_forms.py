@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from askonce.cache import lookup, store
+from askonce.cache import index, store
 from askonce.cache.errors import AskonceError
+from askonce.cache.index import Entry
 from askonce.cache.teachers import choose_teacher
 from askonce.pipeline import tasks
 from askonce.pipeline.answered import open_answered
@@ -21,11 +22,10 @@ def test_the_hard_teacher_is_the_most_probable_decision_alone():
 
 
 @pytest.mark.parametrize("samples", range(2, 24))
-def test_equals_are_equals_still_after_an_index_has_rounded_them(samples, tmp_path):
-    even = {f"option {k}": 1 / samples for k in range(samples)}
-    name = "v1-sha256:" + "0" * 64
-    index = lookup.build(tmp_path / "index", [lookup.entries({name: even})], "")
-    assert harden(index.get)(name) == {"option 0": 1.0}
+def test_equals_are_equals_still_when_they_come_out_of_an_index(samples, tmp_path):
+    even = Entry({(f"option {k}",): 1 / samples for k in range(samples)})
+    found = index.build(tmp_path / "index", [("text", even)], "").get("text")
+    assert harden({"text": found.distribution}.get)("text") == {("option 0",): 1.0}
 
 
 def test_mistakes_are_left_out_where_something_else_is_left():

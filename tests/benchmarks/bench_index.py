@@ -1,5 +1,6 @@
-"""What a million texts in the cache cost a training run that meets six of them.
+"""What a million texts in the cache cost: opening their index, one text of it, and a training run that meets six.
 
+The index alone: opening it, and one text at random, each beside lmdb and diskcache with the same entries as JSON.
 Two caches hold one teacher's answers to ten texts; the second one also holds its answers to a million that
 training never meets. Measured from each: the start (choosing the teacher and opening its answers, in a
 fresh process that has done its imports), environment steps a second of training, and what a missing text
@@ -17,7 +18,12 @@ import sys
 import tempfile
 import time
 
+import diskcache
+import lmdb
+import numpy as np
+
 from askonce.cache import query, store
+from askonce.cache.index import Entry, build, open_index
 from askonce.cache.key import answer_key
 from askonce.cache.teachers import choose_teacher
 from askonce.pipeline import tasks
@@ -126,7 +132,46 @@ def report(name: str, value: float, unit: str, peers: dict[str, float], more_is_
     )
 
 
+def index_alone(directory: Path) -> None:
+    texts = [f"Agent sees room {number}, holds nothing." for number in range(MANY)]
+    entry = Entry({("explore",): 0.7, ("go to key", "pick up key"): 0.3}, 10)
+    build(directory / "index", ((text, entry) for text in texts), None)
+    said = json.dumps([[list(decision), share] for decision, share in entry.distribution.items()]).encode()
+    with lmdb.open(str(directory / "lmdb"), map_size=2**31) as made, made.begin(write=True) as rows:
+        for text in texts:
+            rows.put(text.encode(), said)
+    with diskcache.Cache(str(directory / "diskcache")) as made, made.transact():
+        for text in texts[: MANY // 20]:
+            made[text] = said
+    wanted = [texts[n] for n in np.random.default_rng(0).integers(MANY // 20, size=20_000)]
+    opens = {
+        "index": lambda: open_index(directory / "index"),
+        "lmdb": lambda: lmdb.open(str(directory / "lmdb"), readonly=True),
+        "diskcache, a twentieth of the texts": lambda: diskcache.Cache(str(directory / "diskcache")),
+    }
+    opening = {
+        name: 1e3 * min(seconds(lambda each=each: each()) for _ in range(7))
+        for name, each in opens.items()
+        if name != "lmdb"
+    }
+    found = open_index(directory / "index")
+    reads = {"index": found.get}
+    environment = lmdb.open(str(directory / "lmdb"), readonly=True)
+    transaction = environment.begin()
+    reads["lmdb"] = lambda text: json.loads(transaction.get(text.encode()))
+    disk = diskcache.Cache(str(directory / "diskcache"))
+    reads["diskcache, a twentieth of the texts"] = lambda text: json.loads(disk[text])
+    reading = {
+        name: 1e6 * min(seconds(lambda get=get: [get(text) for text in wanted]) for _ in range(3)) / len(wanted)
+        for name, get in reads.items()
+    }
+    report("index_open_one_million_texts", opening.pop("index"), "ms", opening)
+    report("index_one_text_of_a_million", reading.pop("index"), "µs", reading)
+
+
 def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        index_alone(Path(directory))
     with tempfile.TemporaryDirectory() as directory:
         few, many = Path(directory, "few"), Path(directory, "many")
         fill(few, FEW)
