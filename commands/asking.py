@@ -80,7 +80,7 @@ def build_cache(
 
     world = tasks.find(task, simulator)
     episodes = episodes or worth_playing(world, 500)
-    teacher = teacher_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
+    teacher = llm_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
     wanted = Wanted(1 if estimator == "hard" else samples_of(samples, max_tv, confidence), tuple(retry))
     terms = terms_of(model, concurrency, rpm, tpm, timeout, max_cost, max_requests, prices)
     if dry_run:
@@ -123,7 +123,7 @@ def serve_teacher(
             time.sleep(3600)
 
 
-def teacher_of(
+def llm_of(
     estimator: str,
     model: str,
     base_url: str | None,
@@ -132,7 +132,7 @@ def teacher_of(
     max_tokens: int,
     extra: str | None,
 ):
-    from askonce.pipeline.llm import LOGPROBS, SAMPLING, Teacher
+    from askonce.pipeline.llm import LLM, LOGPROBS, SAMPLING
 
     try:
         fields = json.loads(extra) if extra else {}
@@ -140,7 +140,7 @@ def teacher_of(
         fields = None
     if not isinstance(fields, dict):
         raise AskonceError("""--extra is a JSON object, such as '{"top_p": 0.9}'""", 2)
-    return Teacher(
+    return LLM(
         model,
         base_url,
         0.0 if estimator == "hard" else temperature,

@@ -9,7 +9,7 @@ import typer
 
 from askonce.cache import query, store
 from askonce.cache.errors import AskonceError
-from askonce.commands.asking import teacher_of
+from askonce.commands.asking import llm_of
 from askonce.commands.flags import BaseUrl, CacheDir, Extra, Json, MaxTokens, ModelId, TaskName, Temperature
 from askonce.commands.show import emit, err, out, print_json, visible
 
@@ -78,7 +78,7 @@ def explain(
     from askonce.pipeline.llm import endpoint, request
 
     world = tasks.find(task)
-    teacher = teacher_of("sampling", model, base_url, model_id, temperature, max_tokens, extra)
+    teacher = llm_of("sampling", model, base_url, model_id, temperature, max_tokens, extra)
     found = explain_question(cache, world.name, request(teacher, world.prompt, text), endpoint(teacher), text)
     if json:
         return print_json(asdict(found) | {"hit": found.completions > 0})

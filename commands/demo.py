@@ -22,7 +22,7 @@ def demo(
 ) -> None:
     """Build a cache with the simulated LLM, train a student from it alone, and compare the two."""
     from askonce.pipeline import build, tasks
-    from askonce.pipeline.llm import Teacher
+    from askonce.pipeline.llm import LLM
     from askonce.student.judging import evaluate as evaluation
     from askonce.student.learning.anneal import schedule
     from askonce.student.learning.presets import MINIGRID
@@ -34,7 +34,7 @@ def demo(
     print_title("1. Ask once: the simulated LLM, about every situation that an agent meets in ColoredDoorKey")
     err.print("(the very first run also compiles the engine, for about half a minute)")
     with asking_progress() as show:
-        report = build.build_cache(world, cache, Teacher(), show=show)
+        report = build.build_cache(world, cache, LLM(), show=show)
     print_rows(None, report_rows(report), json)
 
     print_title("2. Train a student from the cache alone")

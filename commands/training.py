@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import typer
 
 from askonce.cache.errors import AskonceError
-from askonce.commands.asking import samples_of, teacher_of, terms_of
+from askonce.commands.asking import llm_of, samples_of, terms_of
 from askonce.commands.flags import (
     BaseUrl,
     Episodes,
@@ -164,7 +164,7 @@ def train(
         opened = nullcontext((*offline_teacher(world, cache, model, teacher_form, on_miss == "error"), None))
     else:
         model = held_model(cache, world.name, model)
-        llm = teacher_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
+        llm = llm_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
         wanted = 1 if estimator == "hard" else samples_of(samples, 0.1, 0.95)
         terms = terms_of(model, 256, None, None, 120.0, max_cost, max_requests, prices)
         opened = asking_teacher(world, cache, llm, wanted, terms, teacher_form, defer=on_miss == "defer")

@@ -18,7 +18,7 @@ import typer
 
 from askonce.pipeline import build, tasks
 from askonce.pipeline.build import build_cache
-from askonce.pipeline.llm import Teacher as LLM
+from askonce.pipeline.llm import LLM
 from askonce.pipeline.tasks.measured import PATH, read
 from askonce.student.judging import evaluate as evaluation
 from askonce.student.learning.anneal import Annealing

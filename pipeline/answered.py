@@ -20,7 +20,7 @@ from askonce.cache import durable, index, query, store
 from askonce.cache.index import Entry, Index
 from askonce.cache.verify import INDEX
 from askonce.pipeline.estimators.counting import option_distributions
-from askonce.pipeline.prompt import reading
+from askonce.pipeline.parse import reading
 from askonce.pipeline.tasks.task import Decision, Task
 
 # So many times fewer texts than the index holds are read beside it.

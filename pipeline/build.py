@@ -23,14 +23,17 @@ from askonce.cache.teachers import teacher_names
 from askonce.cache.verify import BATCHES
 from askonce.pipeline import adaptive, collect, questions
 from askonce.pipeline.adaptive import Precision
-from askonce.pipeline.asking.asker import Answer, Asker, Unanswered
+from askonce.pipeline.asking.asker import Asker, Replies, Unanswered
 from askonce.pipeline.asking.batch import BatchAsker
+from askonce.pipeline.asking.budget import Tally
 from askonce.pipeline.asking.client import Job
+from askonce.pipeline.asking.function import FunctionAsker
 from askonce.pipeline.asking.prices import Price, forecast
+from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.deduplicate import Visits, distinct_texts, merge
 from askonce.pipeline.estimators.counting import Unparsable, option_distributions
 from askonce.pipeline.interrupt import Interruption, interruption
-from askonce.pipeline.llm import LOGPROBS, Tally, Teacher, Terms, connect, endpoint, key, prompt_digest
+from askonce.pipeline.llm import LLM, LOGPROBS, connect, endpoint, key, prompt_digest
 from askonce.pipeline.questions import Outstanding, Wanted
 from askonce.pipeline.tasks.task import Decision, Distributions, Task
 
@@ -40,7 +43,7 @@ ROUNDS = 5
 
 
 @dataclass
-class Progress:
+class AskingProgress:
     """How far the asking is, in texts: `hits` needed nothing, `asked` were asked about, `total` are all so far.
 
     `completions` and tokens are those obtained now; `tally` also counts what failed. `unanswered` is why
@@ -91,13 +94,13 @@ class Report:
 
 
 # Called as answers arrive.
-Show = Callable[[Progress], None]
+Show = Callable[[AskingProgress], None]
 
 
 def build_cache(
     task: Task,
     directory: Path,
-    teacher: Teacher,
+    llm: LLM,
     episodes: int = EPISODES,
     wanted: Wanted = Wanted(),
     seed: int = 0,
@@ -106,23 +109,23 @@ def build_cache(
     in_batches: bool = False,
 ) -> Report:
     """Answers every text that `episodes` rollouts meet: a third at random, a third by random options, and
-    a third driven by the teacher's own answers, repeated while these lead to new texts."""
+    a third driven by the LLM's own answers, repeated while these lead to new texts."""
     started = time.perf_counter()
     store.create(directory)
     visits = first_visits(task, episodes, seed)
-    with builder(task, directory, teacher, wanted, terms, show, in_batches) as build:
+    with builder(task, directory, llm, wanted, terms, show, in_batches) as build:
         build.teach(visits.counts)
         for round_number in range(ROUNDS):
-            found = _teacher_visits(task, directory, teacher, episodes, seed + round_number)
+            found = _teacher_visits(task, directory, llm, episodes, seed + round_number)
             new = [text for text in found.counts if text not in visits.counts]
             visits = merge(visits, found)
             if not new:
                 break
             build.teach(new)
     progress, tally = build.progress, build.progress.tally
-    distributions, unparsable = answered(task, directory, teacher)
+    distributions, unparsable = answered(task, directory, llm)
     share = visits.coverage(distributions)
-    coverage.note(directory, (task.name, *_name(task, teacher)), Coverage(share, visits.total))
+    coverage.note(directory, (task.name, *_name(task, llm)), Coverage(share, visits.total))
     return Report(
         states=visits.total,
         texts=len(visits.counts),
@@ -136,7 +139,7 @@ def build_cache(
         errors=dict(tally.errors),
         cost=tally.cost if terms.price else None,
         unanswered=progress.unanswered,
-        saved=_saved(task, directory, teacher, wanted, distributions),
+        saved=_saved(task, directory, llm, wanted, distributions),
         coverage=share,
         seconds=time.perf_counter() - started,
     )
@@ -159,7 +162,7 @@ class Plan:
 def plan(
     task: Task,
     directory: Path,
-    teacher: Teacher,
+    llm: LLM,
     episodes: int = EPISODES,
     wanted: Wanted = Wanted(),
     seed: int = 0,
@@ -172,7 +175,7 @@ def plan(
 
     def bodies(cache: Path) -> Iterator[tuple[dict[str, Any], int]]:
         nonlocal hits
-        for _, jobs in questions.missing(cache, task, teacher, visits.counts, wanted):
+        for _, jobs in questions.missing(cache, task, llm, visits.counts, wanted):
             hits += not jobs
             yield from ((job.body, job.n) for job in jobs)
 
@@ -180,8 +183,8 @@ def plan(
         if not directory.exists():
             store.create(empty)
             directory = Path(empty)
-        if held := _held(task, directory, teacher):
-            visits = merge(visits, _teacher_visits(task, directory, teacher, episodes, seed))
+        if held := _held(task, directory, llm):
+            visits = merge(visits, _teacher_visits(task, directory, llm, episodes, seed))
         expected = forecast(bodies(directory), price, held and held.completion_tokens / held.completions)
     return Plan(visits.total, len(visits.counts), hits, **vars(expected))
 
@@ -195,9 +198,9 @@ def first_visits(task: Task, episodes: int, seed: int) -> Visits:
     )
 
 
-def answered(task: Task, directory: Path, teacher: Teacher) -> tuple[Distributions, list[Unparsable]]:
-    """What `teacher` has answered so far for `task`."""
-    found = query.answers(directory, task.name, *_name(task, teacher))
+def answered(task: Task, directory: Path, llm: LLM) -> tuple[Distributions, list[Unparsable]]:
+    """What `llm` has answered so far for `task`."""
+    found = query.answers(directory, task.name, *_name(task, llm))
     return option_distributions(found, task.prompt.options)
 
 
@@ -205,7 +208,7 @@ def answered(task: Task, directory: Path, teacher: Teacher) -> tuple[Distributio
 def builder(
     task: Task,
     directory: Path,
-    teacher: Teacher,
+    llm: LLM,
     wanted: Wanted = Wanted(),
     terms: Terms = Terms(),
     show: Show = lambda progress: None,
@@ -216,11 +219,11 @@ def builder(
 
     AskonceError where the directory is no cache and cannot be made one.
     """
-    progress = Progress()
+    progress = AskingProgress()
     batches = Path(directory) / BATCHES if in_batches else None
-    with store.writer(directory) as writer, connect(teacher, terms, progress.tally, batches) as asker:
+    with store.writer(directory) as writer, connect(llm, terms, progress.tally, batches) as asker:
         others = frozenset((one.model, one.prompt) for one in teacher_names(directory) if one.task != task.name)
-        yield Builder(task, directory, teacher, wanted, asker, writer, show, progress, others)
+        yield Builder(task, directory, llm, wanted, asker, writer, show, progress, others)
 
 
 @dataclass(frozen=True)
@@ -229,12 +232,12 @@ class Builder:
 
     task: Task
     directory: Path
-    teacher: Teacher
+    llm: LLM
     wanted: Wanted
-    asker: Asker | BatchAsker
+    asker: Asker | BatchAsker | FunctionAsker
     writer: store.Writer
     show: Show
-    progress: Progress
+    progress: AskingProgress
     # Who has answered for other tasks, by model and prompt.
     others: frozenset[tuple[str, str]]
 
@@ -249,24 +252,24 @@ class Builder:
         self.progress.total += len(pending)
         asked: set[str] = set()
         try:
-            for teacher in questions.stages(self.teacher):
-                self._adopt(teacher, pending)
+            for llm in questions.stages(self.llm):
+                self._adopt(llm, pending)
                 some = list(pending)
                 while some:
                     with nullcontext(stop) if stop is not None else interruption() as stopping:
-                        some = self._ask(teacher, some, asked, pending if teacher is self.teacher else {}, stopping)
+                        some = self._ask(llm, some, asked, pending if llm is self.llm else {}, stopping)
         except AskonceError as error:
             if not (self.progress.completions or self.progress.hits):
                 raise
             left = [*self.progress.unanswered, *pending]
             raise Unfinished(f"{error}; {len(left)} of {self.progress.total} texts still lack answers", left) from error
 
-    def _adopt(self, teacher: Teacher, texts: Collection[str]) -> None:
+    def _adopt(self, llm: LLM, texts: Collection[str]) -> None:
         """Two tasks may ask the very same question: its answers are paid for once."""
-        name = _name(self.task, teacher)
+        name = _name(self.task, llm)
         if name not in self.others:
             return
-        keys = questions.few_keys(self.task, teacher, texts)
+        keys = questions.few_keys(self.task, llm, texts)
         copies = (
             replace(found, task=self.task.name, prompt_tokens=0, completion_tokens=0, usage=None)
             for found in query.elsewhere(self.directory, self.task.name, *name, texts, keys)
@@ -275,7 +278,7 @@ class Builder:
             self.writer.add(some)
 
     def _ask(
-        self, teacher: Teacher, texts: list[str], asked: set[str], pending: dict[str, None], stop: Interruption
+        self, llm: LLM, texts: list[str], asked: set[str], pending: dict[str, None], stop: Interruption
     ) -> list[str]:
         """One pass over `texts`; what is done leaves `pending`. Returns those that may need another."""
         outstanding, again, progress = Outstanding(), [], self.progress
@@ -288,7 +291,7 @@ class Builder:
                 progress.hits += text not in asked
 
         def jobs() -> Iterator[Job]:
-            for text, opened in questions.missing(self.directory, self.task, teacher, texts, self.wanted):
+            for text, opened in questions.missing(self.directory, self.task, llm, texts, self.wanted):
                 if opened:
                     progress.asked += text not in asked
                     asked.add(text)
@@ -299,7 +302,7 @@ class Builder:
 
         self.show(progress)
         for events in self.asker.ask(jobs(), stop):
-            self.writer.add(self._rows(teacher, events, outstanding))
+            self.writer.add(self._rows(llm, events, outstanding))
             for event in events:
                 text = outstanding.text(event.job)
                 if isinstance(event, Unanswered):
@@ -307,7 +310,7 @@ class Builder:
                     pending.pop(text, None)
                 else:
                     progress.completions += event.job.n
-                    if teacher.estimator == LOGPROBS and event.replies[0].logprobs is None:
+                    if llm.estimator == LOGPROBS and event.replies[0].logprobs is None:
                         failed = AskonceError("the server gives no log-probabilities: use --estimator sampling")
                         stop.set()
                 if outstanding.close(event.job):
@@ -323,9 +326,9 @@ class Builder:
             raise KeyboardInterrupt
         return [] if stop.is_set() else again
 
-    def _rows(self, teacher: Teacher, events: list, outstanding: Outstanding) -> Iterator[Completion]:
-        (model, prompt), address = _name(self.task, teacher), endpoint(teacher)
-        for job, replies in (event for event in events if isinstance(event, Answer)):
+    def _rows(self, llm: LLM, events: list, outstanding: Outstanding) -> Iterator[Completion]:
+        (model, prompt), address = _name(self.task, llm), endpoint(llm)
+        for job, replies in (event for event in events if isinstance(event, Replies)):
             request = canonical_json(job.body)
             for number, reply in enumerate(replies):
                 yield Completion(
@@ -358,31 +361,31 @@ def answer_of(build: Builder, text: str) -> dict[Decision, float] | None:
 
 def distributions_of(build: Builder, texts: Iterable[str]) -> dict[str, dict[Decision, float]]:
     """What the cache now holds about `texts`."""
-    task, teacher = build.task, build.teacher
-    if teacher.estimator == LOGPROBS:
-        found = dict(query.texts(build.directory, task.name, *_name(task, teacher), texts))
+    task, llm = build.task, build.llm
+    if llm.estimator == LOGPROBS:
+        found = dict(query.texts(build.directory, task.name, *_name(task, llm), texts))
     else:
-        found = query.of_keys(build.directory, task.name, [key(teacher, task.prompt, text) for text in texts])
+        found = query.of_keys(build.directory, task.name, [key(llm, task.prompt, text) for text in texts])
     return option_distributions(found, task.prompt.options)[0]
 
 
-def _name(task: Task, teacher: Teacher) -> tuple[str, str]:
-    """Model and prompt, by which the cache knows the teacher."""
-    return teacher.model, prompt_digest(teacher, task.prompt)
+def _name(task: Task, llm: LLM) -> tuple[str, str]:
+    """Model and prompt, by which the cache knows the LLM."""
+    return llm.model, prompt_digest(llm, task.prompt)
 
 
-def _teacher_visits(task: Task, directory: Path, teacher: Teacher, episodes: int, seed: int) -> Visits:
-    distributions, _ = answered(task, directory, teacher)
+def _teacher_visits(task: Task, directory: Path, llm: LLM, episodes: int, seed: int) -> Visits:
+    distributions, _ = answered(task, directory, llm)
     return distinct_texts(task, collect.teacher(task, distributions, -(-episodes // 3), seed))
 
 
-def _held(task: Task, directory: Path, teacher: Teacher) -> query.TeacherEntry | None:
-    name = _name(task, teacher)
+def _held(task: Task, directory: Path, llm: LLM) -> query.TeacherEntry | None:
+    name = _name(task, llm)
     return next((held for held in query.teachers(directory, task.name) if (held.model, held.prompt) == name), None)
 
 
-def _saved(task: Task, directory: Path, teacher: Teacher, wanted: Wanted, distributions: Distributions) -> int | None:
-    held = _held(task, directory, teacher)
+def _saved(task: Task, directory: Path, llm: LLM, wanted: Wanted, distributions: Distributions) -> int | None:
+    held = _held(task, directory, llm)
     if held is None or not isinstance(wanted.samples, Precision):
         return None
     most = max(map(len, distributions.values()))

@@ -3,25 +3,24 @@
 What answers depend on (`key`) is the request and the endpoint; how they are asked for (`Terms`) is not.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-import threading
 from typing import Any
 
 from askonce.cache.errors import AskonceError
 from askonce.cache.key import answer_key, endpoint_identity
 from askonce.pipeline.asking import asker as asking
 from askonce.pipeline.asking import batch
-from askonce.pipeline.asking.asker import Answer, Asker, Unanswered
+from askonce.pipeline.asking.asker import Asker
 from askonce.pipeline.asking.batch import BatchAsker
 from askonce.pipeline.asking.budget import Tally
-from askonce.pipeline.asking.client import Job
 from askonce.pipeline.asking.endpoint import Endpoint
-from askonce.pipeline.asking.reply import Reply
+from askonce.pipeline.asking.function import Function, FunctionAsker
+from askonce.pipeline.asking.function import address as function_address
 from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.estimators.letters import letter_request
 from askonce.pipeline.prompt import messages
@@ -41,26 +40,9 @@ RESERVED = {"model", "messages", "n", "stream", "temperature", "max_tokens", "ma
 # How its answers become a distribution: by counting samples, or from the log-probabilities of letters.
 SAMPLING, LOGPROBS = "sampling", "logprobs"
 
-__all__ = [
-    "Answer",
-    "Job",
-    "Reply",
-    "Tally",
-    "Teacher",
-    "Terms",
-    "Unanswered",
-    "ask_all",
-    "body",
-    "connect",
-    "endpoint",
-    "key",
-    "prompt_digest",
-    "request",
-]
-
 
 @dataclass(frozen=True)
-class Teacher:
+class LLM:
     """An LLM and how it is asked.
 
     `base_url` None: OPENAI_BASE_URL, else OpenAI's own; for the model "simulated" a server within this
@@ -79,6 +61,7 @@ class Teacher:
     model_id: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     estimator: str = SAMPLING
+    function: Function | None = None
 
     def __post_init__(self) -> None:
         if self.model_id is not None and (not self.model_id.strip() or "://" in self.model_id):
@@ -88,65 +71,70 @@ class Teacher:
 
     @property
     def in_process(self) -> bool:
-        return self.model == simulated.MODEL and self.base_url is None
+        return self.model == simulated.MODEL and self.base_url is None and self.function is None
 
 
-def request(teacher: Teacher, prompt: Prompt, text: str) -> dict[str, Any]:
+def request(llm: LLM, prompt: Prompt, text: str) -> dict[str, Any]:
     """The wire body that asks about `text`, without the number of samples."""
-    return body(teacher, messages(prompt, text))
+    return body(llm, messages(prompt, text))
 
 
-def body(teacher: Teacher, chat: list[dict[str, str]]) -> dict[str, Any]:
-    """The wire body of any chat with `teacher`, without the number of samples."""
+def body(llm: LLM, chat: list[dict[str, str]]) -> dict[str, Any]:
+    """The wire body of any chat with `llm`, without the number of samples."""
     # OpenAI's newer models refuse the field's old name, which other servers still go by.
-    at_openai = not teacher.in_process and endpoint_identity(_address(teacher)) == OPENAI_URL
+    at_openai = not llm.in_process and not llm.function and endpoint_identity(_address(llm)) == OPENAI_URL
     return {
-        "model": teacher.model,
+        "model": llm.model,
         "messages": chat,
-        "temperature": teacher.temperature,
-        "max_completion_tokens" if at_openai else "max_tokens": teacher.max_tokens,
-        **teacher.extra,
+        "temperature": llm.temperature,
+        "max_completion_tokens" if at_openai else "max_tokens": llm.max_tokens,
+        **llm.extra,
     }
 
 
-def endpoint(teacher: Teacher) -> str:
+def endpoint(llm: LLM) -> str:
     """Who answers, for the key: the given name, the settings of the simulated LLM, or the address."""
-    if teacher.model_id:
-        return teacher.model_id.strip()
-    if teacher.in_process:
-        return simulated.identity(teacher.errors, teacher.seed)
-    return endpoint_identity(_address(teacher))
+    if llm.model_id:
+        return llm.model_id.strip()
+    if llm.function:
+        return function_address(llm.function)
+    if llm.in_process:
+        return simulated.identity(llm.errors, llm.seed)
+    return endpoint_identity(_address(llm))
 
 
-def key(teacher: Teacher, prompt: Prompt, text: str) -> str:
+def key(llm: LLM, prompt: Prompt, text: str) -> str:
     """The cache key of the answers to `text`."""
-    return answer_key(request(teacher, prompt, text), endpoint(teacher))
+    return answer_key(request(llm, prompt, text), endpoint(llm))
 
 
-def prompt_digest(teacher: Teacher, prompt: Prompt) -> str:
+def prompt_digest(llm: LLM, prompt: Prompt) -> str:
     """8 hex digits that stand for all that the answers to any text depend on, the text aside."""
-    asked = request(teacher, prompt, "")
-    if teacher.estimator == LOGPROBS:
+    asked = request(llm, prompt, "")
+    if llm.estimator == LOGPROBS:
         asked = letter_request(asked, "", [("",)], 0)
-    return answer_key(asked, endpoint(teacher)).rpartition(":")[2][:8]
+    return answer_key(asked, endpoint(llm)).rpartition(":")[2][:8]
 
 
 @contextmanager
 def connect(
-    teacher: Teacher, terms: Terms = Terms(), tally: Tally | None = None, batches: Path | None = None
-) -> Iterator[Asker | BatchAsker]:
-    """A connection to the teacher, for any number of runs: online, or, where `batches` is given, by batches,
+    llm: LLM, terms: Terms = Terms(), tally: Tally | None = None, batches: Path | None = None
+) -> Iterator[Asker | BatchAsker | FunctionAsker]:
+    """A connection to the LLM, for any number of runs: online, or, where `batches` is given, by batches,
     which stand in that folder while they are under way."""
+    if llm.function:
+        yield FunctionAsker(llm.function, llm.model, terms.budget, tally or Tally())
+        return
     with ExitStack() as stack:
-        if teacher.in_process:
+        if llm.in_process:
             terms = replace(terms, concurrency=min(terms.concurrency, IN_PROCESS_CONCURRENCY))
-            headers = {SETTINGS: simulated.identity(teacher.errors, teacher.seed)}
+            headers = {SETTINGS: simulated.identity(llm.errors, llm.seed)}
             server = Endpoint(stack.enter_context(serve.serve()), NO_KEY, headers)
             if batches:
                 # They end with the server, and so must what is kept of them.
                 batches = Path(stack.enter_context(TemporaryDirectory()))
         else:
-            server = Endpoint(_address(teacher), _api_key())
+            server = Endpoint(_address(llm), _api_key())
             endpoint_identity(server.address)  # refuses what is no web address
         if batches:
             yield stack.enter_context(batch.connect(server, terms, batches, tally))
@@ -154,24 +142,8 @@ def connect(
             yield stack.enter_context(asking.connect(server, terms, tally))
 
 
-def ask_all(
-    teacher: Teacher,
-    jobs: Iterable[Job],
-    terms: Terms = Terms(),
-    stop: threading.Event | None = None,
-    tally: Tally | None = None,
-) -> Iterator[Answer | Unanswered]:
-    """What `asking.Asker.ask` yields, over a connection of its own, one event at a time.
-
-    To store all that has arrived with one fsync, use `connect` and `ask`, which yield it together.
-    """
-    with connect(teacher, terms, tally) as asker:
-        for events in asker.ask(jobs, stop):
-            yield from events
-
-
-def _address(teacher: Teacher) -> str:
-    return teacher.base_url or os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
+def _address(llm: LLM) -> str:
+    return llm.base_url or os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
 
 
 def _api_key() -> str:

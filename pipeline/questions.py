@@ -16,7 +16,7 @@ from askonce.pipeline.adaptive import Precision
 from askonce.pipeline.asking.client import Job
 from askonce.pipeline.estimators import letters
 from askonce.pipeline.estimators.counting import read_decision
-from askonce.pipeline.llm import LOGPROBS, SAMPLING, Teacher, endpoint, key, prompt_digest, request
+from askonce.pipeline.llm import LLM, LOGPROBS, SAMPLING, endpoint, key, prompt_digest, request
 from askonce.pipeline.tasks.task import Task
 
 # What can be asked again, and the finish reason by which a completion shows it.
@@ -72,74 +72,74 @@ class Outstanding:
         return not self._open[text] and self._open.pop(text) == 0
 
 
-def missing(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
-    """The open questions of `teacher` itself: for samples, or for letters where that is its estimator."""
-    if teacher.estimator == LOGPROBS:
-        yield from _letters(directory, task, teacher, texts, wanted)
+def missing(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
+    """The open questions of `llm` itself: for samples, or for letters where that is its estimator."""
+    if llm.estimator == LOGPROBS:
+        yield from _letters(directory, task, llm, texts, wanted)
     elif isinstance(wanted.samples, Precision):
-        yield from _until_known(directory, task, teacher, texts, wanted)
+        yield from _until_known(directory, task, llm, texts, wanted)
     else:
-        yield from _samples(directory, task, teacher, texts, wanted)
+        yield from _samples(directory, task, llm, texts, wanted)
 
 
-def few_keys(task: Task, teacher: Teacher, texts: Collection[str]) -> list[str]:
+def few_keys(task: Task, llm: LLM, texts: Collection[str]) -> list[str]:
     """The keys of the answers to `texts` where they are few, and known before they are asked: letters' are not."""
-    if teacher.estimator == LOGPROBS or len(texts) > query.FEW_KEYS:
+    if llm.estimator == LOGPROBS or len(texts) > query.FEW_KEYS:
         return []
-    return [key(teacher, task.prompt, text) for text in texts]
+    return [key(llm, task.prompt, text) for text in texts]
 
 
-def stages(teacher: Teacher) -> list[Teacher]:
+def stages(llm: LLM) -> list[LLM]:
     """Who is asked, one after the other: letters are asked after the reasonings of the same LLM, sampled."""
-    return [_reasoner(teacher), teacher] if teacher.estimator == LOGPROBS else [teacher]
+    return [_reasoner(llm), llm] if llm.estimator == LOGPROBS else [llm]
 
 
-def _samples(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
+def _samples(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
     texts = list(texts)
-    held = query.counted(directory, *_who(task, teacher), texts, wanted.reasons, few_keys(task, teacher, texts))
+    held = query.counted(directory, *_who(task, llm), texts, wanted.reasons, few_keys(task, llm, texts))
     for text, stored, good in zip(texts, *held, strict=True):
-        yield text, _question(task, teacher, text, wanted.samples - int(good), int(stored))
+        yield text, _question(task, llm, text, wanted.samples - int(good), int(stored))
 
 
-def _until_known(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
+def _until_known(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
     """Completions in which no decision can be read are part of what the LLM answers, and count as one."""
     unseen = dict.fromkeys(texts)
-    for text, answers in query.texts(directory, *_who(task, teacher), unseen):
+    for text, answers in query.texts(directory, *_who(task, llm), unseen):
         del unseen[text]
         counts = Counter(
             read_decision(answer, task.prompt.options).decision
             for answer in answers
             if answer.finish_reason not in wanted.reasons
         )
-        yield text, _question(task, teacher, text, wanted.samples.needed(counts), len(answers))
+        yield text, _question(task, llm, text, wanted.samples.needed(counts), len(answers))
     for text in unseen:
-        yield text, _question(task, teacher, text, wanted.samples.needed({}), 0)
+        yield text, _question(task, llm, text, wanted.samples.needed({}), 0)
 
 
-def _question(task: Task, teacher: Teacher, text: str, n: int, first: int) -> list[Job]:
+def _question(task: Task, llm: LLM, text: str, n: int, first: int) -> list[Job]:
     if n <= 0:
         return []
-    body = request(teacher, task.prompt, text)
-    return [Job(answer_key(body, endpoint(teacher)), body, n, first)]
+    body = request(llm, task.prompt, text)
+    return [Job(answer_key(body, endpoint(llm)), body, n, first)]
 
 
-def _letters(directory: Path, task: Task, teacher: Teacher, texts: Iterable[str], wanted: Wanted) -> Open:
+def _letters(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
     """After each of a text's first reasonings one letter, the letters turned on by one each time."""
-    held = query.keys(directory, *_who(task, teacher))
-    for text, answers in query.texts(directory, *_who(task, _reasoner(teacher)), texts):
-        body, questions = request(teacher, task.prompt, text), {}
+    held = query.keys(directory, *_who(task, llm))
+    for text, answers in query.texts(directory, *_who(task, _reasoner(llm)), texts):
+        body, questions = request(llm, task.prompt, text), {}
         for number, answer in enumerate(answers[: wanted.samples]):
             asked = letters.letter_request(
                 body, letters.reasoning_of(answer.content), _choices(task, text, answer), number
             )
-            name = answer_key(asked, endpoint(teacher))
+            name = answer_key(asked, endpoint(llm))
             if name not in held:
                 questions[name] = Job(name, asked, 1)
         yield text, [*questions.values()]
 
 
-def _reasoner(teacher: Teacher) -> Teacher:
-    return replace(teacher, estimator=SAMPLING)
+def _reasoner(llm: LLM) -> LLM:
+    return replace(llm, estimator=SAMPLING)
 
 
 def _choices(task: Task, text: str, answer: query.Answer) -> list:
@@ -149,5 +149,5 @@ def _choices(task: Task, text: str, answer: query.Answer) -> list:
     return list(dict.fromkeys([*own, *task.decisions(text)]))[: letters.MOST_LETTERS]
 
 
-def _who(task: Task, teacher: Teacher) -> tuple[str, str, str]:
-    return task.name, teacher.model, prompt_digest(teacher, task.prompt)
+def _who(task: Task, llm: LLM) -> tuple[str, str, str]:
+    return task.name, llm.model, prompt_digest(llm, task.prompt)

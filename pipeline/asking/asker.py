@@ -30,7 +30,7 @@ LOOK = 0.05
 GATHER = 0.02
 
 
-class Answer(NamedTuple):
+class Replies(NamedTuple):
     """Replies to the samples that `job` names: all that were asked for, or a part of them."""
 
     job: Job
@@ -88,7 +88,7 @@ class Asker:
     client: Client
     loop: asyncio.AbstractEventLoop
 
-    def ask(self, jobs: Iterable[Job], stop: threading.Event | None = None) -> Iterator[list[Answer | Unanswered]]:
+    def ask(self, jobs: Iterable[Job], stop: threading.Event | None = None) -> Iterator[list[Replies | Unanswered]]:
         """All that has arrived since the last call, at least one event; replies[i] is sample job.first + i.
 
         On an error, or KeyboardInterrupt while it waits, no new request is sent, those in flight are
@@ -132,7 +132,7 @@ class Asker:
             raise failed
 
 
-def _all_of(queue: "SimpleQueue[Answer | Unanswered | Ended]") -> list[Answer | Unanswered | Ended]:
+def _all_of(queue: "SimpleQueue[Replies | Unanswered | Ended]") -> list[Replies | Unanswered | Ended]:
     found = [queue.get()]
     time.sleep(GATHER)
     try:
@@ -147,7 +147,7 @@ class _Shared:
     """A job in flight, those that ask for the same, and what has arrived for it so far."""
 
     jobs: list[Job]
-    events: list[Answer | Unanswered] = field(default_factory=list)
+    events: list[Replies | Unanswered] = field(default_factory=list)
 
 
 class _Run:
@@ -155,7 +155,7 @@ class _Run:
 
     def __init__(self, client: Client, asked_to_stop: threading.Event):
         self.client, self.asked_to_stop = client, asked_to_stop
-        self.arrived: SimpleQueue[Answer | Unanswered | Ended] = SimpleQueue()
+        self.arrived: SimpleQueue[Replies | Unanswered | Ended] = SimpleQueue()
         self.waiting: deque[Job] = deque()
         self.shared: dict[str, _Shared] = {}
         self.tasks: set[asyncio.Task] = set()
@@ -213,7 +213,7 @@ class _Run:
         left = job
         try:
             async for replies in self.client.parts(job, self.stopping):
-                self._arrive(shared, Answer(left._replace(n=len(replies)), replies))
+                self._arrive(shared, Replies(left._replace(n=len(replies)), replies))
                 left = left._replace(first=left.first + len(replies), n=left.n - len(replies))
                 if self.stopping.is_set():
                     break
@@ -229,17 +229,17 @@ class _Run:
             for _ in shared.jobs:
                 self.arrived.put(Ended(cause))
 
-    def _arrive(self, shared: _Shared, event: Answer | Unanswered) -> None:
+    def _arrive(self, shared: _Shared, event: Replies | Unanswered) -> None:
         self.arrived.put(event)
         for follower in shared.jobs[1:]:
             self.arrived.put(_for(follower, event))
         shared.events.append(_for(shared.jobs[0], event))
 
 
-def _for(follower: Job, event: Answer | Unanswered) -> Answer | Unanswered:
+def _for(follower: Job, event: Replies | Unanswered) -> Replies | Unanswered:
     """The same event for a job that asked for the same; what it took has been counted once already."""
     job = event.job._replace(label=follower.label)
     if isinstance(event, Unanswered):
         return Unanswered(job, event.reason)
     nothing = {"prompt_tokens": 0, "completion_tokens": 0, "usage": None}
-    return Answer(job, [replace(reply, **nothing) for reply in event.replies])
+    return Replies(job, [replace(reply, **nothing) for reply in event.replies])

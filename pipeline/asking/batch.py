@@ -20,7 +20,7 @@ import openai
 
 from askonce.cache import durable
 from askonce.cache.errors import AskonceError
-from askonce.pipeline.asking.asker import Answer, Unanswered
+from askonce.pipeline.asking.asker import Replies, Unanswered
 from askonce.pipeline.asking.batch_api import Batch, BatchApi, answered, client
 from askonce.pipeline.asking.budget import Stopped, Tally
 from askonce.pipeline.asking.client import HOPELESS, OF_ONE_PROMPT, Job
@@ -40,7 +40,7 @@ FULL = "token_limit_exceeded"
 # Requests that are answered, stored and marked as taken together.
 TOGETHER = 1000
 
-Events = list[Answer | Unanswered]
+Events = list[Replies | Unanswered]
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ class _Run:
             part = [_again(reply) if at + i in given else reply for i, reply in enumerate(replies[at : at + claim.n])]
             given.update(range(at, at + len(part)))
             if part:
-                events.append(Answer(Job(claim.label, body, len(part), claim.first), part))
+                events.append(Replies(Job(claim.label, body, len(part), claim.first), part))
             for reply in part:
                 self.tally.spend(reply.prompt_tokens, reply.completion_tokens, self.price)
             if len(part) < claim.n:

@@ -12,7 +12,7 @@ import json
 
 from askonce.cache.query import Answer
 from askonce.pipeline.estimators import letters
-from askonce.pipeline.prompt import Parsed, parse
+from askonce.pipeline.parse import Parsed, parse
 from askonce.pipeline.tasks.task import Decision, Option
 
 

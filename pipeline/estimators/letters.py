@@ -13,7 +13,7 @@ import re
 from string import ascii_uppercase
 from typing import Any
 
-from askonce.pipeline.prompt import HEADING, LABEL
+from askonce.pipeline.parse import HEADING, LABEL
 from askonce.pipeline.tasks.task import Decision
 
 # The most that OpenAI's protocol allows.

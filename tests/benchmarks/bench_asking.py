@@ -20,7 +20,7 @@ import openai
 
 from askonce.pipeline import tasks
 from askonce.pipeline.build import builder
-from askonce.pipeline.llm import Teacher, request
+from askonce.pipeline.llm import LLM, request
 from askonce.pipeline.questions import Wanted
 from askonce.pipeline.simulated.serve import completion
 
@@ -63,13 +63,13 @@ def texts(count: int) -> list[str]:
 
 
 def of_asking(url: str, count: int = REQUESTS) -> int:
-    with TemporaryDirectory() as cache, builder(TASK, Path(cache), Teacher("gpt", url), Wanted(1)) as build:
+    with TemporaryDirectory() as cache, builder(TASK, Path(cache), LLM("gpt", url), Wanted(1)) as build:
         build.teach(texts(count))
         return build.progress.completions
 
 
 def of_a_plain_loop(url: str) -> int:
-    asked = (request(Teacher("gpt", url), TASK.prompt, text) for text in texts(REQUESTS))
+    asked = (request(LLM("gpt", url), TASK.prompt, text) for text in texts(REQUESTS))
     with openai.OpenAI(api_key="none", base_url=url, max_retries=0) as client:
         return sum(len(client.chat.completions.create(**body).choices) for body in asked)
 

@@ -9,7 +9,7 @@ import time
 from askonce.pipeline import tasks
 from askonce.pipeline.audit.audit import audit
 from askonce.pipeline.build import build_cache
-from askonce.pipeline.llm import Teacher
+from askonce.pipeline.llm import LLM
 from askonce.pipeline.simulated.serve import serve
 from askonce.pipeline.tasks.minigrid import NAMES as GRID_TASKS
 
@@ -17,7 +17,7 @@ from askonce.pipeline.tasks.minigrid import NAMES as GRID_TASKS
 def main() -> None:
     with TemporaryDirectory() as folder, serve() as url:
         for task in map(tasks.find, GRID_TASKS):
-            build_cache(task, Path(folder), Teacher("simulated", url))
+            build_cache(task, Path(folder), LLM("simulated", url))
             audit(task, Path(folder))  # compiles
             started, cpu = time.perf_counter(), time.process_time()
             found = audit(task, Path(folder))

@@ -13,7 +13,7 @@ import time
 from bench_engine import minigrid_rate
 
 from askonce.pipeline import build, tasks
-from askonce.pipeline.llm import Teacher as LLM
+from askonce.pipeline.llm import LLM
 from askonce.pipeline.tasks.minigrid import NAMES as GRID_TASKS
 from askonce.student.learning.anneal import Annealing
 from askonce.student.learning.distill import Teacher

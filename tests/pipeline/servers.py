@@ -4,6 +4,8 @@ import json
 import socket
 import threading
 
+from askonce.pipeline.asking.terms import Terms
+from askonce.pipeline.llm import connect
 from askonce.pipeline.simulated.serve import SimulatedServer
 
 
@@ -27,3 +29,10 @@ class Server(SimulatedServer):
 def closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+def ask_all(llm, jobs, terms=Terms(), stop=None, tally=None):
+    """Events one by one, over a connection of its own."""
+    with connect(llm, terms, tally) as asker:
+        for events in asker.ask(jobs, stop):
+            yield from events

@@ -17,8 +17,9 @@ from askonce.cache.errors import AskonceError, Unfinished
 from askonce.pipeline import tasks
 from askonce.pipeline.asking.budget import Budget
 from askonce.pipeline.asking.retry import Patience
+from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.build import builder
-from askonce.pipeline.llm import Teacher, Terms, prompt_digest
+from askonce.pipeline.llm import LLM, prompt_digest
 from askonce.pipeline.questions import Wanted
 from tests.command import SECRET, files_with_secret
 from tests.pipeline.asking.faulty_server import CUT, FAULTS, HUNG, RESET, TRICKLE
@@ -35,7 +36,7 @@ def texts(count: int) -> list[str]:
 def build(server, cache: Path, asked: list[str], samples: int = 2, patience: Patience = HURRY, **terms):
     """The texts told to be missing, and the error that ended it."""
     asking = Terms(concurrency=2, patience=patience, **terms)
-    with builder(TASK, cache, Teacher(base_url=server.url), Wanted(samples), asking) as opened:
+    with builder(TASK, cache, LLM(base_url=server.url), Wanted(samples), asking) as opened:
         try:
             opened.teach(asked)
         except AskonceError as error:
@@ -46,7 +47,7 @@ def build(server, cache: Path, asked: list[str], samples: int = 2, patience: Pat
 
 def stored(server, cache: Path) -> Counter[str]:
     """text → how many completions the cache holds."""
-    who = TASK.name, "simulated", prompt_digest(Teacher(base_url=server.url), TASK.prompt)
+    who = TASK.name, "simulated", prompt_digest(LLM(base_url=server.url), TASK.prompt)
     return Counter({text: len(answers) for text, answers in query.texts(cache, *who)})
 
 
@@ -82,7 +83,7 @@ def test_an_answer_that_is_none_is_kept_marked_and_asked_for_again_alone(server,
     build(server, tmp_path, asked, samples=1)
     server.set()
     assert build(server, tmp_path, asked, samples=1) == (set(), None) and server.requests() == []
-    with builder(TASK, tmp_path, Teacher(base_url=server.url), Wanted(1, retry=(name,))) as opened:
+    with builder(TASK, tmp_path, LLM(base_url=server.url), Wanted(1, retry=(name,))) as opened:
         opened.teach(asked)
     (entry,) = server.requests()
     assert (entry["text"], entry["n"], entry["first"]) == (asked[1], 1, 1)
@@ -108,7 +109,7 @@ def _builder(url: str, cache: Path, asked: list[str], counted) -> None:
     def show(progress) -> None:
         counted.value = progress.completions
 
-    with builder(TASK, cache, Teacher(base_url=url), Wanted(1), Terms(concurrency=CONCURRENCY), show) as opened:
+    with builder(TASK, cache, LLM(base_url=url), Wanted(1), Terms(concurrency=CONCURRENCY), show) as opened:
         opened.teach(asked)
 
 

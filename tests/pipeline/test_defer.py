@@ -5,9 +5,10 @@ import pytest
 
 from askonce.pipeline import tasks
 from askonce.pipeline.asking.retry import Patience
+from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.build import builder
 from askonce.pipeline.defer import deferred
-from askonce.pipeline.llm import Teacher, Terms
+from askonce.pipeline.llm import LLM
 from askonce.pipeline.questions import Wanted
 from askonce.pipeline.simulated.serve import failure, running
 from tests.pipeline.servers import Server
@@ -23,7 +24,7 @@ def opened(tmp_path):
     """A server that waits to be released, and a builder of it."""
     released = threading.Event()
     server = Server(lambda request, number: released.wait() and None)
-    with running(server) as url, builder(TASK, tmp_path, Teacher(base_url=url), Wanted(2), HURRY) as build:
+    with running(server) as url, builder(TASK, tmp_path, LLM(base_url=url), Wanted(2), HURRY) as build:
         yield server, released, build
         released.set()
 

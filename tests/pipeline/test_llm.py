@@ -7,12 +7,15 @@ import pytest
 
 from askonce.cache.errors import AskonceError
 from askonce.pipeline import llm as teaching
-from askonce.pipeline.llm import Job, Reply, Teacher, Terms, ask_all, connect
-from askonce.pipeline.prompt import parse
+from askonce.pipeline.asking.client import Job
+from askonce.pipeline.asking.reply import Reply
+from askonce.pipeline.asking.terms import Terms
+from askonce.pipeline.llm import LLM, connect
+from askonce.pipeline.parse import parse
 from askonce.pipeline.simulated.llm import Errors
 from askonce.pipeline.simulated.serve import Response, SimulatedServer, completion, running, serve
 from tests.pipeline.doorkey_prompt import OPTIONS, PROMPT
-from tests.pipeline.servers import Server
+from tests.pipeline.servers import Server, ask_all
 
 TEXT = "Agent sees a red key, a blue key, a red door, holds nothing."
 HERE = "http://127.0.0.1:1/v1"
@@ -28,7 +31,7 @@ def giving(answer) -> Server:
     return Server(lambda request, number: Response(200, answer))
 
 
-def complete(teacher: Teacher, n: int, first: int = 0, **settings) -> list[Reply]:
+def complete(teacher: LLM, n: int, first: int = 0, **settings) -> list[Reply]:
     """Samples `first` to `first + n - 1` about TEXT."""
     job = Job("text", body(**settings), n, first)
     return [reply for answer in ask_all(teacher, [job]) for reply in answer.replies]
@@ -36,11 +39,11 @@ def complete(teacher: Teacher, n: int, first: int = 0, **settings) -> list[Reply
 
 def asked_of(server: SimulatedServer, n: int, first: int = 0, model: str = "simulated") -> list[Reply]:
     with running(server) as url:
-        return complete(Teacher(model, url), n, first)
+        return complete(LLM(model, url), n, first)
 
 
 def body(text: str = TEXT, **settings) -> dict:
-    return teaching.request(Teacher(**settings), PROMPT, text)
+    return teaching.request(LLM(**settings), PROMPT, text)
 
 
 def contents(replies) -> list[str]:
@@ -51,12 +54,12 @@ def contents(replies) -> list[str]:
 
 
 def test_the_key_depends_on_text_model_settings_and_endpoint():
-    known = Teacher("gpt", "http://localhost:1/v1")
+    known = LLM("gpt", "http://localhost:1/v1")
     others = [
-        Teacher("gpt2", "http://localhost:1/v1"),
-        Teacher("gpt", "http://localhost:2/v1"),
-        Teacher("gpt", "http://localhost:1/v1", temperature=0.5),
-        Teacher("gpt", "http://localhost:1/v1", max_tokens=9),
+        LLM("gpt2", "http://localhost:1/v1"),
+        LLM("gpt", "http://localhost:2/v1"),
+        LLM("gpt", "http://localhost:1/v1", temperature=0.5),
+        LLM("gpt", "http://localhost:1/v1", max_tokens=9),
     ]
     keys = [teaching.key(teacher, PROMPT, TEXT) for teacher in (known, *others)]
     assert len({*keys, teaching.key(known, PROMPT, "Agent sees nothing, holds nothing.")}) == 6
@@ -65,57 +68,57 @@ def test_the_key_depends_on_text_model_settings_and_endpoint():
 
 
 def test_the_errors_of_the_simulated_llm_in_this_process_are_part_of_its_key():
-    key = teaching.key(Teacher(), PROMPT, TEXT)
-    assert key == teaching.key(Teacher(), PROMPT, TEXT)
-    assert key != teaching.key(Teacher(seed=1), PROMPT, TEXT)
-    assert key != teaching.key(Teacher(errors=Errors(0.5, 0, 0)), PROMPT, TEXT)
+    key = teaching.key(LLM(), PROMPT, TEXT)
+    assert key == teaching.key(LLM(), PROMPT, TEXT)
+    assert key != teaching.key(LLM(seed=1), PROMPT, TEXT)
+    assert key != teaching.key(LLM(errors=Errors(0.5, 0, 0)), PROMPT, TEXT)
 
 
 def test_at_an_address_it_is_a_server_like_any_other():
-    assert teaching.endpoint(Teacher(base_url="http://127.0.0.1:4711/v1")) == "http://127.0.0.1:4711/v1"
+    assert teaching.endpoint(LLM(base_url="http://127.0.0.1:4711/v1")) == "http://127.0.0.1:4711/v1"
 
 
 def test_only_openai_itself_is_told_its_new_name_of_the_token_limit():
-    assert "max_tokens" in teaching.request(Teacher("gpt", "http://localhost:1/v1"), PROMPT, TEXT)
-    at_openai = Teacher("gpt", "https://api.openai.com/v1/")
+    assert "max_tokens" in teaching.request(LLM("gpt", "http://localhost:1/v1"), PROMPT, TEXT)
+    at_openai = LLM("gpt", "https://api.openai.com/v1/")
     assert "max_completion_tokens" in teaching.request(at_openai, PROMPT, TEXT)
 
 
 def test_the_base_url_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:9/v1/")
-    assert teaching.endpoint(Teacher("gpt")) == "http://localhost:9/v1"
-    assert teaching.endpoint(Teacher("gpt", "http://localhost:8/v1")) == "http://localhost:8/v1"
+    assert teaching.endpoint(LLM("gpt")) == "http://localhost:9/v1"
+    assert teaching.endpoint(LLM("gpt", "http://localhost:8/v1")) == "http://localhost:8/v1"
     monkeypatch.delenv("OPENAI_BASE_URL")
-    assert teaching.endpoint(Teacher("gpt")) == teaching.OPENAI_URL
+    assert teaching.endpoint(LLM("gpt")) == teaching.OPENAI_URL
 
 
 def test_a_name_of_one_s_own_stands_for_all_addresses_of_a_model():
-    one, other = (Teacher("gpt", f"http://localhost:{port}/v1", model_id="gpt at home") for port in (1, 2))
+    one, other = (LLM("gpt", f"http://localhost:{port}/v1", model_id="gpt at home") for port in (1, 2))
     assert teaching.key(one, PROMPT, TEXT) == teaching.key(other, PROMPT, TEXT)
     assert teaching.endpoint(one) == "gpt at home"
-    unnamed = Teacher("gpt", "http://localhost:1/v1")
+    unnamed = LLM("gpt", "http://localhost:1/v1")
     assert teaching.key(one, PROMPT, TEXT) != teaching.key(unnamed, PROMPT, TEXT)
     for name in ("", " ", "http://localhost:1/v1"):
         with pytest.raises(AskonceError, match="--model-id"):
-            Teacher("gpt", model_id=name)
+            LLM("gpt", model_id=name)
 
 
 def test_further_fields_are_sent_and_are_part_of_the_key():
-    plain, more = Teacher("gpt", HERE), Teacher("gpt", HERE, extra={"top_p": 0.9})
+    plain, more = LLM("gpt", HERE), LLM("gpt", HERE, extra={"top_p": 0.9})
     assert teaching.request(more, PROMPT, TEXT) == teaching.request(plain, PROMPT, TEXT) | {"top_p": 0.9}
     assert teaching.key(more, PROMPT, TEXT) != teaching.key(plain, PROMPT, TEXT)
     with pytest.raises(AskonceError, match="messages"):
-        Teacher("gpt", HERE, extra={"messages": []})
+        LLM("gpt", HERE, extra={"messages": []})
 
 
 def test_a_key_with_a_line_break_is_refused_before_it_is_sent(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk\nx")
-    with pytest.raises(AskonceError, match="OPENAI_API_KEY"), connect(Teacher("gpt", HERE)):
+    with pytest.raises(AskonceError, match="OPENAI_API_KEY"), connect(LLM("gpt", HERE)):
         pass
 
 
 def test_a_base_url_that_is_none_is_refused():
-    with pytest.raises(AskonceError, match="base URL"), connect(Teacher("gpt", "localhost:8000")):
+    with pytest.raises(AskonceError, match="base URL"), connect(LLM("gpt", "localhost:8000")):
         pass
 
 
@@ -133,28 +136,28 @@ def test_n_samples_come_in_one_request():
 
 
 def test_a_sample_is_the_same_in_whatever_order_it_is_asked_for_and_wherever_the_server_runs():
-    together = contents(complete(Teacher(), 6))
+    together = contents(complete(LLM(), 6))
     with serve() as url:
-        apart = [complete(Teacher(base_url=url), 1, first)[0].content for first in reversed(range(6))]
+        apart = [complete(LLM(base_url=url), 1, first)[0].content for first in reversed(range(6))]
     assert together == apart[::-1]
-    assert contents(complete(Teacher(), 2, first=4)) == together[4:]
+    assert contents(complete(LLM(), 2, first=4)) == together[4:]
 
 
 def test_a_server_answers_by_its_own_seed_and_errors():
-    wrong = Teacher(errors=Errors(1, 0, 0), seed=3)
+    wrong = LLM(errors=Errors(1, 0, 0), seed=3)
     with serve(wrong.errors, wrong.seed) as url:
-        there = complete(Teacher(base_url=url), 4)
+        there = complete(LLM(base_url=url), 4)
     assert contents(there) == contents(complete(wrong, 4))
     (decided,) = {parse(reply.content, OPTIONS).decision for reply in there}
     assert set(decided) == {"go to red key", "go to red door"}  # … and back, until the time is up
 
 
 def test_at_temperature_zero_all_samples_are_the_same():
-    assert len(set(contents(complete(Teacher(), 5, temperature=0.0)))) == 1
+    assert len(set(contents(complete(LLM(), 5, temperature=0.0)))) == 1
 
 
 def test_a_completion_is_cut_at_the_token_limit_and_says_so():
-    reply = complete(Teacher(), 1, max_tokens=7)[0]
+    reply = complete(LLM(), 1, max_tokens=7)[0]
     assert (reply.finish_reason, reply.completion_tokens) == ("length", 7)
 
 
@@ -187,8 +190,8 @@ def jobs(count: int, n: int = 2) -> list[Job]:
 
 
 def test_every_job_is_answered():
-    answered = {answer.job.label: contents(answer.replies) for answer in ask_all(Teacher(), jobs(30))}
-    with connect(Teacher(), Terms(concurrency=1)) as asker:
+    answered = {answer.job.label: contents(answer.replies) for answer in ask_all(LLM(), jobs(30))}
+    with connect(LLM(), Terms(concurrency=1)) as asker:
         alone = {event.job.label: contents(event.replies) for job in jobs(30) for [event] in asker.ask([job])}
     assert answered == alone
 
@@ -199,7 +202,7 @@ def test_a_connection_serves_several_threads_at_once():
     def ask(asker, part):
         found.update({event.job.label: len(event.replies) for batch in asker.ask(part) for event in batch})
 
-    with connect(Teacher()) as asker:
+    with connect(LLM()) as asker:
         threads = [threading.Thread(target=ask, args=(asker, jobs(20)[at::4])) for at in range(4)]
         for thread in threads:
             thread.start()
@@ -210,7 +213,7 @@ def test_a_connection_serves_several_threads_at_once():
 
 def test_jobs_are_read_only_as_far_as_needed():
     read = []
-    answers = ask_all(Teacher(), (read.append(job) or job for job in jobs(50)), Terms(concurrency=2))
+    answers = ask_all(LLM(), (read.append(job) or job for job in jobs(50)), Terms(concurrency=2))
     next(answers)
     assert len(read) <= 4
     answers.close()
@@ -218,7 +221,7 @@ def test_jobs_are_read_only_as_far_as_needed():
 
 def test_a_stop_finishes_what_is_in_flight_and_begins_nothing():
     stop, obtained = threading.Event(), []
-    for answer in ask_all(Teacher(), jobs(200), Terms(concurrency=2), stop):
+    for answer in ask_all(LLM(), jobs(200), Terms(concurrency=2), stop):
         obtained.append(answer.job.label)
         stop.set()
     assert 1 <= len(obtained) < 100

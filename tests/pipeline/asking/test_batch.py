@@ -21,11 +21,13 @@ from askonce.cache.verify import BATCHES, verify
 from askonce.pipeline.asking import batch, batch_api
 from askonce.pipeline.asking.asker import Unanswered
 from askonce.pipeline.asking.batch import BatchAsker, Limits
-from askonce.pipeline.asking.budget import Budget, Stopped
+from askonce.pipeline.asking.budget import Budget, Stopped, Tally
+from askonce.pipeline.asking.client import Job
 from askonce.pipeline.asking.endpoint import Endpoint
 from askonce.pipeline.asking.prices import Price
 from askonce.pipeline.asking.retry import Patience
-from askonce.pipeline.llm import Job, Tally, Teacher, Terms, connect, request
+from askonce.pipeline.asking.terms import Terms
+from askonce.pipeline.llm import LLM, connect, request
 from tests.command import SECRET
 from tests.pipeline.asking import faulty_process
 from tests.pipeline.asking.faulty_batches import CLIENT, CUT, KILLED, KILLED_BEFORE, LOST
@@ -65,7 +67,7 @@ def folder(tmp_path):
 
 def job(text: str, n: int = 2, first: int = 0) -> Job:
     text = f"Agent sees a {text} key, holds nothing."
-    return Job(text, request(Teacher(), PROMPT, text), n, first)
+    return Job(text, request(LLM(), PROMPT, text), n, first)
 
 
 def jobs(count: int, n: int = 2, first: int = 0) -> list[Job]:
@@ -154,7 +156,7 @@ def test_all_is_answered_as_it_would_be_online(server, folder, monkeypatch):
     assert run.error is None and set(run.obtained) == samples(asked) and is_empty(folder)
     assert (tally.requests, tally.completions, tally.in_flight) == (11, 31, 0)
     assert Counter(Counter(line["batch"] for line in lines(server)).values()) == {4: 2, 3: 1}
-    with connect(Teacher(base_url=server.url)) as asker:
+    with connect(LLM(base_url=server.url)) as asker:
         online = {
             (event.job.label, event.job.first + i): reply.content
             for events in asker.ask(asked)
@@ -165,7 +167,7 @@ def test_all_is_answered_as_it_would_be_online(server, folder, monkeypatch):
 
 
 def test_the_teacher_s_own_server_takes_batches_too(tmp_path):
-    with connect(Teacher(), Terms(patience=HURRY), batches=tmp_path / "batches") as asker:
+    with connect(LLM(), Terms(patience=HURRY), batches=tmp_path / "batches") as asker:
         answers = [event for events in asker.ask(jobs(3)) for event in events]
     assert {answer.job.label for answer in answers} == {job.label for job in jobs(3)}
     assert not (tmp_path / "batches").exists()

@@ -14,21 +14,25 @@ import time
 import pytest
 
 from askonce.cache.errors import AskonceError
-from askonce.pipeline.asking.budget import Budget, Stopped
+from askonce.pipeline.asking.asker import Replies
+from askonce.pipeline.asking.budget import Budget, Stopped, Tally
+from askonce.pipeline.asking.client import Job
 from askonce.pipeline.asking.prices import Price
 from askonce.pipeline.asking.retry import Patience
-from askonce.pipeline.llm import Answer, Job, Tally, Teacher, Terms, ask_all, connect, request
+from askonce.pipeline.asking.terms import Terms
+from askonce.pipeline.llm import LLM, connect, request
 from tests.command import SECRET
 from tests.pipeline.asking.faulty_process import ROOT, FaultyServer
 from tests.pipeline.asking.faulty_server import CUT, ECHO, HUNG, RESET, TRICKLE
 from tests.pipeline.doorkey_prompt import PROMPT
+from tests.pipeline.servers import ask_all
 
 HURRY = Patience(attempts=3, first_wait=0.01, longest_wait=0.02, timeout=5, in_all=20)
 POISON = "Agent sees a poisoned key, holds nothing."
 
 
 def job(text: str, n: int = 1, **settings) -> Job:
-    return Job(text, request(Teacher(**settings), PROMPT, text), n)
+    return Job(text, request(LLM(**settings), PROMPT, text), n)
 
 
 def jobs(count: int, n: int = 1) -> list[Job]:
@@ -44,9 +48,9 @@ def run(server, asked, patience: Patience = HURRY, tally: Tally | None = None, s
     obtained, missing, error = Counter(), Counter(), None
     replies, reasons = [], []
     try:
-        for event in ask_all(Teacher(base_url=server.url), asked, terms(patience, **settings), stop, tally):
+        for event in ask_all(LLM(base_url=server.url), asked, terms(patience, **settings), stop, tally):
             samples = [(event.job.label, event.job.first + i) for i in range(event.job.n)]
-            if isinstance(event, Answer):
+            if isinstance(event, Replies):
                 assert len(event.replies) == event.job.n
                 obtained.update(samples)
                 replies += event.replies
@@ -163,7 +167,7 @@ def test_an_unreachable_server_is_named_without_its_password(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     tally = Tally()
-    teacher = Teacher("gpt", f"http://me:{SECRET}@127.0.0.1:{port}/v1")
+    teacher = LLM("gpt", f"http://me:{SECRET}@127.0.0.1:{port}/v1")
     with pytest.raises(AskonceError, match="cannot be reached") as raised:
         list(ask_all(teacher, jobs(3), terms(price=Price(1, 1)), tally=tally))
     assert f"http://127.0.0.1:{port}/v1" in str(raised.value) and SECRET not in str(raised.value)
@@ -346,7 +350,7 @@ def test_an_interruption_while_it_waits_loses_nothing_in_flight(server):
     once_asked(server, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
     obtained = []
     with pytest.raises(KeyboardInterrupt):
-        for answer in ask_all(Teacher(base_url=server.url), jobs(9), terms(concurrency=3)):
+        for answer in ask_all(LLM(base_url=server.url), jobs(9), terms(concurrency=3)):
             obtained.append(answer.job.label)
     assert len(obtained) == 3 == len(server.requests())
 
@@ -360,7 +364,7 @@ def test_an_error_in_the_jobs_is_raised_after_what_is_in_flight(server):
     server.set(delay=0.5)
     obtained = []
     with pytest.raises(RuntimeError, match="no more"):
-        for answer in ask_all(Teacher(base_url=server.url), failing(), terms()):
+        for answer in ask_all(LLM(base_url=server.url), failing(), terms()):
             obtained.append(answer.job.label)
     assert len(obtained) == 3
 
@@ -392,7 +396,7 @@ def test_identical_prompts_in_flight_are_asked_once(server):
     server.set(delay=0.1, most=1)
     same = job("Agent sees a key, holds nothing.", 2)
     asked = [same._replace(label=label) for label in "abc"]
-    with connect(Teacher(base_url=server.url), terms()) as asker:
+    with connect(LLM(base_url=server.url), terms()) as asker:
         asked.append(same._replace(label="d", first=2))
         events = [event for batch in asker.ask(asked) for event in batch]
     by_label = {label: [e.replies[0] for e in events if e.job.label == label] for label in "abcd"}

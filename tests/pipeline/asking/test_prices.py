@@ -7,7 +7,8 @@ import pytest
 from askonce.cache.errors import AskonceError
 from askonce.pipeline.asking.budget import Budget, Tally, affords
 from askonce.pipeline.asking.prices import Price, forecast, price_of, prompt_tokens, read_prices
-from askonce.pipeline.llm import Teacher, Terms, request
+from askonce.pipeline.asking.terms import Terms
+from askonce.pipeline.llm import LLM, request
 from askonce.pipeline.simulated.serve import tokens
 from tests.pipeline.doorkey_prompt import PROMPT
 
@@ -52,7 +53,7 @@ def test_a_limit_on_cost_needs_a_price():
 
 
 def test_a_forecast_counts_without_asking():
-    teacher = Teacher("gpt-4o", "http://localhost:1/v1", max_tokens=100)
+    teacher = LLM("gpt-4o", "http://localhost:1/v1", max_tokens=100)
     body = request(teacher, PROMPT, "Agent sees a key, holds nothing.")
     found = forecast(((body, 10) for _ in range(5)), Price(1, 10))
     assert (found.requests, found.completion_tokens) == (5, 5000)
@@ -62,7 +63,7 @@ def test_a_forecast_counts_without_asking():
 
 
 def test_the_estimate_of_a_prompt_is_on_the_high_side():
-    body = request(Teacher(), PROMPT, "Agent sees a key, holds nothing.")
+    body = request(LLM(), PROMPT, "Agent sees a key, holds nothing.")
     assert prompt_tokens(body) >= sum(tokens(turn["content"]) for turn in body["messages"])
 
 

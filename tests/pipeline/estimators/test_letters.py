@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
+from askonce.pipeline.asking.client import Job
 from askonce.pipeline.estimators.letters import (
     average,
     distribution,
@@ -14,11 +15,12 @@ from askonce.pipeline.estimators.letters import (
     of_letters,
     reasoning_of,
 )
-from askonce.pipeline.llm import Job, Teacher, ask_all, request
+from askonce.pipeline.llm import LLM, request
 from askonce.pipeline.prompt import messages
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated.llm import Errors
 from tests.pipeline.doorkey_prompt import PROMPT
+from tests.pipeline.servers import ask_all
 
 A, B, C = ("explore",), ("go to key", "pick up key"), ("open door",)
 TEXT = "Agent sees a red key, a blue key, a red door, holds nothing."
@@ -46,7 +48,7 @@ def test_the_letter_question_goes_on_from_the_reasoning():
     assert [turn["role"] for turn in chat] == ["system", "user", "assistant", "user"]
     assert chat[-1]["content"].splitlines()[1:] == ["A) go to key, pick up key", "B) explore"]
     assert letters_in(chat) == letters([A, B], 1) and letters_in(messages(PROMPT, TEXT)) == {}
-    body = letter_request(request(Teacher(max_tokens=99), PROMPT, TEXT), "Why not.", [A, B], 0)
+    body = letter_request(request(LLM(max_tokens=99), PROMPT, TEXT), "Why not.", [A, B], 0)
     assert (body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (1, True, 20)
 
 
@@ -132,7 +134,7 @@ def test_a_whole_turn_cancels_what_is_added_to_a_letter(true, bias):
 
 
 def test_the_simulated_llm_s_letters_agree_with_what_it_decides():
-    teacher = Teacher(errors=Errors(0.3, 0.2, 0.1))
+    teacher = LLM(errors=Errors(0.3, 0.2, 0.1))
     body = request(teacher, PROMPT, TEXT)
     true = simulated.probabilities(body["messages"], teacher.errors, teacher.seed)
     decisions = sorted(true)[:-1]  # one is left out, so its mass is outside
@@ -148,6 +150,6 @@ def test_the_simulated_llm_s_letters_agree_with_what_it_decides():
 
 
 def test_a_server_without_logprobs_gives_none():
-    body = request(Teacher(), PROMPT, TEXT)
-    (answer,) = ask_all(Teacher(), [Job(0, body, 1)])
+    body = request(LLM(), PROMPT, TEXT)
+    (answer,) = ask_all(LLM(), [Job(0, body, 1)])
     assert answer.replies[0].logprobs is None

@@ -4,7 +4,8 @@ import pytest
 
 from askonce.pipeline import tasks
 from askonce.pipeline.audit.rules import broken
-from askonce.pipeline.prompt import messages, parse
+from askonce.pipeline.parse import parse
+from askonce.pipeline.prompt import messages
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated.errands import errand_of, facts_of
 from askonce.pipeline.simulated.llm import Errors, Facts, choices

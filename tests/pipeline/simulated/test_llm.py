@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 import pytest
 
 from askonce.cache.errors import AskonceError
-from askonce.pipeline.prompt import messages, parse
+from askonce.pipeline.parse import parse
+from askonce.pipeline.prompt import messages
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated.llm import KINDS, SOUND, Errors, Facts, choices, decide, facts_of
 from askonce.pipeline.tasks.task import Option, Prompt

@@ -5,7 +5,8 @@ from itertools import chain, combinations
 import pytest
 
 from askonce.pipeline import tasks
-from askonce.pipeline.prompt import messages, parse
+from askonce.pipeline.parse import parse
+from askonce.pipeline.prompt import messages
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated.llm import KINDS, Errors, choices, facts_of
 from askonce.pipeline.simulated.missions import Mission, mission_of

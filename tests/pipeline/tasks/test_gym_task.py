@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from askonce.pipeline import tasks
-from askonce.pipeline.prompt import parse
+from askonce.pipeline.parse import parse
 from tests.command import command
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -5,7 +5,7 @@ import torch
 
 from askonce.pipeline import build, tasks
 from askonce.pipeline.build import build_cache
-from askonce.pipeline.llm import Teacher as LLM
+from askonce.pipeline.llm import LLM
 from askonce.student.judging import evaluate
 from askonce.student.learning.anneal import Annealing
 from askonce.student.learning.distill import Teacher

@@ -10,7 +10,8 @@ import pytest
 from askonce.cache.errors import AskonceError
 from askonce.pipeline import tasks
 from askonce.pipeline.collect import play
-from askonce.pipeline.prompt import messages, parse
+from askonce.pipeline.parse import parse
+from askonce.pipeline.prompt import messages
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated.llm import Errors
 from askonce.pipeline.tasks.minigrid.describe import describe, named_in

@@ -7,8 +7,8 @@ import pytest
 
 from askonce.cache.errors import AskonceError
 from askonce.pipeline import build, collect, tasks
-from askonce.pipeline.llm import Teacher
-from askonce.pipeline.prompt import parse
+from askonce.pipeline.llm import LLM
+from askonce.pipeline.parse import parse
 from askonce.pipeline.questions import Wanted
 from askonce.pipeline.tasks.navpick import describe, env
 from askonce.pipeline.tasks.navpick.env import ACTIONS, GRIP, STOP
@@ -171,14 +171,14 @@ def test_rollouts_meet_the_same_texts_with_the_same_seed():
 def test_a_cache_is_built_of_a_few_episodes(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "ROUNDS", 1)
     monkeypatch.setattr(env, "MAX_STEPS", 60)
-    report = build.build_cache(TASK, tmp_path, Teacher(), episodes=2, wanted=Wanted(3))
+    report = build.build_cache(TASK, tmp_path, LLM(), episodes=2, wanted=Wanted(3))
     assert (
         report.asked == report.texts > 3
         and report.unparsable == 0
         and report.coverage > 0.9
         and report.states <= 3 * 60
     )
-    answered, _ = build.answered(TASK, tmp_path, Teacher())
+    answered, _ = build.answered(TASK, tmp_path, LLM())
     for text, distribution in answered.items():
         assert sum(distribution.values()) == pytest.approx(1) and TASK.scene(text).wanted == describe.told(text).wanted
 

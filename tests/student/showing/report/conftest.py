@@ -9,7 +9,7 @@ from askonce.cache.query import TeacherName
 from askonce.cache.teachers import choose_teacher
 from askonce.pipeline import build, tasks
 from askonce.pipeline.answered import open_answered
-from askonce.pipeline.llm import Teacher
+from askonce.pipeline.llm import LLM
 from askonce.pipeline.questions import Wanted
 from askonce.student.learning import distill
 from askonce.student.learning.train import Settings, train
@@ -40,7 +40,7 @@ def made(tmp_path_factory) -> Made:
     """To be read, not written."""
     home, task = tmp_path_factory.mktemp("report"), tasks.find(TASK)
     cache, run = home / "cache", home / "run"
-    build.build_cache(task, cache, Teacher(), EPISODES, Wanted(8))
+    build.build_cache(task, cache, LLM(), EPISODES, Wanted(8))
     teacher = choose_teacher(cache, TASK, None)
     lookup = open_answered(cache, task, teacher.model, teacher.prompt)
     about = {"method": "llm4teach", "teacher": teacher.name, "teacher_form": "soft"}

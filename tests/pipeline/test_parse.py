@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
-from askonce.pipeline import prompt
-from askonce.pipeline.prompt import messages, parse
+from askonce.pipeline import parse as parsing
+from askonce.pipeline.parse import parse
+from askonce.pipeline.prompt import messages
 from askonce.pipeline.tasks.task import Option
 from tests.pipeline.doorkey_prompt import OPTIONS, PROMPT
 
@@ -139,18 +140,18 @@ def test_takes_what_llms_write(name):
 
 
 UNREADABLE = {
-    "": prompt.EMPTY,
-    " \n": prompt.EMPTY,
-    "<think></think>": prompt.EMPTY,
-    "<think>The agent sees": prompt.THINKING,
-    "Observation: the agent sees a key.\nReasoning: it should": prompt.CUT_OFF,
-    "Observation: it sees a key.\nReasoning: it should take it.\nDecision:": prompt.CUT_OFF_AT,
-    "The agent sees a key and should go to the key.": prompt.NO_LINE,
-    "Decision: none": prompt.NO_OPTION,
-    "Decision: the door is locked": prompt.NO_OPTION,
-    "I'm sorry, but I can't help with that.": prompt.REFUSED,
-    "Decision: I cannot decide this.": prompt.REFUSED,
-    "I’m sorry, no.": prompt.REFUSED,
+    "": parsing.EMPTY,
+    " \n": parsing.EMPTY,
+    "<think></think>": parsing.EMPTY,
+    "<think>The agent sees": parsing.THINKING,
+    "Observation: the agent sees a key.\nReasoning: it should": parsing.CUT_OFF,
+    "Observation: it sees a key.\nReasoning: it should take it.\nDecision:": parsing.CUT_OFF_AT,
+    "The agent sees a key and should go to the key.": parsing.NO_LINE,
+    "Decision: none": parsing.NO_OPTION,
+    "Decision: the door is locked": parsing.NO_OPTION,
+    "I'm sorry, but I can't help with that.": parsing.REFUSED,
+    "Decision: I cannot decide this.": parsing.REFUSED,
+    "I’m sorry, no.": parsing.REFUSED,
 }
 
 
@@ -210,7 +211,7 @@ def test_nothing_is_read_differently_by_the_same_parser():
     differing = {
         completion: (before, now) for completion, before in recorded["readings"] if (now := said(completion)) != before
     }
-    assert not differing and recorded["parser"] == prompt.PARSER, (
+    assert not differing and recorded["parser"] == parsing.PARSER, (
         f"the parser reads differently: raise PARSER in pipeline/prompt.py, else indexes built before stay "
         f"in use, and record the new number and readings in {READINGS.name}: {differing}"
     )
@@ -239,7 +240,7 @@ def test_all_that_decides_how_a_completion_is_read_has_part_in_the_digest(monkey
     digests = {prompt.reading(options) for options in ((option,), *others)}
     assert len(digests) == 1 + len(others)
     assert prompt.reading([replace(option, help="of no matter")]) == prompt.reading((option,))
-    monkeypatch.setattr(prompt, "PARSER", prompt.PARSER + 1)
+    monkeypatch.setattr(prompt, "PARSER", parsing.PARSER + 1)
     assert prompt.reading((option,)) not in digests
 
 
