@@ -6,6 +6,7 @@ Figures go to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 wrong 
 
 from collections.abc import Sequence
 import sys
+import sysconfig
 from typing import NoReturn
 
 import typer
@@ -25,12 +26,11 @@ from askonce.commands import (
     training,
     watching,
 )
-from askonce.commands.show import print_json
+from askonce.commands.show import alone_on_stdout, print_json
 
 app = typer.Typer(
     name="cli",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Ask a large language model once, train a small policy as often as you like.",
 )
@@ -49,7 +49,7 @@ for command in (
     demo.demo,
     pretraining.pretrain,
 ):
-    app.command()(command)
+    app.command()(alone_on_stdout(command))
 
 cache_app = typer.Typer(no_args_is_help=True, help="Look into a cache, or bring decisions into it.")
 for command in (
@@ -63,14 +63,16 @@ for command in (
     caching.compact,
     caching.reparse,
 ):
-    cache_app.command(command.__name__.rstrip("_"))(command)
+    cache_app.command(command.__name__.rstrip("_"))(alone_on_stdout(command))
 app.add_typer(cache_app, name="cache")
 
 
 def main() -> None:
     """Turns what is meant for a person into one line and an exit code."""
-    # A script finds no module in the directory where it is started, and that is where a user's task is.
-    sys.path.append("")
+    # A script finds no module in the directory where it is started, and that is where a user's task is. Before what is
+    # installed, as a checkout's own folders may be there; behind Python's own modules, which no task is meant to replace.
+    installed = sysconfig.get_path("purelib")
+    sys.path.insert(sys.path.index(installed) if installed in sys.path else len(sys.path), "")
     # A table that a terminal cannot show in full is better than none, after an hour of work.
     sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -1,5 +1,215 @@
 """Ask a large language model once, train a small policy as often as you like.
 
-This folder is the one importable name. In a checkout `askonce.cache`, `askonce.pipeline`, `askonce.student` and
-`askonce.commands` are links to the folders beside it; in a wheel they are inside it.
+The Python twin of the command line. A task is asked about once (`build_cache`); what the LLM said is kept in a cache, a
+folder; a student learns from it offline (`train`), is judged (`evaluate`) and deployed (`load_student`)::
+
+    import askonce
+
+    askonce.build_cache("ColoredDoorKey", "my-cache")
+    askonce.train("ColoredDoorKey", "my-run", cache="my-cache")
+    print(askonce.evaluate("ColoredDoorKey", run="my-run").success_rate)
+
+A task is named as on the command line, or is one of your own: a `GymTask`, or any other `Task`. Whatever goes wrong
+and is not a fault of the program is an `AskonceError` of one line.
 """
+
+# In a checkout askonce.cache, askonce.pipeline, askonce.student and askonce.commands are links to the folders beside
+# this one; in a wheel they are inside it.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from askonce.cache.errors import AskonceError, Unfinished
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from askonce.pipeline.asking.function import Chat
+    from askonce.pipeline.audit.audit import Audit
+    from askonce.pipeline.build import Report
+    from askonce.pipeline.llm import LLM
+    from askonce.pipeline.tasks.gym_task import GymTask
+    from askonce.pipeline.tasks.task import Advice, Batch, Decision, Option, Prompt, Task
+    from askonce.student.judging.evaluate import Evaluation
+    from askonce.student.learning.train import Progress
+
+__all__ = [
+    "LLM",
+    "Advice",
+    "AskonceError",
+    "Batch",
+    "Decision",
+    "GymTask",
+    "Option",
+    "Prompt",
+    "Task",
+    "Unfinished",
+    "audit",
+    "build_cache",
+    "evaluate",
+    "find_task",
+    "load_student",
+    "look_up",
+    "open_cache",
+    "train",
+]
+
+# What is imported only when it is used: it takes a second.
+_HOMES = {
+    "LLM": "askonce.pipeline.llm",
+    "GymTask": "askonce.pipeline.tasks.gym_task",
+    **dict.fromkeys(("Advice", "Batch", "Decision", "Option", "Prompt", "Task"), "askonce.pipeline.tasks.task"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        return import_module("importlib.metadata").version("askonce")
+    raise AttributeError(f"module 'askonce' has no attribute {name!r}")
+
+
+def find_task(task: str | Task) -> Task:
+    """One of the built-in tasks by its name or id, or one of your own as "package.module:NAME"."""
+    from askonce.pipeline import tasks
+
+    return tasks.find(task) if isinstance(task, str) else task
+
+
+def build_cache(
+    task: str | Task,
+    cache: str | Path,
+    llm: LLM | Callable[[list[Chat]], list[str]] | None = None,
+    *,
+    samples: int = 10,
+    episodes: int | None = None,
+    seed: int = 0,
+    max_cost: float | None = None,
+) -> Report:
+    """Finds the texts that an agent meets in `episodes` rollouts and asks about each that the cache does not hold.
+
+    `llm` is an `LLM`, or a Python function that is given chats (each a list of {"role": …, "content": …}) and returns
+    as many completions; None is the built-in simulated one. A function's answers are kept under its module and name: a
+    function that answers differently needs another name. Unfinished where only a part could be asked; everything
+    obtained is stored.
+    """
+    from askonce.pipeline import build
+    from askonce.pipeline.asking.budget import Budget
+    from askonce.pipeline.asking.prices import price_of
+    from askonce.pipeline.asking.terms import Terms
+    from askonce.pipeline.questions import Wanted
+    from askonce.pipeline.tasks.task import worth_playing
+
+    world, asked = find_task(task), _llm(llm)
+    terms = Terms(budget=Budget(max_cost, None), price=price_of(asked.model, {}))
+    rollouts = episodes or worth_playing(world, build.EPISODES)
+    return build.build_cache(world, Path(cache), asked, rollouts, Wanted(samples), seed, terms)
+
+
+def open_cache(
+    cache: str | Path, task: str | Task, model: str | None = None
+) -> Callable[[str], Mapping[Decision, float] | None]:
+    """A function from a text to its distribution: decision → probability.
+
+    {} where no answer holds a decision, None where the text was not asked about. `model` is needed where the cache
+    holds several LLMs' answers: its name, or NAME@PROMPT.
+    """
+    from askonce.student.learning.teachers import chosen_lookup
+
+    return chosen_lookup(find_task(task), Path(cache), model, "soft")[0]
+
+
+def look_up(
+    cache: str | Path, task: str | Task, text: str, model: str | None = None
+) -> Mapping[Decision, float] | None:
+    """What `open_cache` gives for one text."""
+    return open_cache(cache, task, model)(text)
+
+
+def audit(task: str | Task, cache: str | Path, model: str | None = None, *, seed: int = 0) -> Audit:
+    """Judges every decision in the cache, by rules and by playing it out; `Audit.rows` are the verdicts."""
+    from askonce.pipeline.audit.audit import audit as judge
+
+    return judge(find_task(task), Path(cache), model, seed)
+
+
+def train(
+    task: str | Task,
+    run: str | Path,
+    cache: str | Path | None = None,
+    *,
+    model: str | None = None,
+    iterations: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    show: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Trains a student from the cache alone, or without a cache by PPO alone, and keeps it in the folder `run`.
+
+    A text that the cache lacks goes without the teacher's term. `show` is called after every iteration.
+    """
+    from askonce.student.learning import anneal, presets
+    from askonce.student.learning.distill import Teacher, go_without
+    from askonce.student.learning.teachers import offline_teacher
+    from askonce.student.learning.train import Settings
+    from askonce.student.learning.train import train as learn
+
+    world = find_task(task)
+    usual, method = presets.preset("default", world), "ppo" if cache is None else "llm4teach"
+    length = iterations or usual.iterations
+    if cache is None:
+        teacher, about, schedule = Teacher(world, go_without), {"method": method}, anneal.WITHOUT_TEACHER
+    else:
+        teacher, name = offline_teacher(world, Path(cache), model)
+        about = {"method": method, "teacher": name, "teacher_form": "soft"}
+        schedule = anneal.schedule(usual.annealing, length)
+    settings = Settings(seed, length, usual.of(method), schedule, usual.torso)
+    return learn(world, teacher, settings, Path(run), resume, about, show)[1]
+
+
+def evaluate(
+    task: str | Task,
+    *,
+    run: str | Path | None = None,
+    cache: str | Path | None = None,
+    model: str | None = None,
+    episodes: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """How well the student of `run` does on held-out layouts, or without a run the LLM alone, from `cache`."""
+    from askonce.student.judging import evaluate as judging
+    from askonce.student.learning.teachers import chosen_lookup
+
+    world = find_task(task)
+    if (run is None) == (cache is None):
+        raise AskonceError("name either the student by run=…, or its teacher by cache=…", 2)
+    if cache is not None:
+        act = judging.teacher(world, chosen_lookup(world, Path(cache), model, "soft")[0])
+    else:
+        world = judging.as_learnt(world, Path(str(run)))
+        act = judging.student(world, Path(str(run)))
+    return judging.evaluate(world, act, episodes, seed)
+
+
+def load_student(task: str | Task, run: str | Path) -> nn.Module:
+    """The policy that is deployed, as a torch module: observations (N, …) → (N, A) probabilities of the actions.
+
+    Where actions are vectors, (N, 2A) means and standard deviations. It takes what `Batch.observations` holds, or, of a
+    task that cannot say in torch how it looks at them, such as a `GymTask`, what `look` returns.
+    """
+    from askonce.student.deploying.export import policy_of
+
+    return policy_of(find_task(task), Path(run))
+
+
+def _llm(llm: LLM | Callable[[list[Chat]], list[str]] | None) -> LLM:
+    from askonce.pipeline.llm import LLM as Asked
+
+    if llm is None or isinstance(llm, Asked):
+        return llm or Asked()
+    return Asked(model=llm.__name__, function=llm)

@@ -8,7 +8,6 @@ import sys
 import time
 from typing import Annotated
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 import typer
 
 from askonce.cache.errors import AskonceError
@@ -221,6 +220,8 @@ def _errors(errors: dict[str, int]) -> str:
 @contextmanager
 def asking_progress():
     """One live line over texts in a terminal, a plain line every minute elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         BarColumn(bar_width=12),
         MofNCompleteColumn(),

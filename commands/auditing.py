@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 import typer
 
@@ -168,6 +167,8 @@ def _side_record(side, record) -> dict[str, Any]:
 @contextmanager
 def _judging():
     """One live line in a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     columns = BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("texts judged")
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         job = bar.add_task("", total=None)

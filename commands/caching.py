@@ -7,7 +7,6 @@ from typing import Annotated
 from rich.table import Table
 import typer
 
-from askonce.cache import query, store
 from askonce.cache.errors import AskonceError
 from askonce.commands.asking import llm_of
 from askonce.commands.flags import BaseUrl, CacheDir, Extra, Json, MaxTokens, ModelId, TaskName, Temperature
@@ -16,6 +15,8 @@ from askonce.commands.show import emit, err, out, print_json, visible
 
 def stats(cache: CacheDir, json: Json = False) -> None:
     """Who answered how much, for which task, and the room it takes."""
+    from askonce.cache import query
+
     found = query.stats(cache)
     if json:
         return print_json(asdict(found))
@@ -46,6 +47,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Completions word for word."""
+    from askonce.cache import query
+
     found = query.show(cache, what)
     if not found:
         raise AskonceError(f"{cache} holds nothing that {what!r} names: give a completion's id or a part of a text")
@@ -104,6 +107,7 @@ def import_(
     json: Json = False,
 ) -> None:
     """Bring in decisions recorded elsewhere, or a dataset that `cli cache export` wrote."""
+    from askonce.cache import store
     from askonce.pipeline import recorded
 
     if source.is_dir():
@@ -180,18 +184,18 @@ def verify(
 
 
 def merge(
-    into: Annotated[Path, typer.Argument(help="The cache that receives.")],
-    other: Annotated[Path, typer.Argument(help="The cache whose answers it gets.")],
+    other: Annotated[Path, typer.Argument(help="The cache whose answers are added.")],
+    cache: CacheDir,
     json: Json = False,
 ) -> None:
     """Add another cache's answers; say where the two disagree."""
     from askonce.cache.merge import merge as merge_caches
 
-    merged = merge_caches(into, other)
+    merged = merge_caches(cache, other)
     emit(
         asdict(merged),
         json,
-        f"{other} → {into}",
+        f"{other} → {cache}",
         {
             "added": f"{merged.added:,}",
             "held before": f"{merged.held:,}",

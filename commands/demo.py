@@ -11,7 +11,6 @@ import typer
 from askonce.commands.asking import asking_progress, report_rows
 from askonce.commands.flags import Json
 from askonce.commands.show import err, out, print_json, print_rows, print_title
-from askonce.commands.teachers import offline_teacher
 from askonce.commands.training import evaluation_rows, run_training, training_rows
 
 
@@ -26,6 +25,7 @@ def demo(
     from askonce.student.judging import evaluate as evaluation
     from askonce.student.learning.anneal import schedule
     from askonce.student.learning.presets import MINIGRID
+    from askonce.student.learning.teachers import offline_teacher
     from askonce.student.learning.train import Settings
 
     world, cache, run = tasks.find("ColoredDoorKey"), directory / "cache", directory / "run"
@@ -38,7 +38,7 @@ def demo(
     print_rows(None, report_rows(report), json)
 
     print_title("2. Train a student from the cache alone")
-    teacher, name = offline_teacher(world, cache, None, "soft", refuse=False)
+    teacher, name = offline_teacher(world, cache)
     settings = Settings(iterations=iterations, annealing=schedule(MINIGRID["default"].annealing, iterations))
     about = {"method": "llm4teach", "teacher": name, "teacher_form": "soft"}
     figures = run_training(world, teacher, about, settings, run, resume=False)

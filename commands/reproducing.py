@@ -6,7 +6,6 @@ from pathlib import Path
 import time
 from typing import Annotated
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 import typer
 
@@ -105,6 +104,8 @@ def _print_table(rows, figures, scale) -> None:
 @contextmanager
 def _progress():
     """One live line over all runs in a terminal, a plain line every minute elsewhere."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = BarColumn(bar_width=12), TextColumn("{task.percentage:3.0f} %  {task.description}"), TimeRemainingColumn()
     with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
         job, shown = bar.add_task("", total=None), time.monotonic()

@@ -1,9 +1,12 @@
 """What people see on stdout and stderr: tables, or one JSON object with --json."""
 
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import wraps
 import json
 import math
-from typing import Any
+import sys
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +16,30 @@ from askonce.cache.errors import AskonceError
 # Paths, texts and what LLMs write are shown as they are: "[red]" is no colour and ":key:" no picture.
 PLAIN = dict(highlight=False, markup=False, emoji=False)
 out, err = Console(**PLAIN), Console(stderr=True, **PLAIN)
+# Where a command's own results go; None: wherever stdout is.
+_results: TextIO | None = None
+
+
+def alone_on_stdout(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with stdout for itself: what a world or a library prints meanwhile goes to stderr."""
+
+    @wraps(command)
+    def alone(*given: Any, **named: Any) -> None:
+        with _own_stdout():
+            command(*given, **named)
+
+    return alone
+
+
+@contextmanager
+def _own_stdout() -> Iterator[None]:
+    global _results
+    _results = out.file = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results = out.file = None
 
 
 def emit(figures: dict[str, Any], as_json: bool, title: str, rows: dict[str, str]) -> None:
@@ -33,7 +60,7 @@ def print_rows(title: str | None, rows: dict[str, str], as_json: bool) -> None:
 
 
 def print_json(figures: dict[str, Any]) -> None:
-    print(json.dumps(_finite(figures), default=str, allow_nan=False))
+    print(json.dumps(_finite(figures), default=str, allow_nan=False), file=_results or sys.stdout, flush=True)
 
 
 def _finite(value: Any) -> Any:

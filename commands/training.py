@@ -7,7 +7,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 import typer
 
 from askonce.cache.errors import AskonceError
@@ -34,7 +33,6 @@ from askonce.commands.flags import (
 )
 from askonce.commands.runs import task_of
 from askonce.commands.show import emit, err, going_on, print_rows
-from askonce.commands.teachers import asking_teacher, chosen_lookup, held_model, offline_teacher
 
 
 def _by_workers(command):
@@ -131,8 +129,10 @@ def train(
     from gymnasium.spaces import Discrete
 
     from askonce.pipeline import tasks
+    from askonce.pipeline.questions import Wanted
     from askonce.student.learning import anneal as annealing
     from askonce.student.learning import distributed, presets
+    from askonce.student.learning.teachers import asking_teacher, held_model, offline_teacher
     from askonce.student.learning.train import Settings
 
     world = tasks.find(task, simulator)
@@ -167,7 +167,7 @@ def train(
         llm = llm_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
         wanted = 1 if estimator == "hard" else samples_of(samples, 0.1, 0.95)
         terms = terms_of(model, 256, None, None, 120.0, max_cost, max_requests, prices)
-        opened = asking_teacher(world, cache, llm, wanted, terms, teacher_form, defer=on_miss == "defer")
+        opened = asking_teacher(world, cache, llm, Wanted(wanted), terms, teacher_form, defer=on_miss == "defer")
     with opened as (teacher, name, questions):
         about = {"method": method, "teacher": name, "teacher_form": teacher_form}
         figures = run_training(world, teacher, about, settings, run, **how)
@@ -194,6 +194,7 @@ def evaluate(
     from askonce.pipeline import tasks
     from askonce.pipeline.tasks.task import worth_playing
     from askonce.student.judging import evaluate as evaluation
+    from askonce.student.learning.teachers import chosen_lookup
 
     if teacher == (run is not None) or teacher == (cache is None):
         raise AskonceError("name either --run DIR, or --teacher with --cache DIR", 2)
@@ -284,6 +285,8 @@ def evaluation_rows(found) -> dict[str, str]:
 @contextmanager
 def _progress(iterations: int):
     """One live line in a terminal, a plain line every tenth of the way elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         BarColumn(bar_width=12),
         MofNCompleteColumn(),

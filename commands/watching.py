@@ -5,14 +5,12 @@ from pathlib import Path
 import time
 from typing import Annotated, Any
 
-from rich.live import Live
 import typer
 
 from askonce.cache.errors import AskonceError
 from askonce.commands.flags import Json, Model, Seed, Simulator, TaskOfRun, TeacherForm
 from askonce.commands.runs import check_target, task_of
 from askonce.commands.show import going_on, out, print_json
-from askonce.commands.teachers import offline_teacher
 
 
 def watch(
@@ -35,6 +33,7 @@ def watch(
 ) -> None:
     """Play held-out episodes of a student or of its teacher, with what they think of every action."""
     from askonce.pipeline import tasks
+    from askonce.student.learning.teachers import offline_teacher
     from askonce.student.showing import animation
     from askonce.student.showing import watch as watching
 
@@ -44,7 +43,7 @@ def watch(
     if run is None and (task is None or cache is None):
         raise AskonceError("name a student by --run DIR, or a teacher by --task NAME and --cache DIR", 2)
     world = task_of(run, task, simulator) if run else tasks.find(task, simulator)
-    teacher = offline_teacher(world, cache, model, teacher_form, refuse=False)[0] if cache else None
+    teacher = offline_teacher(world, cache, model, teacher_form)[0] if cache else None
     shown = world.watched()
     frames, fps = watching.frames(world, shown, run, teacher, episodes, seed), fps or shown.fps
     if to:
@@ -70,6 +69,8 @@ def _play(world, shown, frames, fps: float) -> None:
         for frame in frames:
             out.print(view(frame))
         return
+    from rich.live import Live
+
     with going_on("watch again with the same --seed for the same episodes"):
         for _, episode in groupby(frames, lambda frame: frame.episode):
             with Live(console=out, auto_refresh=False) as live:

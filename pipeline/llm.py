@@ -49,7 +49,8 @@ class LLM:
     process, whose `errors` and `seed` mean nothing to others. `model_id` names a model that is served
     under several addresses, and stands for them in the key. `extra` are further fields of the wire body,
     such as top_p or response_format. With the `estimator` LOGPROBS it is asked for letters after its
-    reasonings (`pipeline.estimators.letters`), and these answers make its distributions.
+    reasonings (`pipeline.estimators.letters`), and these answers make its distributions. A `function` of this process
+    is asked in the place of a server.
     """
 
     model: str = simulated.MODEL

@@ -848,7 +848,7 @@ def test_a_cache_is_exported_imported_merged_compacted_and_verified(run, recorde
         "added": exported["completions"],
         "held": 0,
     }
-    merged = run("cache", "merge", tmp_path / "a", recorded, "--json").figures
+    merged = run("cache", "merge", recorded, "--cache", tmp_path / "a", "--json").figures
     assert (merged["added"], merged["held"], merged["disagreements"]) == (0, exported["completions"], [])
     assert run("cache", "compact", "--cache", tmp_path / "a", "--json").figures["after"] == 1
     sound = run("cache", "verify", "--cache", tmp_path / "a", "--json")

@@ -84,11 +84,15 @@ class GivenView(nn.Module):
         return view
 
 
+def policy_of(task: Task, run: Path) -> Policy:
+    """The student of `run`, as it is deployed."""
+    return Policy(task.view_module() or GivenView(), evaluate.trained(task, run)).eval().requires_grad_(False)
+
+
 def export(task: Task, run: Path, to: Path, form: str) -> Exported:
     """Writes the student of `run` to `to`; `form` is "onnx" or "torchscript"."""
-    view = task.view_module() or GivenView()
-    policy = Policy(view, evaluate.trained(task, run)).eval().requires_grad_(False)
-    given = _input(task, view)
+    policy = policy_of(task, run)
+    given, view = _input(task, policy.view), policy.view
     with durable.unfinished(to.parent) as temporary:
         (_write_onnx if form == "onnx" else _write_torchscript)(policy, given, temporary)
         durable.rename(temporary, to)

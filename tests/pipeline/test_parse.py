@@ -212,7 +212,7 @@ def test_nothing_is_read_differently_by_the_same_parser():
         completion: (before, now) for completion, before in recorded["readings"] if (now := said(completion)) != before
     }
     assert not differing and recorded["parser"] == parsing.PARSER, (
-        f"the parser reads differently: raise PARSER in pipeline/prompt.py, else indexes built before stay "
+        f"the parser reads differently: raise PARSER in pipeline/parse.py, else indexes built before stay "
         f"in use, and record the new number and readings in {READINGS.name}: {differing}"
     )
 
@@ -237,11 +237,11 @@ def test_all_that_decides_how_a_completion_is_read_has_part_in_the_digest(monkey
             )
         ],
     ]
-    digests = {prompt.reading(options) for options in ((option,), *others)}
+    digests = {parsing.reading(options) for options in ((option,), *others)}
     assert len(digests) == 1 + len(others)
-    assert prompt.reading([replace(option, help="of no matter")]) == prompt.reading((option,))
+    assert parsing.reading([replace(option, help="of no matter")]) == prompt.reading((option,))
     monkeypatch.setattr(prompt, "PARSER", parsing.PARSER + 1)
-    assert prompt.reading((option,)) not in digests
+    assert parsing.reading((option,)) not in digests
 
 
 # ---- Properties ----------------------------------------------------------------------------------
