@@ -167,7 +167,7 @@ def train(
     else:
         teacher, name = offline_teacher(world, Path(cache), model)
         about = {"method": method, "teacher": name, "teacher_form": "soft"}
-        schedule = anneal.schedule(usual.annealing, length)
+        schedule = anneal.schedule(usual.schedule, length)
     settings = Settings(seed, length, usual.of(method), schedule, usual.torso)
     return learn(world, teacher, settings, Path(run), resume, about, show)[1]
 

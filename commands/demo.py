@@ -39,7 +39,7 @@ def demo(
 
     print_title("2. Train a student from the cache alone")
     teacher, name = offline_teacher(world, cache)
-    settings = Settings(iterations=iterations, annealing=schedule(MINIGRID["default"].annealing, iterations))
+    settings = Settings(iterations=iterations, distill_coef=schedule(MINIGRID["default"].schedule, iterations))
     about = {"method": "llm4teach", "teacher": name, "teacher_form": "soft"}
     figures = run_training(world, teacher, about, settings, run, resume=False)
     print_rows(None, training_rows(figures), json)

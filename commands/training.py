@@ -139,7 +139,7 @@ def train(
     given = {"lambda_0": lambda_0, "lambda_c": lambda_c, "i1": i1, "i2": i2, "decay": decay}
     usual = presets.preset(preset, world)
     iterations = iterations or usual.iterations
-    schedule = annealing.schedule(anneal or usual.annealing, iterations, **given)
+    schedule = annealing.schedule(anneal or usual.schedule, iterations, **given)
     hyperparameters = usual.of(method)
     if divergence == "mahalanobis" and isinstance(world.action_space, Discrete):
         raise AskonceError(
@@ -213,7 +213,7 @@ def _train_alone(world, method: str, settings, run: Path | None, json: bool, **h
     from askonce.student.learning import anneal, distill
 
     run = run or Path("runs") / f"{world.name}-{method}-{settings.seed}"
-    settings = replace(settings, annealing=anneal.WITHOUT_TEACHER)
+    settings = replace(settings, distill_coef=anneal.WITHOUT_TEACHER)
     world = world.over_options() if method == "hierarchical" else world
     teacher = distill.Teacher(world, distill.go_without)
     _show_trained(world, run_training(world, teacher, {"method": method}, settings, run, **how), json)
@@ -223,6 +223,7 @@ def run_training(
     world, teacher, about: dict, settings, run: Path, resume: bool = False, profile: bool = False, **how
 ) -> dict[str, Any]:
     """The figures of a run; `how` are further options of `student.learning.train.train`."""
+    from askonce.student.judging.evaluate import evaluate as judge
     from askonce.student.learning import distributed
     from askonce.student.learning import profile as profiling
     from askonce.student.learning.train import train
@@ -231,7 +232,7 @@ def run_training(
     resume = resume or distributed.restarted() and (run / "run.json").exists()
     with going_on(f"go on with the same command and --resume --run {run}"), _progress(settings.iterations) as show:
         laps = profiling.Laps()
-        network, progress = train(world, teacher, settings, run, resume, about, show, laps, **how)
+        network, progress = train(world, teacher, settings, run, resume, about, show, laps, judge, **how)
     spent = {"profile": profiling.breakdown(laps, world, network, teacher)} if profile else {}
     return (
         asdict(progress)
@@ -309,5 +310,5 @@ def _line(progress) -> str:
     held_out = f"  held out {progress.evaluations[-1]['success_rate']:.0%}" if progress.evaluations else ""
     return (
         f"{progress.env_steps:,} steps  return {progress.return_mean:.2f}  success {progress.success_rate:.0%}"
-        f"{held_out}  λ {progress.teacher_weight:.2f}{misses}  {progress.steps_per_second:,.0f} steps/s"
+        f"{held_out}  λ {progress.distill_coef:.2f}{misses}  {progress.steps_per_second:,.0f} steps/s"
     )

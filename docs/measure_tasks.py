@@ -21,7 +21,7 @@ from askonce.pipeline.build import build_cache
 from askonce.pipeline.llm import LLM
 from askonce.pipeline.tasks.measured import PATH, read
 from askonce.student.judging import evaluate as evaluation
-from askonce.student.learning.anneal import Annealing
+from askonce.student.learning.anneal import Schedule
 from askonce.student.learning.distill import Teacher
 from askonce.student.learning.train import Settings, train
 
@@ -46,9 +46,9 @@ def main(
 def measure(world, directory: Path, iterations: int, rollouts: int, episodes: int, seed: int) -> dict:
     report = build_cache(world, directory / "cache", LLM(), rollouts, seed=seed)
     lookup = build.answered(world, directory / "cache", LLM())[0].get
-    annealing = Annealing(decayed=math.ceil(iterations / 3), closed=math.ceil(2 * iterations / 3))
+    distill_coef = Schedule(final_from=math.ceil(iterations / 3), zero_from=math.ceil(2 * iterations / 3))
     _, progress = train(
-        world, Teacher(world, lookup), Settings(seed, iterations, annealing=annealing), directory / "run"
+        world, Teacher(world, lookup), Settings(seed, iterations, distill_coef=distill_coef), directory / "run"
     )
     alone = evaluation.evaluate(world, evaluation.teacher(world, lookup), episodes, seed)
     learnt = evaluation.evaluate(world, evaluation.student(world, directory / "run"), episodes, seed)

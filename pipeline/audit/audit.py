@@ -19,7 +19,7 @@ from askonce.pipeline.audit import table
 from askonce.pipeline.audit.alternatives import alternatives
 from askonce.pipeline.audit.rules import Broken, broken
 from askonce.pipeline.audit.states import Visited, part, visited
-from askonce.pipeline.audit.table import Row
+from askonce.pipeline.audit.table import AuditRow
 from askonce.pipeline.audit.verdict import LOOKS, SUCCESS, Evidence, compare, verdict
 from askonce.pipeline.estimators.counting import distribution_of, read_decision
 from askonce.pipeline.statistics import Interval
@@ -47,7 +47,7 @@ class Audit:
     the task's decisions can be played out at all. `visited`: every text with its visits."""
 
     teacher: TeacherName
-    rows: tuple[Row, ...]
+    rows: tuple[AuditRow, ...]
     unmet: tuple[str, ...]
     playable: bool
     visited: Mapping[str, Visited]
@@ -74,7 +74,7 @@ def audit(
         text: {decision: each[0] for decision, each in found.decisions.items()} for text, found in said.items()
     }
     met = visited(task, playout, distributions, CHOICE + LOOKS[-1], seed)
-    rows: list[Row] = []
+    rows: list[AuditRow] = []
     for done, text in enumerate(said):
         show(done, len(said))
         rows += _judged(task, playout, teacher, text, said[text], scenes[text], met.get(text, Visited(0.0)))
@@ -123,10 +123,10 @@ def _scene(task: Task, text: str, cache: Path) -> Scene | None:
 
 def _judged(
     task: Task, playout: Playout | None, teacher: TeacherName, text: str, said: Said, scene: Scene | None, met: Visited
-) -> Iterator[Row]:
+) -> Iterator[AuditRow]:
     about = dict(task=teacher.task, model=teacher.model, prompt=teacher.prompt, text=text, visits=met.share)
     for reason, (share, completions, completion) in said.unparsable.items():
-        yield Row(
+        yield AuditRow(
             **about,
             decision=None,
             verdict="unparsable",
@@ -145,7 +145,7 @@ def _judged(
         found = judge(decision, fault) if judge else {}
         if fault:
             found |= dict(verdict="inconsistent", rule=fault.rule, reason=fault.reason)
-        yield Row(**about, **{"verdict": "undecided", "reason": _why_not_played(playout)} | found)
+        yield AuditRow(**about, **{"verdict": "undecided", "reason": _why_not_played(playout)} | found)
 
 
 def _why_not_played(playout: Playout | None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from askonce.pipeline.audit.table import Row
+from askonce.pipeline.audit.table import AuditRow
 from askonce.pipeline.audit.verdict import FAULTY, VERDICTS
 
 
@@ -16,7 +16,7 @@ class Shares:
     visits: float
 
 
-def said(rows: Sequence[Row]) -> list[float]:
+def said(rows: Sequence[AuditRow]) -> list[float]:
     """How likely each row is among all that its teacher says of its text: readable decisions share what unparsable ones leave."""
     unread: dict[tuple[str, ...], float] = {}
     for row in rows:
@@ -25,11 +25,11 @@ def said(rows: Sequence[Row]) -> list[float]:
     return [row.probability * (1 if row.decision is None else 1 - unread.get(_asked(row), 0.0)) for row in rows]
 
 
-def _asked(row: Row) -> tuple[str, ...]:
+def _asked(row: AuditRow) -> tuple[str, ...]:
     return row.task, row.model, row.prompt, row.text
 
 
-def shares(rows: Sequence[Row]) -> dict[str, Shares]:
+def shares(rows: Sequence[AuditRow]) -> dict[str, Shares]:
     """Of one teacher's rows, by verdict."""
     likely = said(rows)
     met = sum(row.visits * share for row, share in zip(rows, likely))
@@ -44,7 +44,7 @@ def shares(rows: Sequence[Row]) -> dict[str, Shares]:
     return found
 
 
-def costliest(rows: Sequence[Row]) -> list[tuple[Row, float]]:
+def costliest(rows: Sequence[AuditRow]) -> list[tuple[AuditRow, float]]:
     """The faulty decisions, and unparsable answers last, by what they cost in all, or where that is not known by how
     often they are met: each with that, as a share of all visits."""
     met = [(row, row.visits * share) for row, share in zip(rows, said(rows)) if row.verdict in (*FAULTY, "unparsable")]

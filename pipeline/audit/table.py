@@ -60,7 +60,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class AuditRow:
     """What was found of one decision in one text; docs/audit.md says what each column means."""
 
     task: str
@@ -100,7 +100,7 @@ class Row:
     best_path_end: str | None = None
 
 
-def write(directory: str | Path, teacher: TeacherName, rows: Sequence[Row]) -> Path:
+def write(directory: str | Path, teacher: TeacherName, rows: Sequence[AuditRow]) -> Path:
     """Replaces the teacher's table. AskonceError where the cache cannot be written."""
     table = pa.table({name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, SCHEMA)
     return write_table(place(directory, teacher), table)
@@ -139,7 +139,7 @@ def faults(directory: str | Path, teacher: TeacherName) -> dict[str, set[Decisio
     return found
 
 
-def record(row: Row) -> dict:
+def record(row: AuditRow) -> dict:
     """The row's figures, for JSON: all but the pictures."""
     return {
         name: value

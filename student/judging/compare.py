@@ -6,7 +6,7 @@ from pathlib import Path
 
 from askonce.pipeline.audit.audit import Audit, Show, audit
 from askonce.pipeline.audit.summary import costliest
-from askonce.pipeline.audit.table import Row
+from askonce.pipeline.audit.table import AuditRow
 from askonce.pipeline.audit.verdict import FAULTY
 from askonce.pipeline.tasks.task import Lookup, Task
 from askonce.student.judging.evaluate import Evaluation, evaluate, teacher
@@ -19,7 +19,7 @@ class Side:
 
     name: str
     evaluation: Evaluation
-    alone: tuple[tuple[Row, float], ...]
+    alone: tuple[tuple[AuditRow, float], ...]
 
 
 def compared(
@@ -51,7 +51,7 @@ def compared(
     return sides[0], sides[1]
 
 
-def _as_decided(rows: Sequence[Row], lookup: Lookup) -> Sequence[Row]:
+def _as_decided(rows: Sequence[AuditRow], lookup: Lookup) -> Sequence[AuditRow]:
     """The rows of what `lookup` leaves of a teacher's decisions, as probable as it makes them."""
     decided = {
         text: {", ".join(decision): share for decision, share in (lookup(text) or {}).items()}

@@ -8,6 +8,7 @@ DIR/failed-NNNNNN.npz             the batch of an iteration that could not be le
 from collections.abc import Callable
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -19,8 +20,25 @@ from askonce.cache.errors import AskonceError
 from askonce.student.learning.network import ActorCritic
 
 FORMAT = "askonce-run"
-# 2: the view marks what is known instead of what is not, which makes nonsense of earlier weights.
-VERSION = 2
+# 2: the view marks what is known instead of what is not, which makes nonsense of earlier weights. 3: the names of
+# hyperparameters are the field's; a run of version 2 is read as it is.
+VERSION = 3
+RENAMED = {
+    "annealing": "distill_coef",
+    "kept": "final",
+    "decayed": "final_from",
+    "closed": "zero_from",
+    "trajectories": "num_envs",
+    "epochs": "update_epochs",
+    "minibatch": "minibatch_size",
+    "entropy_coefficient": "ent_coef",
+    "value_coefficient": "vf_coef",
+    "discount": "gamma",
+    "clip": "clip_coef",
+    "max_gradient_norm": "max_grad_norm",
+    "epsilon": "adam_eps",
+    "led": "teacher_acts",
+}
 
 
 def save(directory: Path, network: ActorCritic, adam: torch.optim.Adam, about: dict) -> None:
@@ -60,12 +78,28 @@ def describe(directory: Path) -> dict:
         ) from None
     except (OSError, ValueError) as error:
         raise AskonceError(f"cannot read {directory / 'run.json'}: {error}") from None
+    if isinstance(about, dict) and about.get("version") == 2:
+        about = _of_version_2(about)
     known = isinstance(about, dict) and about.get("format") == FORMAT and about.get("version") == VERSION
     if not known or not {"task", "checkpoint"} <= about.keys():
         raise AskonceError(
             f"{directory / 'run.json'} does not describe a run that this version can read: train it again"
         )
     return about
+
+
+def _of_version_2(about: dict[str, Any]) -> dict[str, Any]:
+    """The same with the names of today."""
+    progress = about.get("progress")
+    if isinstance(progress, dict) and "teacher_weight" in progress:
+        progress = {"distill_coef" if name == "teacher_weight" else name: value for name, value in progress.items()}
+    return about | {"version": 3, "settings": _renamed(about.get("settings")), "progress": progress}
+
+
+def _renamed(value: Any) -> Any:
+    return (
+        {RENAMED.get(name, name): _renamed(each) for name, each in value.items()} if isinstance(value, dict) else value
+    )
 
 
 def load(directory: Path, task: str, network: ActorCritic, adam: torch.optim.Adam | None = None) -> dict:

@@ -34,19 +34,28 @@ class Buffer(NamedTuple):
     alive: np.ndarray
 
 
-def player(batch: Batch, learner: ppo.Learner | fused.Learner) -> Callable[..., Rollout]:
+def player(batch: Batch, learner: ppo.TorchLearner | fused.FusedLearner) -> Callable[..., Rollout]:
     """(layout seeds, teacher or None, rng, share that the teacher acts) → a rollout of one episode per environment.
 
     Compiled where it can be.
     """
     known = learner.hyperparameters
-    given = known.discount, known.gae_lambda
-    if isinstance(learner, fused.Learner) and batch.kernels() is not None and not known.led:
-        return lambda seeds, teacher, rng, led=0.0: collect(
+    given = known.gamma, known.gae_lambda
+    if isinstance(learner, fused.FusedLearner) and batch.kernels() is not None and not known.teacher_acts:
+        return lambda seeds, teacher, rng, teacher_acts=0.0: collect(
             batch, seeds, learner.layers, teacher, rng, *given, known.reward_scale
         )
-    return lambda seeds, teacher, rng, led=0.0: rollout.collect(
-        batch, seeds, learner.policy, teacher, rng, *given, learner.see, learner.network.actor, known.reward_scale, led
+    return lambda seeds, teacher, rng, teacher_acts=0.0: rollout.collect(
+        batch,
+        seeds,
+        learner.policy,
+        teacher,
+        rng,
+        *given,
+        learner.see,
+        learner.network.actor,
+        known.reward_scale,
+        teacher_acts,
     )
 
 

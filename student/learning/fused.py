@@ -1,4 +1,4 @@
-"""`ppo.Learner` for a perceptron over a one-hot view, compiled: forward, backward, clipping and Adam in one loop.
+"""`ppo.TorchLearner` for a perceptron over a one-hot view, compiled: forward, backward, clipping and Adam in one loop.
 
 At minibatches of a hundred rows torch spends its time on dispatch, not on arithmetic. Here a view is the
 list of its ones: the first layer is the sum of the weights they name, and the gradient goes to the same
@@ -56,12 +56,12 @@ class Coefficients(NamedTuple):
     entropy: np.float32
     teacher: np.float32
     wasserstein: bool
-    max_gradient_norm: float
+    max_grad_norm: float
     learning_rate: float
     epsilon: float
 
 
-class Learner:
+class FusedLearner:
     """A network and its Adam as flat vectors; `write` brings torch's own tensors up to date."""
 
     def __init__(self, network: ActorCritic, adam: torch.optim.Adam, hyperparameters: ppo.Hyperparameters):
@@ -90,7 +90,7 @@ class Learner:
     def update(
         self, rollout: Rollout, teacher_weight: float, rng: np.random.Generator, done: float = 0.0
     ) -> dict[str, float]:
-        """As `ppo.Learner.update`, which draws the same minibatches."""
+        """As `ppo.TorchLearner.update`, which draws the same minibatches."""
         given = self.hyperparameters
         columns = Columns(
             rollout.view,
@@ -102,7 +102,7 @@ class Learner:
             rollout.teacher,
         )
         steps = len(rollout.action)
-        orders = np.stack([rng.permutation(steps) for _ in range(given.epochs)])
+        orders = np.stack([rng.permutation(steps) for _ in range(given.update_epochs)])
         losses = np.zeros(4)
         self.steps = _update(
             self.layers,
@@ -114,7 +114,7 @@ class Learner:
             self.steps,
             columns,
             orders,
-            given.minibatch,
+            given.minibatch_size,
             self._coefficients(teacher_weight, done),
             losses,
         )
@@ -123,14 +123,14 @@ class Learner:
     def _coefficients(self, teacher_weight: float, done: float) -> Coefficients:
         given = self.hyperparameters
         return Coefficients(
-            np.float32(given.clip),
-            np.float32(given.value_coefficient),
-            np.float32(given.entropy_coefficient),
+            np.float32(given.clip_coef),
+            np.float32(given.vf_coef),
+            np.float32(given.ent_coef),
             np.float32(teacher_weight),
             given.divergence == "wasserstein",
-            given.max_gradient_norm,
+            given.max_grad_norm,
             given.rate(done),
-            given.epsilon,
+            given.adam_eps,
         )
 
     def finite(self) -> bool:
@@ -157,14 +157,14 @@ class Learner:
 
 def learner_of(
     network: ActorCritic, adam: torch.optim.Adam, hyperparameters: ppo.Hyperparameters, batch: Batch
-) -> "Learner | ppo.Learner":
+) -> "FusedLearner | ppo.TorchLearner":
     """The compiled learner where it knows the network and the batch says which inputs are 1, torch's elsewhere.
 
     It takes its steps alone; several workers learn with torch.
     """
     alone = distributed.size() == 1
     known = type(network) is ActorCritic and type(network.actor) is Categorical and batch.ones is not None
-    return (Learner if known and alone else ppo.Learner)(network, adam, hyperparameters)
+    return (FusedLearner if known and alone else ppo.TorchLearner)(network, adam, hyperparameters)
 
 
 def _layers(flat: np.ndarray, network: ActorCritic) -> Layers:
@@ -386,7 +386,7 @@ def _adam(parameters, gradient, mean, square, step, coefficients):
     total = np.float32(0)
     for i in range(gradient.shape[0]):
         total += gradient[i] * gradient[i]
-    scale = np.float32(min(coefficients.max_gradient_norm / (sqrt(total) + 1e-6), 1.0))
+    scale = np.float32(min(coefficients.max_grad_norm / (sqrt(total) + 1e-6), 1.0))
     of_mean, of_square = np.float32(1 - BETAS[0]), np.float32(1 - BETAS[1])
     kept = np.float32(BETAS[1])
     rate = np.float32(coefficients.learning_rate / (1 - BETAS[0] ** step))

@@ -21,30 +21,30 @@ LOSSES = "policy", "value", "entropy", "distillation"
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The paper's Table 1. It leaves open `gae_lambda`, here as in its Table 2, and Adam's `epsilon`.
+    """The paper's Table 1. It leaves open `gae_lambda`, here as in its Table 2, and Adam's `adam_eps`.
 
     Beyond the paper the learning rate falls linearly to `final_learning_rate` over a run, so that what was learnt
     is not shaken off again once the teacher has left; `PAPER` keeps it as it is.
     """
 
-    trajectories: int = 10
-    epochs: int = 3
-    minibatch: int = 128
-    entropy_coefficient: float = 0.001
-    value_coefficient: float = 0.5
-    discount: float = 0.99
+    num_envs: int = 10
+    update_epochs: int = 3
+    minibatch_size: int = 128
+    ent_coef: float = 0.001
+    vf_coef: float = 0.5
+    gamma: float = 0.99
     gae_lambda: float = 0.95
     learning_rate: float = 0.001
     final_learning_rate: float = 0.0
-    clip: float = 0.2
-    max_gradient_norm: float = 0.5
-    epsilon: float = 1e-8
+    clip_coef: float = 0.2
+    max_grad_norm: float = 0.5
+    adam_eps: float = 1e-8
     # Of teacher and student: one of `distill.DIVERGENCES`.
     divergence: str = "kl"
     # The critic learns the returns of so much of each reward.
     reward_scale: float = 1.0
     # Beyond the paper: the teacher acts itself for so much of the time at first, and less as λ falls (docs/methods.md).
-    led: float = 0.0
+    teacher_acts: float = 0.0
 
     def rate(self, done: float) -> float:
         """The learning rate when a share `done` of the run is over."""
@@ -56,12 +56,12 @@ PAPER = Hyperparameters(final_learning_rate=0.001)
 
 def optimizer(network: ActorCritic, hyperparameters: Hyperparameters) -> torch.optim.Adam:
     return torch.optim.Adam(
-        network.parameters(), lr=hyperparameters.learning_rate, eps=hyperparameters.epsilon, fused=True
+        network.parameters(), lr=hyperparameters.learning_rate, eps=hyperparameters.adam_eps, fused=True
     )
 
 
-class Learner:
-    """A student that plays and learns with torch; `fused.Learner` is its compiled counterpart."""
+class TorchLearner:
+    """A student that plays and learns with torch; `fused.FusedLearner` is its compiled counterpart."""
 
     def __init__(self, network: ActorCritic, adam: torch.optim.Adam, hyperparameters: Hyperparameters):
         self.network, self.adam, self.hyperparameters = network, adam, hyperparameters
@@ -112,9 +112,9 @@ def update(
             rollout.teacher,
         )
     ]
-    sizes, shares = zip(*distributed.minibatches(len(rollout.action), hyperparameters.minibatch))
+    sizes, shares = zip(*distributed.minibatches(len(rollout.action), hyperparameters.minibatch_size))
     sums = torch.zeros(4)
-    for _ in range(hyperparameters.epochs):
+    for _ in range(hyperparameters.update_epochs):
         order = torch.from_numpy(rng.permutation(len(rollout.action)))
         for rows, share in zip(order.split(sizes), shares, strict=True):
             adam.zero_grad()
@@ -123,16 +123,16 @@ def update(
                 policy, value, entropy, distillation = losses
                 loss = (
                     policy
-                    + hyperparameters.value_coefficient * value
-                    - hyperparameters.entropy_coefficient * entropy
+                    + hyperparameters.vf_coef * value
+                    - hyperparameters.ent_coef * entropy
                     + teacher_weight * distillation
                 )
                 (share * loss).backward()
                 sums += share * torch.stack(losses).detach()
             distributed.add_gradients(network.parameters())
-            nn.utils.clip_grad_norm_(network.parameters(), hyperparameters.max_gradient_norm)
+            nn.utils.clip_grad_norm_(network.parameters(), hyperparameters.max_grad_norm)
             adam.step()
-    means = distributed.total(sums) / (hyperparameters.epochs * len(sizes))
+    means = distributed.total(sums) / (hyperparameters.update_epochs * len(sizes))
     return dict(zip(LOSSES, means.tolist()))
 
 
@@ -145,7 +145,7 @@ def normalized(advantage: np.ndarray) -> np.ndarray:
 def _losses(network, view, action, old_log_probability, advantage, old_value, target, teacher, hyperparameters):
     outputs, value = network(view.float())
     log_probability, entropy, distillation = network.actor.terms(outputs, action, teacher, hyperparameters.divergence)
-    clip = hyperparameters.clip
+    clip = hyperparameters.clip_coef
 
     ratio = (log_probability - old_log_probability).exp()
     policy_loss = -torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage).mean()

@@ -13,13 +13,13 @@ from askonce.student.learning import anneal, ppo
 class Preset:
     """`over_options` is in the place of `hyperparameters` for the hierarchical baseline.
 
-    `annealing` is one of `anneal.PRESETS`, `torso` one of `network.IMAGE_TORSOS`.
+    `schedule` is one of `anneal.SCHEDULES`, `torso` one of `network.IMAGE_TORSOS`.
     """
 
     hyperparameters: ppo.Hyperparameters
     over_options: ppo.Hyperparameters
     iterations: int
-    annealing: str
+    schedule: str
     torso: str = "small"
 
     def of(self, method: str) -> ppo.Hyperparameters:
@@ -28,7 +28,7 @@ class Preset:
 
 def _exploring(given: ppo.Hyperparameters) -> ppo.Hyperparameters:
     """A policy over options has hardly any success at first, and must not settle before it has met enough of it."""
-    return replace(given, entropy_coefficient=0.01)
+    return replace(given, ent_coef=0.01)
 
 
 # Table 1. The teacher leaves sooner by default (docs/methods.md).
@@ -42,11 +42,11 @@ MINIGRID: Mapping[str, Preset] = {
 # a reward. Returns are up to 20 here, to MiniGrid's 1; a critic that may move by no more than the clipping parameter
 # would be late, and its error would fill the whole gradient.
 TABLE_2 = ppo.Hyperparameters(
-    epochs=1,
-    minibatch=1024,
+    update_epochs=1,
+    minibatch_size=1024,
     learning_rate=3e-4,
     final_learning_rate=3e-4,
-    epsilon=1e-5,
+    adam_eps=1e-5,
     divergence="wasserstein",
     reward_scale=0.1,
 )
@@ -54,13 +54,13 @@ TABLE_2 = ppo.Hyperparameters(
 # that stands still where it does not know how to go on (docs/methods.md).
 _CONTROL = replace(
     TABLE_2,
-    trajectories=20,
-    epochs=8,
-    minibatch=256,
+    num_envs=20,
+    update_epochs=8,
+    minibatch_size=256,
     learning_rate=1e-3,
     final_learning_rate=0.0,
     divergence="mahalanobis",
-    led=0.5,
+    teacher_acts=0.5,
 )
 CONTROL: Mapping[str, Preset] = {
     "default": Preset(_CONTROL, _exploring(_CONTROL), 60, "kept"),

@@ -69,7 +69,7 @@ def _shares_of_playing(task: Task, network: ActorCritic, teacher: Teacher, advis
     """
     given = ppo.Hyperparameters()
     # Where environments cost much, as many as an iteration has, once.
-    count, repeats = (given.trajectories, 1) if task.together else (EPISODES, REPEATS)
+    count, repeats = (given.num_envs, 1) if task.together else (EPISODES, REPEATS)
     batch, seeds, laps = task.batch(count), task.seeds(count, seed=0), Laps()
     learner = fused.learner_of(network, ppo.optimizer(network, given), given, batch)
     play = compiled_rollout.player(batch, learner)

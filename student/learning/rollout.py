@@ -51,16 +51,16 @@ def collect(
     see: Callable[[Batch], np.ndarray] = lambda batch: batch.view,
     actor: type[Categorical] | Gaussian = Categorical,
     reward_scale: float = 1.0,
-    led: float = 0.0,
+    teacher_acts: float = 0.0,
 ) -> Rollout:
     """Plays one episode per environment of `batch` with the student's own actions; `see` is the policy's input.
 
     Values and advantages are of the rewards times `reward_scale`, returns are of the rewards as they are. For a share
-    `led` of the time the teacher acts instead (`taking_turns`).
+    `teacher_acts` of the time the teacher acts instead (`taking_turns`).
     """
     views, actions, log_probabilities, values, advised, own = ([] for _ in range(6))
     rewards, worth, alive, durations = ([] for _ in range(4))
-    leads = rng.random(batch.size) < led if led else np.zeros(batch.size, dtype=bool)
+    leads = rng.random(batch.size) < teacher_acts if teacher_acts else np.zeros(batch.size, dtype=bool)
 
     def act(running: np.ndarray) -> np.ndarray:
         view = see(batch)
@@ -72,12 +72,12 @@ def collect(
         log_probabilities.append(actor.log_probability(given, action))
         if teacher is not None:
             advised.append(teacher(batch, running))
-        return instead_of(action) if led else action
+        return instead_of(action) if teacher_acts else action
 
     def instead_of(action: np.ndarray) -> np.ndarray:
         """The teacher's actions where it acts and advises one."""
         nonlocal leads
-        leads = taking_turns(leads, led, rng)
+        leads = taking_turns(leads, teacher_acts, rng)
         by_teacher = leads & advised[-1].any(axis=1)
         own.append(~by_teacher)
         return np.where(by_teacher.reshape(-1, *[1] * (action.ndim - 1)), actor.follow(advised[-1], rng), action)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from askonce.student.learning.anneal import ITERATIONS
 from askonce.student.reproducing.paper import NAVPICK, OTHER_SCALE, TABLE_3, WHY_OTHER_SCALE
-from askonce.student.reproducing.reproduce import Run, Scale, Series, teachers
+from askonce.student.reproducing.reproduce import PlannedRun, Scale, Series, teachers
 
 # The 97.5 % quantile of Student's t, by degrees of freedom from 1; the normal one's beyond.
 T = 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262
@@ -38,7 +38,7 @@ INK = "#30343b"
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One line of the table: (mean, half of the 95 % interval) of ours, and what the paper says, if anything."""
 
     task: str
@@ -63,7 +63,7 @@ def mean_and_half(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=0), quantile * values.std(axis=0, ddof=1) / count**0.5
 
 
-def table(runs: Sequence[Run]) -> list[Row]:
+def table(runs: Sequence[PlannedRun]) -> list[TableRow]:
     """One row a series, in their order."""
     rows = []
     for series, of_series in _by_series(runs):
@@ -73,11 +73,11 @@ def table(runs: Sequence[Run]) -> list[Row]:
             for name, short in COLUMNS.items()
         }
         reported = TABLE_3.get((series.task, series.method))
-        rows.append(Row(series.task, series.method, len(found), ours, reported._asdict() if reported else {}))
+        rows.append(TableRow(series.task, series.method, len(found), ours, reported._asdict() if reported else {}))
     return rows
 
 
-def write(made: dict[str, Sequence[Run]], scale: Scale, to: Path) -> tuple[list[Row], list[Path]]:
+def write(made: dict[str, Sequence[PlannedRun]], scale: Scale, to: Path) -> tuple[list[TableRow], list[Path]]:
     """The table's rows, and every file written."""
     rows, files = [], []
     for what, runs in made.items():
@@ -93,14 +93,14 @@ def write(made: dict[str, Sequence[Run]], scale: Scale, to: Path) -> tuple[list[
             episodes = " and ".join(sorted({f"{run.scale.episodes:,}" for run in runs}, key=len, reverse=True))
             files += write_table(rows, f"{title}; {episodes} held-out episodes a seed", path)
             continue
-        if any(run.settings.hyperparameters.led for run in runs if run.series.method == "llm4teach"):
+        if any(run.settings.hyperparameters.teacher_acts for run in runs if run.series.method == "llm4teach"):
             title += "; of LLM4Teach's episodes on the way its teacher acts a part, half at first and less as λ falls"
         alone = table([run for run in runs if run.series.method == "teacher"])
         files += write_figure(runs, f"{what.replace('-', ' ').capitalize()}; {title}", path, _NAME_OF[what], alone)
     return rows, files
 
 
-def _iterations(runs: Sequence[Run]) -> str:
+def _iterations(runs: Sequence[PlannedRun]) -> str:
     """How many there were; where tasks differ in it, of which."""
     of_tasks: dict[int, dict[str, None]] = {}
     for run in runs:
@@ -117,7 +117,7 @@ _NAME_OF = {
 }
 
 
-def write_table(rows: Sequence[Row], words: str, to: Path) -> list[Path]:
+def write_table(rows: Sequence[TableRow], words: str, to: Path) -> list[Path]:
     """`to` with .md and .parquet; `words` say what it stands on."""
     flat = [
         {
@@ -149,12 +149,12 @@ def write_table(rows: Sequence[Row], words: str, to: Path) -> list[Path]:
     return list(paths)
 
 
-def footnote(rows: Sequence[Row]) -> str:
+def footnote(rows: Sequence[TableRow]) -> str:
     """What has to be known to compare them, "" if nothing."""
     return WHY_OTHER_SCALE if any(row.task in OTHER_SCALE for row in rows) else ""
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: TableRow) -> list[str]:
     """Ours with half its interval, the paper's and the difference, for each figure."""
     forms = {"length": "{:.1f}", "returned": "{:.3f}", "success": "{:.1%}"}
     shown = []
@@ -174,7 +174,7 @@ def cells(row: Row) -> list[str]:
 # ---- Curves ------------------------------------------------------------------------------------------------
 
 
-def curves(runs: Sequence[Run], axis: str, name_of: Callable[[Series], str]) -> list[dict]:
+def curves(runs: Sequence[PlannedRun], axis: str, name_of: Callable[[Series], str]) -> list[dict]:
     """A row for every point drawn, along env_steps or iteration: what it is of, x, mean, low and high."""
     points = []
     for series, of_series in _by_series(runs):
@@ -216,7 +216,7 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def write_figure(
-    runs: Sequence[Run], title: str, to: Path, name_of: Callable[[Series], str], levels: Sequence[Row] = ()
+    runs: Sequence[PlannedRun], title: str, to: Path, name_of: Callable[[Series], str], levels: Sequence[TableRow] = ()
 ) -> list[Path]:
     """`to` with .png, .svg and .parquet, and the same with -iterations; `levels` are lines across."""
     written = []
@@ -229,7 +229,7 @@ def write_figure(
     return written
 
 
-def _draw(points: list[dict], title: str, path: Path, levels: Sequence[Row]) -> None:
+def _draw(points: list[dict], title: str, path: Path, levels: Sequence[TableRow]) -> None:
     # Imported late, and not through pyplot, which would look for a display.
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -278,6 +278,6 @@ def _draw(points: list[dict], title: str, path: Path, levels: Sequence[Row]) -> 
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
-def _by_series(runs: Sequence[Run]):
+def _by_series(runs: Sequence[PlannedRun]):
     # Not sorted: a series' runs come one after another, and their order is that of the table.
     return [(series, list(of_series)) for series, of_series in groupby(runs, lambda run: run.series)]

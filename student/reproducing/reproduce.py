@@ -101,7 +101,7 @@ QUICK = Scale(seeds=3, quick=True)
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One seed of a series, and the directory under which it lives. Its scale is `of` its task."""
 
     series: Series
@@ -111,18 +111,18 @@ class Run:
     runs: Path
 
     @property
-    def before(self) -> "Run | None":
+    def before(self) -> "PlannedRun | None":
         """The run that has to be finished first."""
         return self.series.as_long_as and replace(self, series=self.series.as_long_as)
 
     @property
     def settings(self) -> Settings:
         """All but `steps`."""
-        annealing = anneal.WITHOUT_TEACHER
+        distill_coef = anneal.WITHOUT_TEACHER
         if self.series.schedule:
-            annealing = anneal.schedule(self.series.schedule, self.scale.iterations)
+            distill_coef = anneal.schedule(self.series.schedule, self.scale.iterations)
         preset = presets.preset(self.scale.preset, tasks.find(self.series.task))
-        return Settings(self.seed, self.scale.iterations, preset.of(self.series.method), annealing, preset.torso)
+        return Settings(self.seed, self.scale.iterations, preset.of(self.series.method), distill_coef, preset.torso)
 
     @property
     def path(self) -> Path:
@@ -182,7 +182,7 @@ def series_of(
         if not set(ABOUT[number]) & set(names):
             one = " or ".join(ABOUT[number])
             raise AskonceError(f"figure {number} is about {one}: add it to --tasks, or leave out --figure {number}", 2)
-    usual = {name: presets.preset(preset, tasks.find(name)).annealing for name in names}
+    usual = {name: presets.preset(preset, tasks.find(name)).schedule for name in names}
     known = {name: _answers(cache, name, model) for name in names}
     taught = lambda name, form, schedule, about: Series(name, "llm4teach", form, schedule, *about)
     methods = {name: list(_methods(name, taught(name, "soft", usual[name], known[name]))) for name in names}
@@ -224,7 +224,7 @@ def _answers(cache: Path, name: str, model: str | None) -> tuple[str, str]:
 
 
 def carry_out(
-    runs: Sequence[Run], processes: int, show: Callable[[int, int, str], None] = lambda done, total, line: None
+    runs: Sequence[PlannedRun], processes: int, show: Callable[[int, int, str], None] = lambda done, total, line: None
 ) -> None:
     """Finishes all runs, some at a time in processes of their own; `show` is told iterations done and of how many.
 
@@ -284,12 +284,12 @@ def carry_out(
         raise Unfinished(f"{len(failed)} of {len(todo)} runs failed: {why}", sorted(failed))
 
 
-def _size(run: Run) -> int:
+def _size(run: PlannedRun) -> int:
     """In iterations; a run of as many steps as another takes as long as that."""
     return 1 if run.series.method == "teacher" else run.scale.iterations
 
 
-def _done(run: Run, progress: Progress) -> float:
+def _done(run: PlannedRun, progress: Progress) -> float:
     """How much of its size."""
     steps = _steps(run)
     return progress.iteration if steps is None else min(progress.env_steps / steps, 1) * _size(run)
@@ -343,7 +343,7 @@ def _every(seconds: float, say: Callable[[Progress], None], parent: int) -> Call
     return show
 
 
-def finish(run: Run, show: Callable[[Progress], None] = lambda progress: None) -> None:
+def finish(run: PlannedRun, show: Callable[[Progress], None] = lambda progress: None) -> None:
     """Trains and evaluates one run, or the rest of it; the one `before` it is finished."""
     series, world = run.series, tasks.find(run.series.task)
     run.path.mkdir(parents=True, exist_ok=True)
@@ -364,17 +364,17 @@ def finish(run: Run, show: Callable[[Progress], None] = lambda progress: None) -
     durable.write(run.evaluation, json.dumps(asdict(found)).encode())
 
 
-def _steps(run: Run) -> int | None:
+def _steps(run: PlannedRun) -> int | None:
     """The environment steps that the run `before` it took."""
     return run.before and checkpoint.describe(run.before.path)["progress"]["env_steps"]
 
 
-def _lookup(run: Run):
+def _lookup(run: PlannedRun):
     world = tasks.find(run.series.task)
     return lookup_of(world, run.cache, choose_teacher(run.cache, world.name, run.series.teacher), run.series.form)
 
 
-def _keep_curve(run: Run) -> None:
+def _keep_curve(run: PlannedRun) -> None:
     """The run's TensorBoard scalars as a small table, a row an iteration."""
     table = curves.read(run.path)
     with durable.unfinished(run.path) as temporary:
@@ -382,10 +382,10 @@ def _keep_curve(run: Run) -> None:
         durable.rename(temporary, run.curve)
 
 
-def runs_of(series: Sequence[Series], scale: Scale, cache: Path, to: Path) -> Iterator[Run]:
+def runs_of(series: Sequence[Series], scale: Scale, cache: Path, to: Path) -> Iterator[PlannedRun]:
     for one in series:
         for seed in range(scale.seeds):
-            yield Run(one, seed, scale.of(one.task), cache, to / "runs")
+            yield PlannedRun(one, seed, scale.of(one.task), cache, to / "runs")
 
 
 def teachers(made: dict[str, list[Series]]) -> dict[str, list[str]]:

@@ -38,7 +38,7 @@ def work() -> None:
     """Prints the steps and seconds of a run, and for how many of these a worker waited on average."""
     with distributed.joined():
         task, laps = Hiding(tasks.find("LavaDoorKey")), Playing()
-        alone = lambda iterations: Settings(iterations=iterations, annealing=WITHOUT_TEACHER)
+        alone = lambda iterations: Settings(iterations=iterations, distill_coef=WITHOUT_TEACHER)
         train(task, Teacher(task, go_without), alone(2))
         progress = train(task, Teacher(task, go_without), alone(ITERATIONS), laps=laps)[1]
         played = distributed.gather(laps.played)

@@ -29,7 +29,7 @@ from askonce.cache.teachers import choose_teacher
 from askonce.pipeline import tasks
 from askonce.pipeline.answered import open_answered
 from askonce.pipeline.estimators.counting import option_distributions
-from askonce.student.learning.anneal import Annealing
+from askonce.student.learning.anneal import Schedule
 from askonce.student.learning.distill import Teacher
 from askonce.student.learning.train import Settings, train
 
@@ -109,8 +109,8 @@ def missing_text(directory: Path) -> None:
 
 
 def training_rate(directory: Path) -> float:
-    task, whole = tasks.find(TASK), Annealing(decayed=ITERATIONS, closed=ITERATIONS)
-    settings = Settings(iterations=ITERATIONS, annealing=whole)
+    task, whole = tasks.find(TASK), Schedule(final_from=ITERATIONS, zero_from=ITERATIONS)
+    settings = Settings(iterations=ITERATIONS, distill_coef=whole)
     _, progress = train(task, Teacher(task, opened(directory)), settings)
     return progress.steps_per_second
 

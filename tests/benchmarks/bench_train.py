@@ -15,12 +15,12 @@ from bench_engine import minigrid_rate
 from askonce.pipeline import build, tasks
 from askonce.pipeline.llm import LLM
 from askonce.pipeline.tasks.minigrid import NAMES as GRID_TASKS
-from askonce.student.learning.anneal import Annealing
+from askonce.student.learning.anneal import Schedule
 from askonce.student.learning.distill import Teacher
 from askonce.student.learning.ppo import Hyperparameters
 from askonce.student.learning.train import Settings, train
 
-SETTINGS = {"": Hyperparameters(), "_wide": Hyperparameters(trajectories=40, minibatch=1024)}
+SETTINGS = {"": Hyperparameters(), "_wide": Hyperparameters(num_envs=40, minibatch_size=1024)}
 EPISODES, TORCH_EPISODES = 6000, 1000
 
 
@@ -42,10 +42,10 @@ class Hiding:
 
 
 def rate(task, distributions, hyperparameters: Hyperparameters, episodes: int) -> float:
-    iterations = episodes // hyperparameters.trajectories
+    iterations = episodes // hyperparameters.num_envs
     # The teacher is asked in every iteration, which is the slower half of a run.
-    annealing = Annealing(decayed=iterations, closed=iterations)
-    settings = Settings(iterations=iterations, hyperparameters=hyperparameters, annealing=annealing)
+    distill_coef = Schedule(final_from=iterations, zero_from=iterations)
+    settings = Settings(iterations=iterations, hyperparameters=hyperparameters, distill_coef=distill_coef)
     # Seconds of this process, which others on the machine disturb less than those of the clock.
     started = time.process_time()
     return train(task, Teacher(task, distributions.get), settings)[1].env_steps / (time.process_time() - started)
@@ -59,7 +59,7 @@ def main() -> None:
             distributions, _ = build.answered(task, Path(directory), LLM())
         minigrid = minigrid_rate(task)
         for label, hyperparameters in SETTINGS.items():
-            rate(task, distributions, hyperparameters, hyperparameters.trajectories)
+            rate(task, distributions, hyperparameters, hyperparameters.num_envs)
             torch = rate(Hiding(task), distributions, hyperparameters, TORCH_EPISODES)
             ours = rate(task, distributions, hyperparameters, EPISODES)
             print(

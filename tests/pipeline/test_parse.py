@@ -239,8 +239,8 @@ def test_all_that_decides_how_a_completion_is_read_has_part_in_the_digest(monkey
     ]
     digests = {parsing.reading(options) for options in ((option,), *others)}
     assert len(digests) == 1 + len(others)
-    assert parsing.reading([replace(option, help="of no matter")]) == prompt.reading((option,))
-    monkeypatch.setattr(prompt, "PARSER", parsing.PARSER + 1)
+    assert parsing.reading([replace(option, help="of no matter")]) == parsing.reading((option,))
+    monkeypatch.setattr(parsing, "PARSER", parsing.PARSER + 1)
     assert parsing.reading((option,)) not in digests
 
 

@@ -18,7 +18,7 @@ from askonce.student.learning.rollout import Rollout
 VIEW, ACTIONS, STEPS = 6, 3, 80
 IDLE = np.array([0.0, -1.0, 0.5])
 # A large epsilon, so that a rounding error of the gradient stays one.
-ONE_STEP = ppo.Hyperparameters(epochs=1, epsilon=1e-3, entropy_coefficient=0.1)
+ONE_STEP = ppo.Hyperparameters(update_epochs=1, adam_eps=1e-3, ent_coef=0.1)
 
 
 def a_network() -> ActorCritic:

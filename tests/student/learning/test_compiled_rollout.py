@@ -15,13 +15,13 @@ from tests.student.example import PERFECT
 EXPLORE = {("explore",): 0.5, ("go to key", "pick up key"): 0.25, ("go to blue key",): 0.25}
 
 
-def student(task) -> fused.Learner:
+def student(task) -> fused.FusedLearner:
     torch.manual_seed(0)
     network = ActorCritic(task.view_size, task.action_space.n)
     with torch.no_grad():
         network.actor.weight *= 100
     hyperparameters = ppo.Hyperparameters()
-    return fused.Learner(network, ppo.optimizer(network, hyperparameters), hyperparameters)
+    return fused.FusedLearner(network, ppo.optimizer(network, hyperparameters), hyperparameters)
 
 
 def answers(task) -> dict:

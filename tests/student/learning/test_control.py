@@ -37,7 +37,7 @@ def learn(
     """(weights, figures less the seconds)."""
     settings = Settings(1, iterations, given, anneal.schedule(schedule, iterations))
     if method == "hierarchical":
-        settings = replace(settings, annealing=anneal.WITHOUT_TEACHER)
+        settings = replace(settings, distill_coef=anneal.WITHOUT_TEACHER)
     network, progress = train(task, Teacher(task, answers), settings, run, about={"method": method}, **options)
     figures = asdict(progress)
     del figures["seconds"]
@@ -73,7 +73,7 @@ def test_actions_beyond_the_space_are_clipped_and_who_is_held_back_stays():
 # The paper's loss and schedule, and what the preset is.
 @pytest.mark.parametrize(
     ("schedule", "given"),
-    [("stepwise", replace(FAST, divergence="kl", led=0.0)), (presets.CONTROL["default"].annealing, FAST)],
+    [("stepwise", replace(FAST, divergence="kl", teacher_acts=0.0)), (presets.CONTROL["default"].schedule, FAST)],
 )
 def test_a_student_learns_from_its_teacher_and_passes_it(tmp_path, schedule, given):
     alone = evaluate.evaluate(POINT, evaluate.teacher(POINT, TEACHER.get), 100, seed=0)
@@ -84,7 +84,7 @@ def test_a_student_learns_from_its_teacher_and_passes_it(tmp_path, schedule, giv
 
 
 def test_broken_off_and_resumed_it_ends_bit_for_bit_where_an_unbroken_one_does(tmp_path):
-    given = replace(FAST, led=0.5)
+    given = replace(FAST, teacher_acts=0.5)
     unbroken, figures = learn(tmp_path / "unbroken", 6, given=given)
     stop = lambda progress: signal.raise_signal(signal.SIGTERM) if progress.iteration == 3 else None
     with pytest.raises(KeyboardInterrupt):
@@ -100,12 +100,12 @@ def test_a_teacher_that_leads_acts_itself_and_the_policy_concludes_nothing_from_
     sure = {text: {max(found, key=found.get): 1.0} for text, found in TEACHER.items()}
     network, teacher, rng = build(POINT), Teacher(POINT, sure.get), np.random.default_rng(0)
     played = rollout.collect(
-        started(), POINT.seeds(20, seed=0), STANDING, teacher, rng, 0.99, 0.95, actor=network.actor, led=1.0
+        started(), POINT.seeds(20, seed=0), STANDING, teacher, rng, 0.99, 0.95, actor=network.actor, teacher_acts=1.0
     )
     assert not played.own.any() and played.successes.all(), "the student stands still"
     # What the student would have done is what its log-probabilities are of.
     assert (abs(played.action) < 0.1).all()
-    losses = ppo.Learner(network, ppo.optimizer(network, FAST), FAST).update(played, 1.0, rng)
+    losses = ppo.TorchLearner(network, ppo.optimizer(network, FAST), FAST).update(played, 1.0, rng)
     assert losses["policy"] == 0 and losses["distillation"] > 0
 
 
@@ -186,7 +186,7 @@ def test_an_ended_skill_is_one_idle_step_and_everyone_goes_on_in_his_own_time():
 
 def test_the_choice_among_skills_is_learnt(tmp_path):
     task = POINT.over_options()
-    _, figures = learn(tmp_path, 30, task, go_without, replace(FAST, entropy_coefficient=0.01), "hierarchical")
+    _, figures = learn(tmp_path, 30, task, go_without, replace(FAST, ent_coef=0.01), "hierarchical")
     found = evaluate.evaluate(task, evaluate.student(evaluate.as_learnt(POINT, tmp_path), tmp_path), 50, seed=0)
     assert found.success_rate > 0.9 and found.length_mean > 3 and figures["env_steps"] > 30 * 10 * 3
     with pytest.raises(AskonceError, match="options instead of actions"):

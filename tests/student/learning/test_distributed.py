@@ -24,8 +24,8 @@ from tests.student.counting import TASK
 from tests.student.learning.test_ppo import ONE_STEP, network_and_rollout
 from tests.student.workers import together
 
-SETTINGS = Settings(seed=3, iterations=6, hyperparameters=Hyperparameters(trajectories=3, minibatch=8))
-UNCLIPPED = replace(ONE_STEP, minibatch=1000, max_gradient_norm=1e9)
+SETTINGS = Settings(seed=3, iterations=6, hyperparameters=Hyperparameters(num_envs=3, minibatch_size=8))
+UNCLIPPED = replace(ONE_STEP, minibatch_size=1000, max_grad_norm=1e9)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -61,9 +61,9 @@ def few_and_many() -> tuple[list[tuple[int, float]], np.ndarray]:
     network, rollout = network_and_rollout(200)
     rows = 5 if distributed.first() else 200
     own = Rollout(*(column[:rows] for column in vars(rollout).values()))
-    given = replace(ONE_STEP, minibatch=16)
+    given = replace(ONE_STEP, minibatch_size=16)
     ppo.update(network, ppo.optimizer(network, given), own, 1.0, given, np.random.default_rng(rows))
-    return distributed.minibatches(rows, given.minibatch), weights_of(network)
+    return distributed.minibatches(rows, given.minibatch_size), weights_of(network)
 
 
 def test_a_worker_with_fewer_rows_than_there_are_minibatches_takes_every_step():
@@ -88,8 +88,8 @@ def learn(run: Path | None, stop_at: int = 0, spoil_at: int = 0, **options):
     def noting(batch, learner):
         play = player(batch, learner)
 
-        def noted(seeds, teacher, rng, led):
-            rollout = play(seeds, teacher, rng, led)
+        def noted(seeds, teacher, rng, teacher_acts):
+            rollout = play(seeds, teacher, rng, teacher_acts)
             played.append((seeds.tolist(), rollout.action.tolist()))
             if len(played) == spoil_at and not distributed.first():
                 rollout.value[0] = np.nan

@@ -16,7 +16,7 @@ from askonce.student.learning.ppo import Hyperparameters
 from askonce.student.learning.rollout import Rollout
 from tests.student.example import Episode, Script
 
-FEW_STEPS = Hyperparameters(epochs=3, minibatch=32)
+FEW_STEPS = Hyperparameters(update_epochs=3, minibatch_size=32)
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ def case(
     return Case(network, dense, replace(dense, view=ones), weight, replace(FEW_STEPS, **changes))
 
 
-def learners(case: Case) -> tuple[ppo.Learner, fused.Learner]:
+def learners(case: Case) -> tuple[ppo.TorchLearner, fused.FusedLearner]:
     """Torch's and the compiled one, each with its own copy of the network."""
     made = []
-    for module in (ppo, fused):
+    for kind in (ppo.TorchLearner, fused.FusedLearner):
         network = copy.deepcopy(case.network)
-        made.append(module.Learner(network, ppo.optimizer(network, case.hyperparameters), case.hyperparameters))
+        made.append(kind(network, ppo.optimizer(network, case.hyperparameters), case.hyperparameters))
     return tuple(made)
 
 
@@ -115,28 +115,32 @@ def assert_agree(case: Case, updates: int = 1, done: float = 0.0) -> None:
     view_size=st.integers(100, 1200),
     actions=st.integers(2, 9),
     steps=st.integers(2, 150),
-    minibatch=st.integers(1, 200),
-    epochs=st.integers(1, 4),
+    minibatch_size=st.integers(1, 200),
+    update_epochs=st.integers(1, 4),
     weight=st.sampled_from([0.0, 0.1, 10.0]),
     columns=st.booleans(),
     advised=st.sampled_from([0.0, 0.5, 1.0]),
-    max_gradient_norm=st.sampled_from([0.05, 0.5, 1e6]),
-    clip=st.sampled_from([0.05, 0.2, 1e5]),
-    entropy_coefficient=st.sampled_from([0.0, 0.001, 1.0]),
-    value_coefficient=st.sampled_from([0.0, 0.5]),
+    max_grad_norm=st.sampled_from([0.05, 0.5, 1e6]),
+    clip_coef=st.sampled_from([0.05, 0.2, 1e5]),
+    ent_coef=st.sampled_from([0.0, 0.001, 1.0]),
+    vf_coef=st.sampled_from([0.0, 0.5]),
     divergence=st.sampled_from(["kl", "wasserstein"]),
 )
-def test_an_update_is_torchs_whatever_the_network_and_the_hyperparameters(epochs, minibatch, steps, **changes):
+def test_an_update_is_torchs_whatever_the_network_and_the_hyperparameters(
+    update_epochs, minibatch_size, steps, **changes
+):
     # Rounding errors grow with every step; a few dozen leave them far below a step's size.
-    minibatch = max(minibatch, steps * epochs // 24)
-    assert_agree(case(steps=steps, minibatch=minibatch, epochs=epochs, epsilon=1e-5, **changes))
+    minibatch_size = max(minibatch_size, steps * update_epochs // 24)
+    assert_agree(
+        case(steps=steps, minibatch_size=minibatch_size, update_epochs=update_epochs, adam_eps=1e-5, **changes)
+    )
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        dict(epochs=1, minibatch=128),
-        dict(epochs=1, minibatch=128, max_gradient_norm=1e6),
+        dict(update_epochs=1, minibatch_size=128),
+        dict(update_epochs=1, minibatch_size=128, max_grad_norm=1e6),
         dict(),
         dict(weight=10.0),
         dict(advised=0.0),
@@ -190,7 +194,7 @@ def test_a_learner_goes_on_bit_for_bit_from_what_another_wrote(tmp_path):
     network = ActorCritic(300, 7)
     adam = ppo.optimizer(network, given_case.hyperparameters)
     checkpoint.load(tmp_path, "T", network, adam)
-    resumed = fused.Learner(network, adam, given_case.hyperparameters)
+    resumed = fused.FusedLearner(network, adam, given_case.hyperparameters)
     for learner in (unbroken, resumed):
         learner.update(given_case.sparse, 1.0, np.random.default_rng(1))
         learner.write()
@@ -204,7 +208,7 @@ def test_either_learner_goes_on_from_the_others_checkpoint():
     reference, learner = learners(given_case)
     learner.update(given_case.sparse, 1.0, np.random.default_rng(0))
     learner.write()
-    onward = ppo.Learner(learner.network, learner.adam, given_case.hyperparameters)
+    onward = ppo.TorchLearner(learner.network, learner.adam, given_case.hyperparameters)
     onward.update(given_case.dense, 1.0, np.random.default_rng(1))
     for number in range(2):
         reference.update(given_case.dense, 1.0, np.random.default_rng(number))
@@ -230,8 +234,8 @@ def test_it_serves_its_own_network_over_a_view_that_can_be_given_by_its_ones():
         """A network of one's own."""
 
     kind = lambda network, batch: type(fused.learner_of(network, ppo.optimizer(network, FEW_STEPS), FEW_STEPS, batch))
-    assert kind(network, batch) is fused.Learner
+    assert kind(network, batch) is fused.FusedLearner
     assert (
-        kind(Other(task.view_size, 7), batch) is ppo.Learner
-        and kind(network, Script((Episode((0.0,)),)).batch(1)) is ppo.Learner
+        kind(Other(task.view_size, 7), batch) is ppo.TorchLearner
+        and kind(network, Script((Episode((0.0,)),)).batch(1)) is ppo.TorchLearner
     )

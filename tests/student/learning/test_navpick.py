@@ -11,20 +11,20 @@ from askonce.commands.runs import task_of
 from askonce.pipeline.tasks.navpick import env
 from askonce.pipeline.tasks.navpick import task as navpick
 from askonce.student.learning import presets
-from askonce.student.learning.anneal import WITHOUT_TEACHER, Annealing
+from askonce.student.learning.anneal import WITHOUT_TEACHER, Schedule
 from askonce.student.learning.distill import Teacher
 from askonce.student.learning.train import Settings, train
 
 TASK = navpick.find()
-LITTLE = replace(presets.CONTROL["default"].hyperparameters, trajectories=2, epochs=1, minibatch=32)
+LITTLE = replace(presets.CONTROL["default"].hyperparameters, num_envs=2, update_epochs=1, minibatch_size=32)
 
 
 def learn(run, method: str, task=TASK, **options):
     """(weights, figures less the seconds) of three iterations."""
-    annealing = Annealing(10.0, 1.0, 3, 3)
+    distill_coef = Schedule(10.0, 1.0, 3, 3)
     if method == "hierarchical":
-        task, annealing = task.over_options(), WITHOUT_TEACHER
-    settings = Settings(0, 3, LITTLE, annealing)
+        task, distill_coef = task.over_options(), WITHOUT_TEACHER
+    settings = Settings(0, 3, LITTLE, distill_coef)
     network, progress = train(
         task,
         Teacher(task, lambda text: {TASK.decisions(text)[0]: 1.0}),

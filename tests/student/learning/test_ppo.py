@@ -14,17 +14,17 @@ from askonce.student.learning.rollout import Rollout
 
 VIEW, ACTIONS = 12, 5
 TABLE_1 = dict(
-    trajectories=10,
-    epochs=3,
-    minibatch=128,
-    entropy_coefficient=0.001,
-    value_coefficient=0.5,
-    discount=0.99,
+    num_envs=10,
+    update_epochs=3,
+    minibatch_size=128,
+    ent_coef=0.001,
+    vf_coef=0.5,
+    gamma=0.99,
     learning_rate=0.001,
-    clip=0.2,
-    max_gradient_norm=0.5,
+    clip_coef=0.2,
+    max_grad_norm=0.5,
 )
-ONE_STEP = Hyperparameters(epochs=1)
+ONE_STEP = Hyperparameters(update_epochs=1)
 
 
 def network_and_rollout(steps: int, seed: int = 0) -> tuple[ActorCritic, Rollout]:
@@ -99,11 +99,11 @@ def test_the_learning_rate_falls_linearly_and_stays_in_the_papers_setting():
     assert replace(ppo.PAPER, final_learning_rate=0.0) == Hyperparameters()
 
 
-@pytest.mark.parametrize("weight, entropy_coefficient", [(0.0, 0.001), (0.1, 0.001), (10.0, 0.001), (0.0, 1.0)])
-def test_one_minibatch_is_one_adam_step_down_the_restated_loss(weight, entropy_coefficient):
+@pytest.mark.parametrize("weight, ent_coef", [(0.0, 0.001), (0.1, 0.001), (10.0, 0.001), (0.0, 1.0)])
+def test_one_minibatch_is_one_adam_step_down_the_restated_loss(weight, ent_coef):
     network, rollout = network_and_rollout(steps=100)
     # A large epsilon, so that a rounding error of the gradient stays one.
-    hyperparameters = replace(ONE_STEP, entropy_coefficient=entropy_coefficient, epsilon=1e-3)
+    hyperparameters = replace(ONE_STEP, ent_coef=ent_coef, adam_eps=1e-3)
     found, _, losses = updated(network, rollout, weight, hyperparameters)
 
     double = copy.deepcopy(network).double()
@@ -111,7 +111,7 @@ def test_one_minibatch_is_one_adam_step_down_the_restated_loss(weight, entropy_c
     assert list(losses) == ["policy", "value", "entropy", "distillation"]
     assert list(losses.values()) == pytest.approx([loss.item() for loss in restated], rel=1e-5, abs=1e-6)
 
-    (policy + 0.5 * value - entropy_coefficient * entropy + weight * distillation).backward()
+    (policy + 0.5 * value - ent_coef * entropy + weight * distillation).backward()
     gradient = torch.nn.utils.parameters_to_vector([parameter.grad for parameter in double.parameters()])
     norm = gradient.norm()
     assert norm > 0.5, "else the test would not see the clipping"
@@ -125,7 +125,7 @@ def test_one_minibatch_is_one_adam_step_down_the_restated_loss(weight, entropy_c
 
 def test_a_small_gradient_is_not_clipped():
     network, rollout = network_and_rollout(steps=100)
-    loose = replace(ONE_STEP, max_gradient_norm=1e6)
+    loose = replace(ONE_STEP, max_grad_norm=1e6)
     double = copy.deepcopy(network).double()
     policy, value, entropy, _ = restated_losses(double, rollout, clip=0.2)
     (policy + 0.5 * value - 0.001 * entropy).backward()
@@ -156,7 +156,7 @@ def test_without_any_advice_the_teachers_weight_changes_nothing():
 
 def test_every_epoch_goes_once_through_all_rows_in_minibatches():
     network, rollout = network_and_rollout(steps=256)
-    standing = replace(Hyperparameters(), learning_rate=0.0, minibatch=64)
+    standing = replace(Hyperparameters(), learning_rate=0.0, minibatch_size=64)
     _, adam, losses = updated(network, rollout, 1.0, standing)
     assert {int(state["step"]) for state in adam.state.values()} == {3 * 256 // 64}
     # A network that stands still has the same mean over minibatches as over all rows, if each came once.
@@ -179,8 +179,8 @@ def test_before_the_first_step_the_ratio_is_1_so_nothing_is_clipped():
     rollout = replace(rollout, log_probability=np.log(log_policy[np.arange(100), rollout.action]))
     _, value = network(torch.from_numpy(rollout.view))
     rollout = replace(rollout, value=value.detach().numpy())
-    narrow, _, losses = updated(network, rollout, 0.0, replace(ONE_STEP, clip=1e-5, epsilon=1e-3))
-    wide, _, _ = updated(network, rollout, 0.0, replace(ONE_STEP, clip=1e5, epsilon=1e-3))
+    narrow, _, losses = updated(network, rollout, 0.0, replace(ONE_STEP, clip_coef=1e-5, adam_eps=1e-3))
+    wide, _, _ = updated(network, rollout, 0.0, replace(ONE_STEP, clip_coef=1e5, adam_eps=1e-3))
     assert torch.allclose(vector(narrow), vector(wide), atol=1e-7)
     assert losses["policy"] == pytest.approx(0, abs=1e-5)
 

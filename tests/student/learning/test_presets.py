@@ -14,18 +14,18 @@ from askonce.student.learning.presets import CONTROL, IMAGES, MINIGRID, preset
 from tests.student.point import POINT
 
 TABLE_2 = dict(
-    trajectories=10,
-    epochs=1,
-    minibatch=1024,
-    entropy_coefficient=0.001,
-    value_coefficient=0.5,
-    discount=0.99,
+    num_envs=10,
+    update_epochs=1,
+    minibatch_size=1024,
+    ent_coef=0.001,
+    vf_coef=0.5,
+    gamma=0.99,
     gae_lambda=0.95,
     learning_rate=0.0003,
     final_learning_rate=0.0003,
-    epsilon=0.00001,
-    clip=0.2,
-    max_gradient_norm=0.5,
+    adam_eps=0.00001,
+    clip_coef=0.2,
+    max_grad_norm=0.5,
     divergence="wasserstein",
 )
 
@@ -45,12 +45,12 @@ def test_vectors_and_images_are_learnt_by_table_2_and_minigrid_by_table_1():
         )
     assert asdict(CONTROL["paper"].of("llm4teach")).items() >= TABLE_2.items()
     assert MINIGRID["default"].of("ppo") == ppo.Hyperparameters() and MINIGRID["paper"].of("ppo") == ppo.PAPER
-    assert MINIGRID["default"].of("hierarchical").entropy_coefficient == 0.01
+    assert MINIGRID["default"].of("hierarchical").ent_coef == 0.01
 
 
 def test_the_papers_annealing_of_vectors_is_table_2s_in_steps_of_episodes_at_their_longest():
     paper = CONTROL["paper"]
-    schedule = anneal.schedule(paper.annealing, paper.iterations)
-    assert (schedule.initial, schedule.kept, schedule.decay) == (10, 0.1, None) and paper.torso == "resnet18"
-    ends = np.array([schedule.decayed, schedule.closed]) * paper.hyperparameters.trajectories * MAX_STEPS
-    assert ends == pytest.approx([5e6, 1e7], rel=1e-3) and schedule.closed < paper.iterations
+    schedule = anneal.schedule(paper.schedule, paper.iterations)
+    assert (schedule.initial, schedule.final, schedule.decay) == (10, 0.1, None) and paper.torso == "resnet18"
+    ends = np.array([schedule.final_from, schedule.zero_from]) * paper.hyperparameters.num_envs * MAX_STEPS
+    assert ends == pytest.approx([5e6, 1e7], rel=1e-3) and schedule.zero_from < paper.iterations

@@ -6,7 +6,7 @@ import pytest
 
 from askonce.pipeline import tasks
 from askonce.student.learning import profile
-from askonce.student.learning.anneal import Annealing
+from askonce.student.learning.anneal import Schedule
 from askonce.student.learning.distill import Teacher
 from askonce.student.learning.profile import Laps
 from askonce.student.learning.train import Settings, train
@@ -27,7 +27,9 @@ def test_its_parts_add_up_to_the_run_and_its_episodes_are_not_counted(closed, as
     task = tasks.find("LavaDoorKey")
     partial = {text: found for text, found in PERFECT.items() if "door" not in text}
     teacher, laps = Teacher(task, partial.get), Laps()
-    network, _ = train(task, teacher, Settings(iterations=5, annealing=Annealing(decayed=0, closed=closed)), laps=laps)
+    network, _ = train(
+        task, teacher, Settings(iterations=5, distill_coef=Schedule(final_from=0, zero_from=closed)), laps=laps
+    )
     before = teacher.hits, dict(teacher.missing)
     found = profile.breakdown(laps, task, network, teacher)
     assert sum(found.values()) == pytest.approx(laps.seconds.total())
@@ -44,7 +46,7 @@ def test_it_takes_a_task_that_is_not_compiled():
             return None
 
     task, laps = Named((Episode((0.0, 0.0, 1.0)),) * 200), Laps()
-    alone = Settings(iterations=2, annealing=Annealing(decayed=0, closed=0))
+    alone = Settings(iterations=2, distill_coef=Schedule(final_from=0, zero_from=0))
     network, _ = train(task, Teacher(task, {}.get), alone, laps=laps)
     found = profile.breakdown(laps, task, network, Teacher(task, {}.get))
     assert sum(found.values()) == pytest.approx(laps.seconds.total())

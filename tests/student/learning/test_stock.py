@@ -7,7 +7,7 @@ from askonce.pipeline import build, tasks
 from askonce.pipeline.build import build_cache
 from askonce.pipeline.llm import LLM
 from askonce.student.judging import evaluate
-from askonce.student.learning.anneal import Annealing
+from askonce.student.learning.anneal import Schedule
 from askonce.student.learning.distill import Teacher
 from askonce.student.learning.ppo import Hyperparameters
 from askonce.student.learning.train import Settings, train
@@ -30,7 +30,7 @@ IDS = [
     )
 ]
 SETTINGS = Settings(
-    iterations=2, hyperparameters=Hyperparameters(trajectories=2), annealing=Annealing(decayed=1, closed=2)
+    iterations=2, hyperparameters=Hyperparameters(num_envs=2), distill_coef=Schedule(final_from=1, zero_from=2)
 )
 
 

@@ -25,7 +25,7 @@ from askonce.pipeline.tasks.gym_task import GymTask
 from askonce.student.judging import evaluate
 from askonce.student.learning import checkpoint, compiled_rollout
 from askonce.student.learning import train as training
-from askonce.student.learning.anneal import WITHOUT_TEACHER, Annealing
+from askonce.student.learning.anneal import WITHOUT_TEACHER, Schedule
 from askonce.student.learning.distill import Teacher, refuse
 from askonce.student.learning.network import ActorCritic, as_policy
 from askonce.student.learning.ppo import Hyperparameters
@@ -37,7 +37,7 @@ from tests.student.example import PERFECT
 TASK = tasks.find("LavaDoorKey")
 # All three parts of Eq. 3 within 12 iterations.
 SETTINGS = Settings(
-    seed=3, iterations=12, hyperparameters=Hyperparameters(trajectories=4), annealing=Annealing(decayed=4, closed=8)
+    seed=3, iterations=12, hyperparameters=Hyperparameters(num_envs=4), distill_coef=Schedule(final_from=4, zero_from=8)
 )
 # One text less than there are.
 PARTIAL = {text: found for text, found in PERFECT.items() if text != "Agent sees a door, holds nothing."}
@@ -45,6 +45,7 @@ PARTIAL = {text: found for text, found in PERFECT.items() if text != "Agent sees
 
 def learn(run: Path | None = None, distributions=PARTIAL, settings=SETTINGS, task=TASK, **options):
     """(weights, figures less the seconds) of a whole run, or of the rest of one."""
+    options = {"evaluate": evaluate.evaluate} | options
     network, progress = train(task, Teacher(task, distributions.get), settings, run, **options)
     figures = asdict(progress)
     del figures["seconds"]
@@ -80,17 +81,17 @@ def test_without_a_teachers_weight_nothing_is_asked_or_counted():
     def asked(text: str) -> None:
         raise AssertionError(text)
 
-    alone = replace(SETTINGS, annealing=WITHOUT_TEACHER)
+    alone = replace(SETTINGS, distill_coef=WITHOUT_TEACHER)
     network, progress = train(TASK, Teacher(TASK, asked), alone)
     weights, figures = learn(settings=alone)
     assert torch.equal(torch.nn.utils.parameters_to_vector(network.parameters()), weights)
-    assert (progress.cache_hits, progress.cache_misses, progress.teacher_weight) == (0, 0, 0)
+    assert (progress.cache_hits, progress.cache_misses, progress.distill_coef) == (0, 0, 0)
 
 
 def test_a_run_from_before_there_was_a_setting_has_its_default(unbroken, tmp_path):
     shutil.copytree(unbroken[0], tmp_path / "run")
     about = json.loads((tmp_path / "run/run.json").read_text())
-    del about["settings"]["annealing"]["decay"], about["settings"]["hyperparameters"]["divergence"]
+    del about["settings"]["distill_coef"]["decay"], about["settings"]["hyperparameters"]["divergence"]
     (tmp_path / "run/run.json").write_text(json.dumps(about))
     weights, _ = learn(tmp_path / "run", resume=True, about={"method": "llm4teach"})
     assert torch.equal(weights, unbroken[1])
@@ -216,8 +217,8 @@ def test_a_run_of_so_many_steps_ends_with_the_iteration_that_takes_the_last_of_t
     whole = replace(SETTINGS, steps=unbroken[2]["env_steps"])
     learn(settings=whole, show=lambda progress: shown.append(replace(progress)))
     reached = [0, *(progress.env_steps for progress in shown[:-1])]
-    assert [progress.teacher_weight for progress in shown] == [
-        SETTINGS.annealing.weight(12 * steps / whole.steps) for steps in reached
+    assert [progress.distill_coef for progress in shown] == [
+        SETTINGS.distill_coef.at(12 * steps / whole.steps) for steps in reached
     ]
     assert reached[-1] < whole.steps <= shown[-1].env_steps
 
@@ -230,7 +231,7 @@ def test_tensorboard_has_every_iterations_figures(unbroken):
         "rollout/length_mean",
         "rollout/success_rate",
         "rollout/env_steps",
-        "teacher/weight",
+        "teacher/distill_coef",
         "teacher/misses",
         "time/steps_per_second",
         "loss/policy",
@@ -240,14 +241,14 @@ def test_tensorboard_has_every_iterations_figures(unbroken):
     }
     assert all([step for step, _ in points] == list(range(1, 13)) for points in found.values())
     for tag, figure in (
-        ("teacher/weight", "teacher_weight"),
+        ("teacher/distill_coef", "distill_coef"),
         ("rollout/env_steps", "env_steps"),
         ("teacher/misses", "cache_misses"),
     ):
         expected = [getattr(progress, figure) for progress in shown]
         assert [value for _, value in found[tag]] == pytest.approx(expected)
-    assert [value for _, value in found["teacher/weight"]] == pytest.approx(
-        [SETTINGS.annealing.weight(iteration) for iteration in range(12)]
+    assert [value for _, value in found["teacher/distill_coef"]] == pytest.approx(
+        [SETTINGS.distill_coef.at(iteration) for iteration in range(12)]
     )
     distillation = [value for _, value in found["loss/distillation"]]
     assert all(distillation[:8]) and not any(distillation[8:])
@@ -289,7 +290,7 @@ def test_evaluating_on_the_way_changes_nothing_of_the_training_and_goes_on_where
 def test_it_stops_once_it_succeeds_often_enough_and_goes_on_when_asked_to(tmp_path, monkeypatch, evaluate_every):
     monkeypatch.setattr(training, "RECENT", 3)
     task = tasks.find("SimpleDoorKey")
-    settings = replace(SETTINGS, iterations=40, annealing=Annealing(decayed=40, closed=40))
+    settings = replace(SETTINGS, iterations=40, distill_coef=Schedule(final_from=40, zero_from=40))
     options = dict(task=task, settings=settings, distributions=PERFECT, evaluate_every=evaluate_every)
     _, figures = learn(tmp_path, stop_at_success=0.5, **options)
     stopped = figures["iteration"]
@@ -382,7 +383,7 @@ def test_without_advice_the_teachers_term_is_absent():
     """A cache that answers nothing trains the student that PPO alone trains, bit for bit."""
     short = replace(SETTINGS, iterations=3)
     silent, figures = learn(distributions={}, settings=short)
-    alone, _ = learn(settings=replace(short, annealing=Annealing(decayed=0, closed=0)))
+    alone, _ = learn(settings=replace(short, distill_coef=Schedule(final_from=0, zero_from=0)))
     assert torch.equal(silent, alone)
     assert figures["cache_misses"] == figures["env_steps"] and figures["cache_hits"] == 0
     advised, _ = learn(settings=short)
@@ -391,7 +392,7 @@ def test_without_advice_the_teachers_term_is_absent():
 
 def test_a_student_of_a_good_teacher_soon_opens_doors():
     task = tasks.find("SimpleDoorKey")
-    settings = Settings(iterations=15, annealing=Annealing(decayed=15, closed=15))
+    settings = Settings(iterations=15, distill_coef=Schedule(final_from=15, zero_from=15))
 
     def success_rate(iterations: int) -> float:
         network, _ = train(task, Teacher(task, PERFECT.get), replace(settings, iterations=iterations))
@@ -427,7 +428,7 @@ def test_a_run_that_exists_is_not_overwritten(unbroken):
     [
         (dict(settings=replace(SETTINGS, seed=4)), "seed 3, not 4"),
         (dict(settings=replace(SETTINGS, iterations=13)), "iterations 12, not 13"),
-        (dict(settings=replace(SETTINGS, annealing=Annealing(decayed=4, closed=9))), "closed"),
+        (dict(settings=replace(SETTINGS, distill_coef=Schedule(final_from=4, zero_from=9))), "zero_from"),
         (dict(about={"teacher": "another", "teacher_form": "soft"}), "teacher one, not another"),
         (dict(about={"teacher": "one", "teacher_form": "hard"}), "teacher_form soft, not hard"),
         (dict(task=tasks.find("SimpleDoorKey")), "run of LavaDoorKey"),

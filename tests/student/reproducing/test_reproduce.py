@@ -21,7 +21,7 @@ from askonce.student.reproducing import figures
 from askonce.student.reproducing.paper import NAVPICK, TABLE_3, TASKS
 from askonce.student.reproducing.reproduce import (
     METHODS,
-    Run,
+    PlannedRun,
     Scale,
     Series,
     carry_out,
@@ -50,12 +50,12 @@ def cache(tmp_path_factory):
     return directory / "cache"
 
 
-def weights(run: Run) -> dict[str, list]:
+def weights(run: PlannedRun) -> dict[str, list]:
     about = json.loads((run.path / "run.json").read_text())
     return {name: values.tolist() for name, values in load_file(run.path / about["checkpoint"]).items()}
 
 
-def when(run: Run) -> dict[str, int]:
+def when(run: PlannedRun) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
 
 

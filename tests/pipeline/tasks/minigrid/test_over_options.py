@@ -129,7 +129,7 @@ def test_a_reward_is_discounted_by_every_step_on_the_way():
 
 def test_it_learns_the_same_from_the_same_seed_and_is_evaluated_by_steps_of_the_world(tmp_path):
     plain = tasks.find("SimpleDoorKey")
-    settings = Settings(seed=1, iterations=60, annealing=WITHOUT_TEACHER)
+    settings = Settings(seed=1, iterations=60, distill_coef=WITHOUT_TEACHER)
     about = {"method": "hierarchical"}
     ways = [(over_options(plain), tmp_path / name) for name in ("one", "two")]
     figures = [train(task, Teacher(task, go_without), settings, run, about=about)[1] for task, run in ways]
