@@ -69,7 +69,7 @@ def _compact(directory: Path) -> tuple[int, int]:
 
 
 def _is_small(path: Path) -> bool:
-    return pq.read_metadata(path).num_rows < segment.SEGMENT_ROWS // 2
+    return int(pq.read_metadata(path).num_rows) < segment.SEGMENT_ROWS // 2
 
 
 def _join(folder: Path, paths: list[Path]) -> None:

@@ -8,6 +8,7 @@ however often and wherever they are stored; of two, the one with its usage says 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -97,7 +98,7 @@ class Completion:
     logprobs: str | None = None
     usage: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.asked_at.tzinfo is None:
             raise ValueError("asked_at needs a time zone")
 
@@ -118,7 +119,7 @@ def to_table(completions: Iterable[Completion]) -> pa.Table:
     return pa.table(columns, schema=SCHEMA)
 
 
-def _storable(value):
+def _storable(value: Any) -> Any:
     if isinstance(value, str):
         # JSON may hold half a surrogate pair, which is no character and has no UTF-8. A paid answer
         # is not to be lost over it: it becomes U+FFFD.

@@ -172,7 +172,7 @@ def _checksum(batch: pa.RecordBatch) -> bytes:
     found = xxhash.xxh3_128()
     for column in batch.columns:
         for part in _parts(column):
-            found.update(part)
+            found.update(memoryview(part))  # type: ignore[arg-type]
     return found.digest()
 
 

@@ -176,7 +176,7 @@ def read(path: Path) -> Records:
 
 def _records(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Where each sound record starts, and its payload; passes over what is none."""
-    raw, position = data.obj, 0
+    raw, position = bytes(data), 0
     while (position := raw.find(BEGINS, position)) >= 0:
         payload = _payload(data[position:])
         if payload is None:

@@ -146,7 +146,10 @@ def database(**snapshots: Snapshot) -> duckdb.DuckDBPyConnection:
     A third, NAME_files, may hold rows twice, and of old segments not all columns.
     """
     # DuckDB would otherwise look on the network for an extension that a query names.
-    config = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
     # Made only when needed. One for each database: their files in it would have the same names.
     config["temp_directory"] = str(Path(tempfile.gettempdir()) / f"askonce-{uuid.uuid4().hex}")
     config["memory_limit"] = MEMORY
@@ -186,7 +189,7 @@ def teacher_names(directory: str | Path, besides: Collection[str] = ()) -> list[
     """Who has answered for any task: the same without figures, and so without numbering the answers. `besides`
     are parts of the cache (`store.parts`) that are not read."""
 
-    def query(connection: duckdb.DuckDBPyConnection) -> list[tuple]:
+    def query(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
         return connection.execute(
             "SELECT DISTINCT task, model, prompt FROM completions_files ORDER BY task, model, prompt"
         ).fetchall()
@@ -230,7 +233,7 @@ def of_keys(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, 
     """
     wanted = list(keys)
 
-    def query(connection: duckdb.DuckDBPyConnection) -> list[tuple]:
+    def query(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
         among, parameters = _among(connection, wanted)
         return connection.execute(
             f"""
@@ -375,7 +378,7 @@ def contents(directory: str | Path, ids: Iterable[str]) -> dict[tuple[str, str],
     """(task, completion's id) → what it says, for those of `ids` that are held."""
     wanted = pa.table({"id": pa.array(set(ids), pa.string())})
 
-    def query(connection: duckdb.DuckDBPyConnection) -> list[tuple]:
+    def query(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
         connection.register("wanted", wanted)
         return connection.execute(
             """
@@ -413,7 +416,7 @@ def entries(connection: duckdb.DuckDBPyConnection) -> list[TeacherEntry]:
     return [TeacherEntry(*row[:-2], *map(_in_utc, row[-2:])) for row in rows]
 
 
-def _by_text(rows: Iterable[tuple]) -> Iterator[tuple[str, list[Answer]]]:
+def _by_text(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, list[Answer]]]:
     for text, found in groupby(rows, key=lambda row: row[0]):
         yield text, [Answer(*row[1:]) for row in found]
 
@@ -424,10 +427,10 @@ def _stream(
     parameters: dict[str, Any],
     wanted: pa.Table | None,
     besides: Collection[str] = (),
-) -> Iterator[tuple]:
+) -> Iterator[tuple[Any, ...]]:
     """The rows of a query that sorts: with the first of them DuckDB has read all files."""
 
-    def begin(connection: duckdb.DuckDBPyConnection) -> list[tuple]:
+    def begin(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
         if wanted is not None:
             connection.register("wanted", wanted)
         return connection.execute(query, parameters).fetchmany(1)
@@ -471,10 +474,10 @@ def _places(texts: Sequence[str]) -> pa.Table:
     return pa.table({"text": pa.chunked_array(parts, pa.string()), "place": np.arange(len(texts))})
 
 
-def _among(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> tuple[str, dict[str, list[str]]]:
+def _among(connection: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
     """What makes a condition of `key …`, and its parameters."""
     if len(keys) <= FEW_KEYS:
-        return "IN $keys", {"keys": keys}
+        return "IN $keys", {"keys": list(keys)}
     connection.register("wanted", pa.table({"key": pa.array(keys, pa.string())}))
     return "IN (SELECT key FROM wanted)", {}
 
@@ -486,7 +489,7 @@ def _completions(
     return [_completion(row) for row in connection.execute(query, parameters).fetchall()]
 
 
-def _completion(row: tuple) -> Completion:
+def _completion(row: tuple[Any, ...]) -> Completion:
     found = dict(zip(COLUMNS, row, strict=True))
     return Completion(**found | {"asked_at": _in_utc(found["asked_at"])})
 

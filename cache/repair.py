@@ -21,6 +21,10 @@ from askonce.cache.verify import QUARANTINE, Verified, check_marker, verify
 KEY = re.compile(rb"v\d+-[a-z0-9]+:[0-9a-f]{64}")
 
 
+# A key, and the task and text that were asked about, where they can be read.
+Which = tuple[str, str | None, str | None]
+
+
 @dataclass(frozen=True)
 class Lost:
     """Answers of one key that were lost; task and text are None where only the key could be read."""
@@ -54,7 +58,7 @@ class _Salvage:
     """Sound rows; (key, task, text) → lost answers; whether `lost` names all that were lost."""
 
     tables: list[pa.Table]
-    lost: Counter
+    lost: Counter[Which]
     complete: bool
 
 
@@ -65,7 +69,8 @@ def repair(directory: str | Path) -> Repaired:
     """
     directory = Path(directory)
     found = verify(directory)
-    quarantined, unknown, lost, saved = [], [], Counter(), 0
+    quarantined, unknown, saved = [], [], 0
+    lost = Counter[Which]()
     try:
         if check_marker(directory):
             durable.write(directory / store.MARKER, store.marker(store.VERSION))
@@ -94,7 +99,10 @@ def repair(directory: str | Path) -> Repaired:
                 unknown.append(name)
     except OSError as error:
         raise store.unwritable(directory, error) from error
-    ask_again = [Lost(*what, answers) for what, answers in sorted(lost.items(), key=lambda item: item[0][0])]
+    ask_again = [
+        Lost(key, task, text, answers)
+        for (key, task, text), answers in sorted(lost.items(), key=lambda item: item[0][0])
+    ]
     return Repaired(found, quarantined, saved, ask_again, unknown)
 
 
@@ -118,7 +126,7 @@ def _of_segment(path: Path) -> _Salvage:
     return salvage
 
 
-def _lost(file: pq.ParquetFile, group: int, sound: set[str]) -> Counter:
+def _lost(file: pq.ParquetFile, group: int, sound: set[str]) -> Counter[Which]:
     names = ("key", "task", "text")
     rows = file.read_row_group(group, columns=[name for name in names if name in sound])
     missing = [None] * rows.num_rows

@@ -178,7 +178,7 @@ class Writer:
             # It may end in half a record, behind which nothing must follow.
             self.close()
             raise
-        if self._journal.size > SEAL_SIZE:
+        if self._journal and self._journal.size > SEAL_SIZE:
             self._seal()
 
     def _seal(self) -> None:

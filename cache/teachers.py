@@ -8,6 +8,7 @@ answers again, and where answers were added, from those alone.
 
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 from askonce.cache import checked, durable, query, store
 from askonce.cache.errors import AskonceError
@@ -66,7 +67,7 @@ def _read(path: Path, parts: list[str]) -> tuple[list[str], set[tuple[str, ...]]
     return held["parts"], {tuple(name) for name in held["teachers"]}
 
 
-def _keep(path: Path, names: dict) -> None:
+def _keep(path: Path, names: dict[str, Any]) -> None:
     try:
         durable.make_directory(path.parent)
         checked.write(path, names)

@@ -30,6 +30,9 @@ NEWER = 1000
 REQUIRED = {field.name for field in SCHEMA if not field.nullable}
 
 
+Kind = Literal["damaged", "torn", "unfinished", "foreign"]
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something about a file that is not as it should be; `path` is relative to the cache.
@@ -41,7 +44,7 @@ class Finding:
     """
 
     path: str
-    kind: Literal["damaged", "torn", "unfinished", "foreign"]
+    kind: Kind
     detail: str
 
 
@@ -101,14 +104,14 @@ def check_marker(directory: Path) -> list[Finding]:
     found = path.read_bytes() if path.exists() else None
     # The first version knew no journals, the second no coverage: next to them their markers are wrong.
     oldest = 3 if (directory / store.COVERAGE).is_dir() else 2 if (directory / "journals").is_dir() else 1
-    if found in map(store.marker, range(oldest, store.VERSION + 1)):
+    if found in [store.marker(number) for number in range(oldest, store.VERSION + 1)]:
         return []
-    if found in map(store.marker, range(store.VERSION + 1, NEWER)):
+    if found in [store.marker(number) for number in range(store.VERSION + 1, NEWER)]:
         store.require(directory)
     return [Finding(store.MARKER, "damaged", "is missing" if found is None else "is not what was written")]
 
 
-def check_segment(path: Path) -> tuple[int, list[tuple[str, str]]]:
+def check_segment(path: Path) -> tuple[int, list[tuple[Kind, str]]]:
     """Rows, and (kind, detail) of what is wrong."""
     if segment.digest(path) != path.stem:
         return 0, [("damaged", "its bytes do not agree with its name")]
@@ -122,7 +125,7 @@ def check_segment(path: Path) -> tuple[int, list[tuple[str, str]]]:
     return file.metadata.num_rows, []
 
 
-def check_journal(path: Path) -> tuple[int, list[tuple[str, str]]]:
+def check_journal(path: Path) -> tuple[int, list[tuple[Kind, str]]]:
     """Rows in sound records, and (kind, detail) of what is wrong."""
     records = journal.read(path)
     found = [("damaged", f"{len(piece):,} bytes are no record") for piece in records.damaged]
@@ -131,7 +134,7 @@ def check_journal(path: Path) -> tuple[int, list[tuple[str, str]]]:
     return sum(batch.num_rows for batch in records.batches), found
 
 
-def check_json(path: Path) -> tuple[int, list[tuple[str, str]]]:
+def check_json(path: Path) -> tuple[int, list[tuple[Kind, str]]]:
     """No rows, and (kind, detail) of what is wrong with a file of `cache.checked`."""
     if checked.read(path) is None and path.exists():
         return 0, [("damaged", "its bytes do not agree with its checksum")]

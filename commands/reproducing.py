@@ -87,6 +87,8 @@ def reproduce(
 
 
 def _print_table(rows, figures, scale) -> None:
+    from askonce.student.showing.curves import METHOD_NAMES
+
     title = "Table 3: ours, the paper's, the difference" + (" (QUICK: compare nothing by it)" if scale.quick else "")
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     shown.add_column("task\nmethod")
@@ -95,7 +97,7 @@ def _print_table(rows, figures, scale) -> None:
     for row in rows:
         cells = figures.cells(row)
         pairs = [f"{cells[i]}\n{cells[i + 1]}  {cells[i + 2]}" for i in (0, 3, 6)]
-        shown.add_row(f"{row.task}\n{figures.NAMES[row.method]}", *pairs)
+        shown.add_row(f"{row.task}\n{METHOD_NAMES[row.method]}", *pairs)
     out.print(shown)
     if note := figures.footnote(rows):
         out.print(f"{note}.")

@@ -185,7 +185,7 @@ def plan(
             directory = Path(empty)
         if held := _held(task, directory, llm):
             visits = merge(visits, _teacher_visits(task, directory, llm, episodes, seed))
-        expected = forecast(bodies(directory), price, held and held.completion_tokens / held.completions)
+        expected = forecast(bodies(directory), price, held.completion_tokens / held.completions if held else None)
     return Plan(visits.total, len(visits.counts), hits, **vars(expected))
 
 
@@ -326,7 +326,7 @@ class Builder:
             raise KeyboardInterrupt
         return [] if stop.is_set() else again
 
-    def _rows(self, llm: LLM, events: list, outstanding: Outstanding) -> Iterator[Completion]:
+    def _rows(self, llm: LLM, events: list[Replies | Unanswered], outstanding: Outstanding) -> Iterator[Completion]:
         (model, prompt), address = _name(self.task, llm), endpoint(llm)
         for job, replies in (event for event in events if isinstance(event, Replies)):
             request = canonical_json(job.body)

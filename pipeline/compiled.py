@@ -19,13 +19,16 @@ def compiled(function: FunctionType, names: Mapping[str, Any] | None = None, **o
     """
     bound = FunctionType(function.__code__, {**function.__globals__, **(names or {})}, function.__name__)
     bound.__qualname__, bound.__module__ = function.__qualname__, function.__module__
-    dispatcher = njit(bound, cache=True, nogil=True, **options)
+    dispatcher: Any = njit(bound, cache=True, nogil=True, **options)
     cache, folders = dispatcher._cache, {Path(function.__code__.co_filename).parent, *_folders(bound, set())}
     digest = hashlib.sha256("".join(_digest(folder) for folder in sorted(folders)).encode()).hexdigest()
     # What another world is compiled to has other callees, and a file of its own.
     name = f"{cache._impl.filename_base}-{digest[:12]}"
-    cache._cache_file = IndexDataCacheFile(cache._cache_path, name, digest)
-    return dispatcher
+    cache._cache_file = IndexDataCacheFile(  # type: ignore[no-untyped-call]
+        cache._cache_path, name, digest
+    )
+    found: Callable[..., Any] = dispatcher
+    return found
 
 
 def _folders(function: FunctionType, met: set[CodeType]) -> Iterator[Path]:

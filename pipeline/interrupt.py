@@ -25,7 +25,7 @@ def interruption() -> Iterator[Interruption]:
         yield came
         return
 
-    def end(*_) -> None:
+    def end(*_: object) -> None:
         if came.signalled:
             raise KeyboardInterrupt
         came.signalled = True

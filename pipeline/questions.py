@@ -17,7 +17,7 @@ from askonce.pipeline.asking.client import Job
 from askonce.pipeline.estimators import letters
 from askonce.pipeline.estimators.counting import read_decision
 from askonce.pipeline.llm import LLM, LOGPROBS, SAMPLING, endpoint, key, prompt_digest, request
-from askonce.pipeline.tasks.task import Task
+from askonce.pipeline.tasks.task import Decision, Task
 
 # What can be asked again, and the finish reason by which a completion shows it.
 RETRIABLE = {"truncated": "length", "refused": "refusal", "filtered": "content_filter"}
@@ -142,7 +142,7 @@ def _reasoner(llm: LLM) -> LLM:
     return replace(llm, estimator=SAMPLING)
 
 
-def _choices(task: Task, text: str, answer: query.Answer) -> list:
+def _choices(task: Task, text: str, answer: query.Answer) -> list[Decision]:
     """The text's single options, and what the LLM decided after this reasoning, as far as letters reach."""
     decided = read_decision(answer, task.prompt.options).decision
     own = [decided] if decided else []

@@ -56,7 +56,7 @@ def read(path: Path, model: str) -> list[Completion]:
     return rows
 
 
-def _completions(record: dict, model: str, digest: str) -> Iterator[Completion]:
+def _completions(record: dict[str, Any], model: str, digest: str) -> Iterator[Completion]:
     # A file only names tasks: package.module:NAME in it would import, that is run, what the file wants.
     if record["task"] not in tasks.names():
         raise ValueError(f"unknown task {record['task']!r}, the known ones are {', '.join(tasks.names())}")

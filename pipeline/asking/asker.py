@@ -158,7 +158,7 @@ class _Run:
         self.arrived: SimpleQueue[Replies | Unanswered | Ended] = SimpleQueue()
         self.waiting: deque[Job] = deque()
         self.shared: dict[str, _Shared] = {}
-        self.tasks: set[asyncio.Task] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self.stopping = asyncio.Event()
         self.over = False
 
@@ -203,7 +203,7 @@ class _Run:
             self.tasks.add(task)
             task.add_done_callback(self._done)
 
-    def _done(self, task: asyncio.Task) -> None:
+    def _done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         self._start()
 

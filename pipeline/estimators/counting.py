@@ -72,8 +72,8 @@ def read_decision(answer: Answer, options: tuple[Option, ...]) -> Parsed:
 def _of_letters(answers: Sequence[Answer]) -> tuple[dict[Decision, float], list[tuple[int, str]]]:
     estimates, unparsable = [], []
     for answer in answers:
-        lettered = letters.letters_in(json.loads(answer.request)["messages"])
-        found = letters.of_letters(json.loads(answer.logprobs), lettered)
+        lettered = letters.letters_in(json.loads(answer.request or "{}")["messages"])
+        found = letters.of_letters(json.loads(answer.logprobs or "null"), lettered)
         if found is None:
             unparsable.append((answer.sample, "the server gave no log-probabilities"))
         else:

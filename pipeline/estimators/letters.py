@@ -6,7 +6,7 @@ changes its probability, so the letters are rotated from one request to the next
 What the server does not list is not zero: it is at most as likely as the least likely token that it lists.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 import math
 import re
@@ -115,7 +115,10 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
     """
     if not estimates:
         raise ValueError("there is nothing to average")
-    mean = lambda values: math.fsum(values) / len(estimates)
+
+    def mean(values: Iterable[float]) -> float:
+        return math.fsum(values) / len(estimates)
+
     decisions = dict.fromkeys(decision for one in estimates for decision in one.probabilities)
     return Estimate(
         {decision: mean(one.probabilities.get(decision, 0.0) for one in estimates) for decision in decisions},

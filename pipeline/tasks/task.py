@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gymnasium import Space
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 import numpy as np
 
 from askonce.cache.errors import AskonceError
@@ -168,7 +168,7 @@ class Batch(ABC):
 
         Sutton et al. 1999; a batch with rewards on the way discounts each by its own time.
         """
-        return rewards * discount ** np.maximum(self.durations - 1, 0)
+        return np.asarray(rewards * discount ** np.maximum(self.durations - 1, 0))
 
     def successes(self, returns: np.ndarray) -> np.ndarray:
         """(N,) bool: which of the episodes that have ended with these returns succeeded."""
@@ -374,7 +374,7 @@ class Task(ABC):
     name: str
     env_id: str
     prompt: Prompt
-    action_space: Space
+    action_space: Space[Any]
     view_size: int
 
     action_names: tuple[str, ...] = ()
@@ -421,9 +421,10 @@ class Task(ABC):
     def random_actions(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """(N, …) what rollouts at random do: uniform, unless that tells nothing."""
         space = self.action_space
-        if isinstance(space, Discrete):
-            return space.start + rng.integers(space.n, size=size)
-        return rng.uniform(space.low, space.high, (size, *space.shape))
+        if isinstance(space, Box):
+            return rng.uniform(space.low, space.high, (size, *space.shape))
+        assert isinstance(space, Discrete), f"{space} is neither of numbers nor of vectors"
+        return np.asarray(space.start + rng.integers(int(space.n), size=size))
 
     def carry_out(self, text: str) -> tuple[Decision, ...]:
         """The K decisions of one option each that `fixed_options` name, as they are carried out in `text`."""
@@ -469,7 +470,7 @@ class Task(ABC):
 def action_names(task: Task) -> tuple[str, ...]:
     """The task's own, or "action 0", "action 1", … A vector has a name for each of its numbers."""
     space = task.action_space
-    count = int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape))
+    count = int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape or ()))
     return task.action_names or tuple(f"action {action}" for action in range(count))
 
 

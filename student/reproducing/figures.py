@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from askonce.student.learning.anneal import ITERATIONS
 from askonce.student.reproducing.paper import NAVPICK, OTHER_SCALE, TABLE_3, WHY_OTHER_SCALE
 from askonce.student.reproducing.reproduce import PlannedRun, Scale, Series, teachers
+from askonce.student.showing.curves import METHOD_NAMES, SMOOTHED_OVER, smooth
 
 # The 97.5 % quantile of Student's t, by degrees of freedom from 1; the normal one's beyond.
 T = 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262
@@ -25,14 +26,7 @@ NORMAL = 1.96
 COLUMNS = {"length_mean": "length", "return_mean": "returned", "success_rate": "success"}
 POINTS = 200
 # Curves are means over so many iterations of 3,000.
-SMOOTHED_OVER = 100
 AXES = {"env_steps": "environment steps (thousands)", "iteration": "iteration"}
-NAMES = {
-    "llm4teach": "LLM4Teach",
-    "hierarchical": "hierarchical RL",
-    "ppo": "baseline RL (PPO)",
-    "teacher": "LLM alone",
-}
 COLORS = "#0b6e99", "#c2571a", "#6a7f3a", "#7b4b94", "#b8457b"
 INK = "#30343b"
 
@@ -110,8 +104,8 @@ def _iterations(runs: Sequence[PlannedRun]) -> str:
 
 
 _NAME_OF = {
-    "figure-3": lambda series: NAMES[series.method],
-    "figure-6": lambda series: NAMES[series.method],
+    "figure-3": lambda series: METHOD_NAMES[series.method],
+    "figure-6": lambda series: METHOD_NAMES[series.method],
     "figure-4": lambda series: f"{series.form} teacher, {series.teacher}",
     "figure-7": lambda series: series.schedule,
 }
@@ -141,7 +135,7 @@ def write_table(rows: Sequence[TableRow], words: str, to: Path) -> list[Path]:
         + " |",
         "| --- " * 11 + "|",
     ]
-    lines += ["| " + " | ".join([row.task, NAMES[row.method], *cells(row)]) + " |" for row in rows]
+    lines += ["| " + " | ".join([row.task, METHOD_NAMES[row.method], *cells(row)]) + " |" for row in rows]
     lines += ["", f"{note}."] if (note := footnote(rows)) else []
     paths = to.with_suffix(".md"), to.with_suffix(".parquet")
     paths[0].write_text("\n".join(lines) + "\n")
@@ -207,14 +201,6 @@ def curves(runs: Sequence[PlannedRun], axis: str, name_of: Callable[[Series], st
     return points
 
 
-def smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """Means over the last `window`, of as many as there are at first."""
-    sums = np.concatenate([[0.0], values.cumsum()])
-    at = np.arange(1, len(values) + 1)
-    count = np.minimum(at, window)
-    return (sums[at] - sums[at - count]) / count
-
-
 def write_figure(
     runs: Sequence[PlannedRun], title: str, to: Path, name_of: Callable[[Series], str], levels: Sequence[TableRow] = ()
 ) -> list[Path]:
@@ -253,7 +239,7 @@ def _draw(points: list[dict], title: str, path: Path, levels: Sequence[TableRow]
         for row in levels:
             for panel, column in zip(panels[:, of_task.index(row.task)], ("returned", "success")):
                 across = panel.axhline(row.ours[column][0], color=INK, linewidth=1, linestyle=(0, (5, 3)))
-                shown[NAMES["teacher"]] = across
+                shown[METHOD_NAMES["teacher"]] = across
         for number, task in enumerate(of_task):
             panels[0][number].set_title(task, fontsize=10)
             panels[1][number].set_xlabel(AXES[points[0]["axis"]])

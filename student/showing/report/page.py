@@ -21,7 +21,7 @@ from askonce.pipeline.audit.summary import Shares, said, shares
 from askonce.pipeline.audit.verdict import VERDICTS
 from askonce.pipeline.tasks.task import Playout, Trace
 from askonce.student.learning.anneal import ITERATIONS
-from askonce.student.reproducing.figures import NAMES, SMOOTHED_OVER, smooth
+from askonce.student.showing.curves import METHOD_NAMES, SMOOTHED_OVER, smooth
 from askonce.student.showing.report.audits import Decision, Unlearning
 from askonce.student.showing.report.chart import Level, Line, chart
 from askonce.student.showing.report.gather import Evaluated, Held, Report, identity
@@ -174,7 +174,7 @@ def _row(color: int, found: Evaluated) -> DecisionRow:
     if found.student is None:
         return DecisionRow(color, found.teacher or "", "the LLM alone", found)
     run = found.student.run
-    method = NAMES.get(run.method or "llm4teach", run.method)
+    method = METHOD_NAMES.get(run.method or "llm4teach", run.method)
     taught = f" from {run.teacher}" if run.teacher else ""
     length = f"{run.iterations:,} iterations, {run.env_steps:,} steps"
     return DecisionRow(color, str(run.run), f"{method}{taught}, {length}", found)
