@@ -1,29 +1,51 @@
 # make demo, make test: each sets up what it needs, in .venv, from constraints.txt.
 PYTHON ?= python3
 VENV   := .venv
+BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
+TOOLS  := $(VENV)/tools
 
-.PHONY: demo test bench setup clean
+.PHONY: demo test lint format docs bench setup tools clean
 
 demo: setup
-	$(VENV)/bin/cli demo
+	$(BIN)/cli demo
 
 test: setup
-	$(VENV)/bin/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2
+
+# What CI runs before the tests.
+lint: tools
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+
+format: tools
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+docs: tools
+	$(BIN)/zensical build --clean --strict
 
 # One JSON object per line: name, value, unit, peers, ratio. lmdb and diskcache are peers only.
 bench: setup
-	@$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt lmdb diskcache
-	@for benchmark in tests/benchmarks/bench_*.py; do $(VENV)/bin/python $$benchmark || exit 1; done
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt lmdb diskcache
+	@for benchmark in tests/benchmarks/bench_*.py; do $(BIN)/python $$benchmark || exit 1; done
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "askonce needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $(READY)
 
+tools: $(TOOLS)
+
+$(TOOLS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[lint,docs]'
+	@touch $(TOOLS)
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site *.egg-info

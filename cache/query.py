@@ -463,7 +463,7 @@ def _open(
 def _held(taken: Snapshot, files: ExitStack) -> Snapshot:
     """The same with as many segments open as may be: they can be read even once they are removed."""
     room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
-    open_files = [files.enter_context(open(path, "rb")) for path in taken.segments[:room]]
+    open_files = [files.enter_context(open(path, "rb")) for path in taken.segments[:room]]  # noqa: SIM115
     names = [Path("/dev/fd") / str(file.fileno()) for file in open_files]
     return replace(taken, segments=names + taken.segments[room:])
 

@@ -137,7 +137,9 @@ def _lost(file: pq.ParquetFile, group: int, sound: set[str]) -> Counter[Which]:
 def _of_journal(path: Path) -> _Salvage:
     journal.finish(path)
     records = journal.read(path)
-    lost = Counter((key.decode(), None, None) for piece in records.damaged for key in KEY.findall(piece))
+    lost: Counter[Which] = Counter(
+        (key.decode(), None, None) for piece in records.damaged for key in KEY.findall(piece)
+    )
     # A key that is itself damaged is not found, and how many there were is not known.
     return _Salvage([records.table], lost, complete=False)
 

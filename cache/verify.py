@@ -128,7 +128,7 @@ def check_segment(path: Path) -> tuple[int, list[tuple[Kind, str]]]:
 def check_journal(path: Path) -> tuple[int, list[tuple[Kind, str]]]:
     """Rows in sound records, and (kind, detail) of what is wrong."""
     records = journal.read(path)
-    found = [("damaged", f"{len(piece):,} bytes are no record") for piece in records.damaged]
+    found: list[tuple[Kind, str]] = [("damaged", f"{len(piece):,} bytes are no record") for piece in records.damaged]
     if records.torn:
         found.append(("torn", f"the last {records.torn:,} bytes are a record that was not finished"))
     return sum(batch.num_rows for batch in records.batches), found

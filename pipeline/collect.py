@@ -4,7 +4,7 @@ Three ways to act, because each misses what another finds: at random; by options
 carried on until the text changes or it has nothing more to do; and as the teacher would, once it answered.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from askonce.pipeline.growing_plans import GrowingPlans
 from askonce.pipeline.tasks.task import Batch, Decision, Distributions, Task, worth_playing
 
 # Text → the decisions that a rollout may follow, with probabilities.
-Source = Callable[[str], dict[Decision, float]]
+Source = Callable[[str], Mapping[Decision, float]]
 
 # What is kept of a step: from the batch and which of its environments are running.
 Note = Callable[[Batch, np.ndarray], Any]
@@ -24,7 +24,7 @@ BATCH = 64
 
 def situations(batch: Batch, running: np.ndarray) -> np.ndarray:
     """Those that are running, int64."""
-    return batch.situations[running].copy()
+    return np.array(batch.situations[running])
 
 
 def random_actions(
@@ -50,14 +50,16 @@ def teacher(
 ) -> Iterator[Any]:
     """Like `random_actions`, each step drawn from the teacher's decisions, from any option without them."""
 
-    def source(text: str) -> dict[Decision, float]:
+    def source(text: str) -> Mapping[Decision, float]:
         return distributions.get(text) or {decision: 1.0 for decision in task.decisions(text)}
 
     follow = _Follow(task, source, np.random.default_rng([seed, 2]), patience=0.0)
     yield from _episodes(task, episodes, seed, follow, note, together)
 
 
-def play(batch: Batch, seeds: np.ndarray, act: Callable[[np.ndarray], np.ndarray]):
+def play(
+    batch: Batch, seeds: np.ndarray, act: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Plays one episode per environment, acting by running (N,) → actions (N,).
 
     Yields (running before the step, rewards, terminated, truncated), each (N,), for every step.
@@ -93,23 +95,23 @@ class _Follow:
     def __init__(self, task: Task, source: Source, rng: np.random.Generator, patience: float):
         self.rng, self.patience = rng, patience
         self.plans = GrowingPlans(task, source)
-        self.choice = self.before = None
+        self.choice, self.before = np.zeros((2, 0), np.int64)
 
-    def __call__(self, batch) -> np.ndarray:
+    def __call__(self, batch: Batch) -> np.ndarray:
         advice = batch.advise(self.plans.meet(batch.situations))
         drawn = draw(advice.probabilities, self.rng)
-        if self.choice is None or len(self.choice) != batch.size:
+        if len(self.choice) != batch.size:
             self.choice, self.before = drawn, batch.situations.copy()
         stay = (self.before == batch.situations) & (self.rng.random(batch.size) < self.patience)
         # A text without decisions has none to stay with, and others may have fewer now than any had before.
         stay &= self.choice < advice.actions.shape[1]
         self.choice = np.where(stay, self.choice, drawn)
         self.before = batch.situations.copy()
-        return advice.actions[np.arange(batch.size), self.choice]
+        return np.asarray(advice.actions[np.arange(batch.size), self.choice])
 
 
 def draw(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One index per row of (N, K) weights, which need not add up to 1."""
     cumulative = weights.cumsum(axis=1)
     drawn = rng.random(len(weights)) * cumulative[:, -1]
-    return (cumulative <= drawn[:, None]).sum(axis=1).clip(max=weights.shape[1] - 1)
+    return np.asarray((cumulative <= drawn[:, None]).sum(axis=1).clip(max=weights.shape[1] - 1))

@@ -1,7 +1,7 @@
 """Numba's `njit` with a cache on disk that sees changes in what a function calls, not in its own file alone."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache
 import hashlib
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -48,7 +48,7 @@ def _called(function: FunctionType) -> Iterator[FunctionType]:
         yield from (each.py_func for each in values if isinstance(each, Dispatcher))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _digest(folder: Path) -> str:
     sources = sorted(folder.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

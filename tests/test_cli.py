@@ -610,7 +610,7 @@ def test_stats_tell_who_answered_how_much(built, run):
 def test_show_gives_completions_word_for_word(built, run):
     shown = run("cache", "show", NOTHING_SEEN, "--cache", built[0], "--json").figures
     assert shown["found"] == 2
-    for completion in shown["completions"]:
+    for completion in shown["completions"]:  # noqa: F402
         assert completion["content"] in run("cache", "show", completion["id"], "--cache", built[0]).out
     some = run("cache", "show", "Agent", "--cache", built[0], "--limit", 1, "--json").figures
     assert len(some["completions"]) == 1 < some["found"]

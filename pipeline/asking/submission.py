@@ -91,7 +91,7 @@ class Submission:
 
     def __init__(self, folder: Path, file: BinaryIO | None = None, name: str = "", state: State | None = None):
         self.folder, self.name, self.state = folder, name, state
-        self.file = file or TemporaryFile(dir=folder)
+        self.file = file or TemporaryFile(dir=folder)  # noqa: SIM115
         self.requests: list[Request] = []
         # How many bytes they are, and how many of them somebody waits for.
         self.size = self.wanted = 0
@@ -121,7 +121,7 @@ class Submission:
         # The same requests may have been submitted before, in another batch.
         self.name = f"{digest[:24]}-{uuid.uuid4().hex[:8]}"
         with durable.unfinished(self.folder) as temporary:
-            named = open(temporary, "w+b")
+            named = open(temporary, "w+b")  # noqa: SIM115
             _lock(named)
             self.file.seek(0)
             shutil.copyfileobj(self.file, named)
@@ -203,7 +203,7 @@ def found(folder: Path, server: str, stop: threading.Event) -> list[Submission]:
 
 def _open(path: Path, server: str, stop: threading.Event) -> Submission | None:
     try:
-        file = open(path, "r+b")
+        file = open(path, "r+b")  # noqa: SIM115
     except FileNotFoundError:
         return None
     submission = None

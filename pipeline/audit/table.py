@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -139,7 +140,7 @@ def faults(directory: str | Path, teacher: TeacherName) -> dict[str, set[Decisio
     return found
 
 
-def record(row: AuditRow) -> dict:
+def record(row: AuditRow) -> dict[str, Any]:
     """The row's figures, for JSON: all but the pictures."""
     return {
         name: value

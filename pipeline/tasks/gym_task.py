@@ -5,6 +5,7 @@ docs/adding-a-task.md for a worked example.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -56,21 +57,21 @@ class GymTask(Interned, Task):
     image_shape: tuple[int, ...] = ()
 
     @cached_property
-    def _example(self) -> tuple[gymnasium.Space, int, bool]:
-        with gymnasium.make(self.env_id) as env:
+    def _example(self) -> tuple[gymnasium.Space[Any], int, bool]:
+        with closing(gymnasium.make(self.env_id)) as env:
             observation, _ = env.reset(seed=0)
             return env.action_space, len(self.look(observation)), "rgb_array" in env.metadata.get("render_modes", ())
 
     @property
-    def action_space(self) -> gymnasium.Space:
+    def action_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
         return self._example[0]
 
     @property
-    def view_size(self) -> int:
+    def view_size(self) -> int:  # type: ignore[override]
         return self._example[1]
 
     @cached_property
-    def idle_action(self) -> np.ndarray:
+    def idle_action(self) -> np.ndarray:  # type: ignore[override]
         """`idle` as one of the space's actions: () int64, or (A,) float32."""
         space = self.action_space
         return np.full(space.shape, self.idle, np.float32) if isinstance(space, Box) else np.array(self.idle, np.int64)
@@ -104,7 +105,7 @@ class GymTask(Interned, Task):
 class GymBatch(Batch):
     """N Python environments stepped in turn (see `pipeline.tasks.task.Batch`)."""
 
-    def __init__(self, task: GymTask, size: int, **options):
+    def __init__(self, task: GymTask, size: int, **options: Any):
         """`options` are for gymnasium.make."""
         self.task, self.size = task, size
         self._envs = [gymnasium.make(task.env_id, **options) for _ in range(size)]
@@ -136,7 +137,7 @@ class GymBatch(Batch):
 
     def step(self, actions: np.ndarray, going: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rewards, running = np.zeros(self.size), ~(self._terminated | self._truncated)
-        for n in np.flatnonzero(running if going is None else running & going):
+        for n in np.flatnonzero(running if going is None else running & going).tolist():
             action = self._one_of_the_space(actions[n])
             observation, rewards[n], self._terminated[n], self._truncated[n], info = self._envs[n].step(action)
             self._perceive(n, observation)
@@ -152,23 +153,21 @@ class GymBatch(Batch):
             )
         ]
         idle, shape = self.task.idle_action, (self.size, max(map(len, chosen), default=1) or 1)
+        ended = np.ones(shape, dtype=bool)
         advice = Advice(
-            np.full((*shape, *idle.shape), idle),
-            np.zeros(shape, np.float32),
-            self.task.deviation,
-            np.ones(shape, dtype=bool),
+            np.full((*shape, *idle.shape), idle), np.zeros(shape, np.float32), np.asarray(self.task.deviation), ended
         )
         for n, decisions in enumerate(chosen):
             for k, (decision, probability) in enumerate(decisions):
                 advice.probabilities[n, k] = probability
                 action = self._next_action(decision, self.observations[n])
                 if action is not None:
-                    advice.actions[n, k], advice.ended[n, k] = action, False
+                    advice.actions[n, k], ended[n, k] = action, False
         return advice
 
     def render(self, n: int) -> np.ndarray:
         """(h, w, 3) uint8, with the render mode "rgb_array"."""
-        return self._envs[n].render()
+        return np.asarray(self._envs[n].render())
 
     def _next_action(self, decision: Decision, observation: Any) -> int | np.ndarray | None:
         proposed = (self.task.act(option, observation) for option in decision)

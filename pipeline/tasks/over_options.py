@@ -95,7 +95,8 @@ class OptionsBatch(Batch):
         going = running if going is None else running & going
         while going.any():
             advice = inner.advise(self._plans.meet(inner.situations), going)
-            going &= (self._durations == 0) | ~advice.ended[everyone, actions]
+            if advice.ended is not None:
+                going &= (self._durations == 0) | ~advice.ended[everyone, actions]
             paid, self._terminated, self._truncated = inner.step(advice.actions[everyone, actions], going)
             self._paid.append(paid)
             self._durations += going

@@ -4,7 +4,7 @@ The rollout is that of `rollout.collect` with the same student, the same seeds a
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from numba import njit
@@ -115,7 +115,7 @@ def collect(
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _play(*kernels: Callable) -> Callable:
     """The loop below, compiled over a world's functions."""
     names = dict(zip(("_step", "_advise", "_list_ones", "_scratch", "_decisions"), kernels, strict=True))

@@ -82,7 +82,7 @@ def collect(
         own.append(~by_teacher)
         return np.where(by_teacher.reshape(-1, *[1] * (action.ndim - 1)), actor.follow(advised[-1], rng), action)
 
-    for running, reward, terminated, truncated in play(batch, seeds, act):
+    for running, reward, terminated, truncated in play(batch, seeds, act):  # noqa: B007
         rewards.append(reward)
         worth.append(batch.worth(reward, discount))
         alive.append(running)

@@ -231,10 +231,10 @@ def _draw(points: list[dict], title: str, path: Path, levels: Sequence[TableRow]
         key = lambda point: (point["task"], point["measure"], point["name"])
         for (task, measure, name), line in groupby(points, key):
             line, panel = list(line), panels[int(measure == "success")][of_task.index(task)]
-            scale = 1000 if line[0]["axis"] == "env_steps" else 1
-            x, color = [point["x"] / scale for point in line], COLORS[names.index(name) % len(COLORS)]
-            (shown[name],) = panel.plot(x, [point["mean"] for point in line], color=color, linewidth=1.6)
-            low, high = ([point[end] for point in line] for end in ("low", "high"))
+            scale = 1000 if line[0]["axis"] == "env_steps" else 1  # noqa: B031
+            x, color = [point["x"] / scale for point in line], COLORS[names.index(name) % len(COLORS)]  # noqa: B031
+            (shown[name],) = panel.plot(x, [point["mean"] for point in line], color=color, linewidth=1.6)  # noqa: B031
+            low, high = ([point[end] for point in line] for end in ("low", "high"))  # noqa: B031
             panel.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
         for row in levels:
             for panel, column in zip(panels[:, of_task.index(row.task)], ("returned", "success")):

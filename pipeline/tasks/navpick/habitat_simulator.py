@@ -40,11 +40,11 @@ AGENT = "habitat.simulator.agents.main_agent"
 SENSORS = f"{AGENT}.sim_sensors"
 OVERRIDES = (
     "habitat.task.type=RearrangeEmptyTask-v0",
-    "habitat.task.actions.arm_action.delta_pos_limit=%g" % ARM_STEP,
-    "habitat.task.actions.base_velocity.lin_speed=%g" % FORWARD_SPEED,
-    "habitat.task.actions.base_velocity.ang_speed=%g" % TURN_SPEED,
-    "habitat.task.physics_target_sps=%d" % PHYSICS_RATE,
-    "habitat.simulator.ac_freq_ratio=%d" % SUBSTEPS,
+    "habitat.task.actions.arm_action.delta_pos_limit=%g" % ARM_STEP,  # noqa: UP031
+    "habitat.task.actions.base_velocity.lin_speed=%g" % FORWARD_SPEED,  # noqa: UP031
+    "habitat.task.actions.base_velocity.ang_speed=%g" % TURN_SPEED,  # noqa: UP031
+    "habitat.task.physics_target_sps=%d" % PHYSICS_RATE,  # noqa: UP031
+    "habitat.simulator.ac_freq_ratio=%d" % SUBSTEPS,  # noqa: UP031
     "habitat.environment.max_episode_steps=0",  # NavPick counts
     "habitat.simulator.concur_render=False",
     # Without it, habitat-sim v0.3.4 never lets go of a base that has once come to the edge of the navigation mesh.

@@ -26,7 +26,7 @@ def costs(obstacles: np.ndarray) -> np.ndarray:
             if not obstacles[i, j]:
                 continue
             for k in range(max(0, i - NEAR), min(side, i + NEAR + 1)):
-                for l in range(max(0, j - NEAR), min(side, j + NEAR + 1)):
+                for l in range(max(0, j - NEAR), min(side, j + NEAR + 1)):  # noqa: E741
                     squared = (k - i) ** 2 + (l - j) ** 2
                     if squared < len(COSTS):
                         cost[k, l] = max(cost[k, l], COSTS[squared])
@@ -55,7 +55,7 @@ def distances(cost: np.ndarray, cell: float, goal: tuple, low: tuple, high: tupl
                     i, j = first[0] + turn * row, first[1] + turn * column
                     nearest = far[i, j]
                     for di, dj in ((-turn, -turn), (-turn, 0), (-turn, turn), (0, -turn)):
-                        k, l = i + di, j + dj
+                        k, l = i + di, j + dj  # noqa: E741
                         if low[0] <= k < high[0] and low[1] <= l < high[1]:
                             length = straight if di == 0 or dj == 0 else slanted
                             nearest = min(nearest, far[k, l] + length * (cost[i, j] + cost[k, l]))
@@ -77,7 +77,7 @@ def ahead(far: np.ndarray, cost: np.ndarray, x: float, y: float, most: int) -> t
     for step in range(most):
         to_i, to_j = i, j
         for k in range(max(0, i - 1), min(side, i + 2)):
-            for l in range(max(0, j - 1), min(side, j + 2)):
+            for l in range(max(0, j - 1), min(side, j + 2)):  # noqa: E741
                 if far[k, l] < far[to_i, to_j]:
                     to_i, to_j = k, l
         if to_i == i and to_j == j:

@@ -82,7 +82,7 @@ class Faulty(SimulatedServer):
         super().__init__()
         self.RequestHandlerClass = FaultyHandler
         self.batches = FaultyBatches(self._chat, self)
-        self.log, self.lock = open(log, "a", buffering=1), threading.Lock()
+        self.log, self.lock = open(log, "a", buffering=1), threading.Lock()  # noqa: SIM115
         self.set({})
 
     def set(self, settings: dict[str, Any]) -> None:

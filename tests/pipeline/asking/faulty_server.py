@@ -97,7 +97,7 @@ class Faulty(SimulatedServer):
     def __init__(self, log: Path):
         super().__init__()
         self.RequestHandlerClass = FaultyHandler
-        self.log, self.lock, self.number = open(log, "a", buffering=1), threading.Lock(), 0
+        self.log, self.lock, self.number = open(log, "a", buffering=1), threading.Lock(), 0  # noqa: SIM115
         self.set({})
 
     def set(self, settings: dict[str, Any]) -> None:

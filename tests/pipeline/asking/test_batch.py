@@ -358,11 +358,13 @@ def test_a_server_without_batches_is_told_from_others(server, folder):
 def test_an_unreachable_server_is_told_and_nothing_is_left(folder):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(AskonceError, match=f"http://127.0.0.1:{port}/v1 cannot be reached"):
-        with batch.connect(
+    with (
+        pytest.raises(AskonceError, match=f"http://127.0.0.1:{port}/v1 cannot be reached"),
+        batch.connect(
             Endpoint(f"http://me:{SECRET}@127.0.0.1:{port}/v1", SECRET), Terms(patience=HURRY), folder
-        ) as asker:
-            list(asker.ask(jobs(1)))
+        ) as asker,
+    ):
+        list(asker.ask(jobs(1)))
     assert is_empty(folder)
 
 

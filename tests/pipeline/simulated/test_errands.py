@@ -15,11 +15,11 @@ SOUND = {
     "Agent is to pick up a mug. It sees nothing. It holds nothing.": "navigate to mug, pick up mug",
     "Agent is to pick up a mug. It sees a can on a table. It holds nothing.": "navigate to mug, pick up mug",
     "Agent is to pick up a mug. It sees a mug on a table ahead, far; a can on a table. It holds nothing.": "navigate to mug, pick up mug",
-    "Agent is to pick up a mug. It sees a mug on a table to the left, near; a ball on the floor. It holds nothing.": "navigate to mug, pick up mug",
+    "Agent is to pick up a mug. It sees a mug on a table to the left, near; a ball on the floor. It holds nothing.": "navigate to mug, pick up mug",  # noqa: E501
     "Agent is to pick up a mug. It sees a mug on a table ahead, near. It holds nothing.": "pick up mug",
     "Agent is to pick up a mug. It sees a can on a table. It holds a mug.": "pick up mug",
-    "Agent is to pick up an other bowl. It sees an other bowl on a table ahead, near; a bowl on a table. It holds nothing.": "pick up other bowl",
-    "Agent is to pick up a tin. It sees a tin on a table ahead, far; a master chef can on the floor. It holds nothing.": "navigate to tin, pick up tin",
+    "Agent is to pick up an other bowl. It sees an other bowl on a table ahead, near; a bowl on a table. It holds nothing.": "pick up other bowl",  # noqa: E501
+    "Agent is to pick up a tin. It sees a tin on a table ahead, far; a master chef can on the floor. It holds nothing.": "navigate to tin, pick up tin",  # noqa: E501
 }
 
 

@@ -30,7 +30,7 @@ def advantages_by_definition(rewards, values, last_value, discount, gae_lambda) 
     steps = len(rewards)
     after = [*values[1:], last_value]
     errors = [rewards[t] + discount * after[t] - values[t] for t in range(steps)]
-    return [sum((discount * gae_lambda) ** l * errors[t + l] for l in range(steps - t)) for t in range(steps)]
+    return [sum((discount * gae_lambda) ** l * errors[t + l] for l in range(steps - t)) for t in range(steps)]  # noqa: E741
 
 
 @settings(deadline=None)

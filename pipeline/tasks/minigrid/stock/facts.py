@@ -123,7 +123,7 @@ def is_beside(memory, x, y, kind, state):
     """Whether something of this kind and state is next to cell (x, y) of a (W, H, 3) map."""
     for direction in range(4):
         bx, by = x + DX[direction], y + DY[direction]
-        if 0 <= bx < memory.shape[0] and 0 <= by < memory.shape[1]:
+        if 0 <= bx < memory.shape[0] and 0 <= by < memory.shape[1]:  # noqa: SIM102
             if memory[bx, by, 0] == kind and memory[bx, by, 2] == state:
                 return True
     return False

@@ -69,7 +69,7 @@ def test_the_stand_in_robot_has_its_links_where_habitat_lab_expects_them():
         children.setdefault(parent, []).append((joint.get("name"), joint.get("type"), child))
 
     def below(link: str):
-        for name, kind, child in sorted(children.get(link, [])):
+        for name, kind, child in sorted(children.get(link, [])):  # noqa: F402
             yield name, kind
             yield from below(child)
 
