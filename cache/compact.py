@@ -11,7 +11,7 @@ import time
 import duckdb
 import pyarrow.parquet as pq
 
-from askonce.cache import durable, footer, query, segment, store
+from askonce.cache import durable, footer, layout, query, segment, store
 from askonce.cache.completion import SCHEMA
 from askonce.cache.errors import AskonceError
 from askonce.cache.store import Snapshot
@@ -55,7 +55,7 @@ def _compact(directory: Path) -> tuple[int, int]:
             # A cache of the first version has none yet.
             if not footer.path_of(path).exists():
                 footer.write(footer.path_of(path), path)
-        _join(directory / "segments", [path for path in before if _is_small(path)])
+        _join(directory / layout.SEGMENTS, [path for path in before if _is_small(path)])
         _sweep(directory)
     except query.UNREAD as error:
         # Another one may compact too.
@@ -89,7 +89,7 @@ def _join(folder: Path, paths: list[Path]) -> None:
 
 
 def _sweep(directory: Path) -> None:
-    for path in directory.rglob(f"*{durable.UNFINISHED}"):
+    for path in directory.rglob(f"*{layout.UNFINISHED}"):
         try:
             if time.time() - path.stat().st_mtime > LEFT_BEHIND:
                 path.unlink()

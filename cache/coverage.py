@@ -12,10 +12,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from askonce.cache import checked, durable, store
-
-FOLDER = store.COVERAGE
-SUFFIX = ".json"
+from askonce.cache import checked, durable, layout, store
 
 # Task, model and prompt.
 Who = tuple[str, str, str]
@@ -40,7 +37,7 @@ def note(directory: str | Path, who: Who, coverage: Coverage) -> None:
 def noted(directory: str | Path) -> dict[Who, Coverage]:
     """What is known, of a cache or of a dataset that was made of one; what is damaged is passed over."""
     found = {}
-    for path in store.listing(Path(directory) / FOLDER, SUFFIX):
+    for path in store.listing(Path(directory) / layout.COVERAGE, layout.ESTIMATE):
         # A dataset's may hold whatever its author likes.
         match checked.read(path):
             case [str(task), str(model), str(prompt), int() | float() as share, int(visits)]:
@@ -61,5 +58,5 @@ def carry(source: str | Path, to: str | Path) -> None:
 
 def _write(directory: Path, who: Who, coverage: Coverage) -> None:
     name = hashlib.sha256(json.dumps(who).encode()).hexdigest()[:32]
-    durable.make_directory(directory / FOLDER)
-    checked.write(directory / FOLDER / f"{name}{SUFFIX}", [*who, *astuple(coverage)])
+    durable.make_directory(directory / layout.COVERAGE)
+    checked.write(directory / layout.COVERAGE / f"{name}{layout.ESTIMATE}", [*who, *astuple(coverage)])

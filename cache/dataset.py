@@ -15,7 +15,7 @@ import duckdb
 from huggingface_hub import DatasetCardData
 import pyarrow as pa
 
-from askonce.cache import coverage, durable, query, segment, store
+from askonce.cache import coverage, durable, layout, query, segment, store
 from askonce.cache.completion import SCHEMA
 from askonce.cache.coverage import Coverage, Who
 from askonce.cache.errors import AskonceError
@@ -77,7 +77,7 @@ def export(directory: str | Path, to: str | Path, license: str = "unknown") -> E
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise AskonceError(f"{to} is there already; choose a directory that is new or empty", 2)
     store.require(Path(directory))
-    unfinished = to.absolute().with_name(f"{to.absolute().name}.{uuid.uuid4().hex}{durable.UNFINISHED}")
+    unfinished = to.absolute().with_name(f"{to.absolute().name}.{uuid.uuid4().hex}{layout.UNFINISHED}")
     try:
         written = partial(_write, unfinished, to.absolute().name, license, coverage.noted(directory))
         exported = query.read(written, completions=directory)
@@ -99,7 +99,7 @@ def import_dataset(path: str | Path, directory: str | Path) -> Imported:
     """
     files = _files(Path(path))
     store.create(directory)
-    imported = query.read(partial(_add, files, Path(directory) / "segments"), mine=directory)
+    imported = query.read(partial(_add, files, Path(directory) / layout.SEGMENTS), mine=directory)
     try:
         coverage.carry(path, directory)
     except OSError as error:
@@ -119,7 +119,7 @@ def _write(
     rows = connection.sql(f"FROM completions_rows ORDER BY {query.IN_ORDER}")
     files = segment.write(folder / "data", rows.to_arrow_reader(segment.GROUP_ROWS))
     # What a damaged copy cannot be read without is of no use to whoever can fetch it again.
-    shutil.rmtree(folder / "footers")
+    shutil.rmtree(folder / layout.FOOTERS)
     durable.write(folder / "README.md", _card(teachers, name, license, held).encode())
     size = sum(path.stat().st_size for path in files)
     return Exported(sum(entry.completions for entry in teachers), len(files), size)
@@ -161,7 +161,7 @@ def _row(entry: TeacherEntry, covers: Coverage | None) -> str:
 
 def _files(path: Path) -> list[Path]:
     try:
-        files = sorted(path.rglob(f"*{segment.SUFFIX}"))
+        files = sorted(path.rglob(f"*{layout.SEGMENT}"))
         for file in files:
             # Files that others have written again have other names, and no checksum in them.
             if segment.NAME.fullmatch(file.name):

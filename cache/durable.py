@@ -7,14 +7,13 @@ import os
 from pathlib import Path
 import uuid
 
-# What a writer that was killed leaves of a file that it had not finished; read by nobody.
-UNFINISHED = ".tmp"
+from askonce.cache import layout
 
 
 @contextmanager
 def unfinished(folder: Path) -> Iterator[Path]:
     """A path in `folder` to write to; whatever is still there at the end is removed."""
-    temporary = folder / f"{uuid.uuid4().hex}{UNFINISHED}"
+    temporary = folder / f"{uuid.uuid4().hex}{layout.UNFINISHED}"
     try:
         yield temporary
     finally:

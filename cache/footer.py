@@ -19,9 +19,8 @@ from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
-from askonce.cache import checked, durable
+from askonce.cache import checked, durable, layout
 
-SUFFIX = ".json"
 MAGIC = b"PAR1"
 
 
@@ -39,7 +38,7 @@ class Footer:
 
 def path_of(segment: Path) -> Path:
     """Where the footer of DIR/segments/<sha256>.parquet is kept."""
-    return segment.parent.parent / "footers" / f"{segment.stem}{SUFFIX}"
+    return segment.parent.parent / layout.FOOTERS / f"{segment.stem}{layout.FOOTER}"
 
 
 def write(path: Path, segment: Path) -> None:

@@ -34,10 +34,9 @@ import zlib
 
 import pyarrow as pa
 
-from askonce.cache import durable
+from askonce.cache import durable, layout
 from askonce.cache.completion import SCHEMA
 
-SUFFIX = ".journal"
 # Its first byte occurs in no UTF-8, so the words of an answer are never mistaken for a record. Its last one
 # tells the columns: they are those of SCHEMA, the first of the two lacks the usage.
 MAGIC = b"\xffAJ2"
@@ -76,7 +75,7 @@ class Journal:
     """A new journal in `folder`, for one writer. OSError where it cannot be written."""
 
     def __init__(self, folder: Path):
-        self.path = folder / f"{_machine()}-{uuid.uuid4().hex}{SUFFIX}"
+        self.path = folder / f"{_machine()}-{uuid.uuid4().hex}{layout.JOURNAL}"
         self.size = 0
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
         self._mode = os.fstat(self._file).st_mode

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from askonce.cache import coverage, query, segment, store
+from askonce.cache import coverage, layout, query, segment, store
 from askonce.cache.completion import IDENTITY
 from askonce.cache.errors import AskonceError
 
@@ -73,7 +73,7 @@ def merge(into: str | Path, other: str | Path) -> Merged:
     store.create(into)
     if into.samefile(other):
         raise AskonceError(f"{into} and {other} are the same cache; name two", 2)
-    merged = query.read(partial(_merge, into / "segments"), mine=into, theirs=other)
+    merged = query.read(partial(_merge, into / layout.SEGMENTS), mine=into, theirs=other)
     try:
         coverage.carry(other, into)
     except OSError as error:

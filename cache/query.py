@@ -117,7 +117,7 @@ class CacheStats:
 
 
 def connect(directory: str | Path) -> duckdb.DuckDBPyConnection:
-    """An in-memory database with the view `completions`: one row each, columns as in `store.SCHEMA`.
+    """An in-memory database with the view `completions`: one row each, columns as in `SCHEMA`.
 
     Times are UTC. Sees the answers there are now, not later ones, whatever is done to the cache meanwhile.
     AskonceError where the directory is no cache or is damaged.

@@ -13,9 +13,9 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from askonce.cache import durable, footer, journal, segment, store
+from askonce.cache import durable, footer, journal, layout, segment, store
 from askonce.cache.completion import SCHEMA
-from askonce.cache.verify import QUARANTINE, Verified, check_marker, verify
+from askonce.cache.verify import Verified, check_marker, verify
 
 # Keys stand in a record as they are, so they can be found in one that cannot be decoded.
 KEY = re.compile(rb"v\d+-[a-z0-9]+:[0-9a-f]{64}")
@@ -73,23 +73,23 @@ def repair(directory: str | Path) -> Repaired:
     lost = Counter[Which]()
     try:
         if check_marker(directory):
-            durable.write(directory / store.MARKER, store.marker(store.VERSION))
+            durable.write(directory / layout.MARKER, store.marker(store.VERSION))
         store.create(directory)
-        for name in sorted({finding.path for finding in found.damaged} - {store.MARKER}):
+        for name in sorted({finding.path for finding in found.damaged} - {layout.MARKER}):
             path = directory / name
-            if path.parent.name == "footers":
+            if path.parent.name == layout.FOOTERS:
                 _renew(directory, path)
                 continue
-            if path.parent.name == store.COVERAGE:
+            if path.parent.name == layout.COVERAGE:
                 # The next build estimates it anew.
                 path.unlink(missing_ok=True)
                 continue
-            salvage = _of_segment(path) if path.suffix == segment.SUFFIX else _of_journal(path)
+            salvage = _of_segment(path) if path.suffix == layout.SEGMENT else _of_journal(path)
             # A segment of an older version lacks some columns.
             rows = pa.concat_tables([SCHEMA.empty_table(), *salvage.tables], promote_options="default")
             _quarantine(directory, path)
             # A segment that is saved whole gets the very name of the damaged one, which it replaces.
-            if path not in segment.write(directory / "segments", [segment.in_order(rows)]):
+            if path not in segment.write(directory / layout.SEGMENTS, [segment.in_order(rows)]):
                 path.unlink(missing_ok=True)
                 footer.path_of(path).unlink(missing_ok=True)
             saved += rows.num_rows
@@ -145,7 +145,7 @@ def _of_journal(path: Path) -> _Salvage:
 
 
 def _renew(directory: Path, path: Path) -> None:
-    described = directory / "segments" / f"{path.stem}{segment.SUFFIX}"
+    described = directory / layout.SEGMENTS / f"{path.stem}{layout.SEGMENT}"
     path.unlink(missing_ok=True)
     if described.exists() and segment.digest(described) == described.stem:
         footer.write(path, described)
@@ -153,7 +153,7 @@ def _renew(directory: Path, path: Path) -> None:
 
 def _quarantine(directory: Path, path: Path) -> None:
     """Copies the file; under its digest too, for a file of this name may have been damaged before."""
-    folder = directory / QUARANTINE
+    folder = directory / layout.QUARANTINE
     durable.make_directory(folder)
     with durable.unfinished(folder) as copy:
         shutil.copy2(path, copy)

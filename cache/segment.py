@@ -13,10 +13,9 @@ import re
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from askonce.cache import durable, footer
+from askonce.cache import durable, footer, layout
 from askonce.cache.completion import ORDER, SCHEMA
 
-SUFFIX = ".parquet"
 NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 
 # A row group is what a reader skips or reads as a whole, and what can be saved of a damaged segment.
@@ -74,7 +73,7 @@ def _write_one(folder: Path, groups: Iterable[pa.Table]) -> Path:
         with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as file:
             for group in groups:
                 file.write_table(group, row_group_size=GROUP_ROWS)
-        path = folder / f"{digest(temporary)}{SUFFIX}"
+        path = folder / f"{digest(temporary)}{layout.SEGMENT}"
         footer.write(footer.path_of(path), temporary)
         durable.rename(temporary, path)
     return path

@@ -1,14 +1,4 @@
-"""The cache's directory: answers are written to journals, kept in segments, and read from both.
-
-    DIR/askonce-cache.json                   marks the directory as a cache; format and version
-    DIR/segments/<sha256>.parquet            immutable, rows sorted by key (`cache.segment`)
-    DIR/journals/<machine>-<writer>.journal  rows not yet in a segment, one journal a writer (`cache.journal`)
-    DIR/footers/<sha256>.json                a second copy of a segment's footer (`cache.footer`)
-    DIR/quarantine/                          damaged files that `cache.repair` has moved away
-    DIR/batches/                             what has been asked in batches under way (`pipeline.asking.submission`)
-    DIR/coverage/                            how much of what an agent meets is answered (`cache.coverage`)
-    DIR/index/                               derived from the rest (`cache.teachers`, `cache.index`)
-    DIR/…/*.tmp                              what a killed writer left; read by nobody
+"""The cache's directory: answers are written to journals, kept in segments, and read from both. What lies where: `cache.layout`.
 
 Rows go one way: a journal is removed only when its rows are in a segment, a segment only when its rows
 are in another. A row that is for a moment in both is read once, for identical rows are one answer. So
@@ -27,31 +17,14 @@ from typing import ParamSpec, TypeVar
 
 import pyarrow as pa
 
-from askonce.cache import durable, journal, segment
-from askonce.cache.completion import IDENTITY, SCHEMA, Completion, to_table
+from askonce.cache import durable, journal, layout, segment
+from askonce.cache.completion import SCHEMA, Completion, to_table
 from askonce.cache.errors import AskonceError
-
-__all__ = [
-    "IDENTITY",
-    "SCHEMA",
-    "Completion",
-    "Snapshot",
-    "Writer",
-    "append",
-    "create",
-    "journals",
-    "parts",
-    "segments",
-    "snapshot",
-    "writer",
-]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-MARKER = "askonce-cache.json"
 FORMAT = "askonce-cache"
-COVERAGE = "coverage"
 # 2: journals, log-probabilities. 3: usage, coverage. What older versions wrote is read as it is.
 VERSION = 3
 
@@ -106,8 +79,8 @@ def create(directory: str | Path) -> None:
     try:
         durable.make_directory(directory)
         if version(directory) < VERSION:
-            durable.write(directory / MARKER, marker(VERSION))
-        for folder in ("segments", "journals", COVERAGE):
+            durable.write(directory / layout.MARKER, marker(VERSION))
+        for folder in (layout.SEGMENTS, layout.JOURNALS, layout.COVERAGE):
             durable.make_directory(directory / folder)
     except OSError as error:
         raise unwritable(directory, error) from error
@@ -170,7 +143,7 @@ class Writer:
         try:
             while not stored:
                 if self._journal is None:
-                    self._journal = journal.Journal(self._directory / "journals")
+                    self._journal = journal.Journal(self._directory / layout.JOURNALS)
                 stored = self._journal.append(batch)
                 if not stored:
                     self.close()
@@ -234,7 +207,7 @@ def parts(directory: str | Path) -> list[str]:
     try:
         # Journals first: the rows of one that goes meanwhile are in a segment before that.
         found = [_part(path) for path in journals(directory)]
-        return found + [path.name for path in listing(directory / "segments", segment.SUFFIX)]
+        return found + [path.name for path in listing(directory / layout.SEGMENTS, layout.SEGMENT)]
     except OSError as error:
         raise unreadable(directory, error) from error
 
@@ -248,7 +221,7 @@ def segments(directory: str | Path, besides: Collection[str] = ()) -> list[Path]
     """
     directory = Path(directory)
     require(directory)
-    paths = [path for path in listing(directory / "segments", segment.SUFFIX) if path.name not in besides]
+    paths = [path for path in listing(directory / layout.SEGMENTS, layout.SEGMENT) if path.name not in besides]
     try:
         for path in paths:
             segment.check(path)
@@ -263,7 +236,7 @@ def segments(directory: str | Path, besides: Collection[str] = ()) -> list[Path]
 
 def journals(directory: str | Path) -> list[Path]:
     """The journals in order of their names, of living writers and of dead ones."""
-    return listing(Path(directory) / "journals", journal.SUFFIX)
+    return listing(Path(directory) / layout.JOURNALS, layout.JOURNAL)
 
 
 def seal_abandoned(directory: str | Path) -> int:
@@ -296,7 +269,7 @@ def seal(directory: Path, path: Path) -> bool:
         if durable.gone(error, path):
             return False
         raise
-    segment.write(directory / "segments", [segment.in_order(records.table)])
+    segment.write(directory / layout.SEGMENTS, [segment.in_order(records.table)])
     path.unlink(missing_ok=True)
     return True
 
@@ -326,13 +299,13 @@ def version(directory: Path) -> int:
     """What the marker states; 0 where the directory is empty, AskonceError where it is foreign."""
     # Listed before the marker is looked for: a cache that another process is making at this moment
     # gets its marker first, so whatever the list shows, the marker is then there.
-    others = [entry.name for entry in directory.iterdir() if entry.suffix != durable.UNFINISHED]
+    others = [entry.name for entry in directory.iterdir() if entry.suffix != layout.UNFINISHED]
     try:
-        found = json.loads((directory / MARKER).read_bytes())
+        found = json.loads((directory / layout.MARKER).read_bytes())
     except FileNotFoundError:
         if others:
             raise AskonceError(
-                f"{directory} is not a cache: it has no {MARKER}, yet is not empty; choose another directory"
+                f"{directory} is not a cache: it has no {layout.MARKER}, yet is not empty; choose another directory"
             ) from None
         return 0
     except ValueError:
@@ -347,7 +320,7 @@ def version(directory: Path) -> int:
             )
         case _:
             raise AskonceError(
-                f"{directory / MARKER} does not mark a cache; {_how_to_repair(directory)}, or choose another directory"
+                f"{directory / layout.MARKER} does not mark a cache; {_how_to_repair(directory)}, or choose another directory"
             )
 
 

@@ -10,16 +10,15 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from askonce.cache import checked, durable, query, store
+from askonce.cache import checked, durable, layout, query, store
 from askonce.cache.errors import AskonceError
 from askonce.cache.query import TeacherName
-from askonce.cache.verify import INDEX
 
 
 def teacher_names(directory: str | Path) -> list[TeacherName]:
     """Everyone who has answered for any task. AskonceError where the directory is no cache or is damaged."""
     parts = store.parts(directory)
-    path = Path(directory) / INDEX / "teachers.json"
+    path = Path(directory) / layout.INDEX / layout.TEACHERS
     read_from, names = _read(path, parts)
     if set(read_from) != set(parts):
         names |= {astuple(name) for name in query.teacher_names(directory, besides=read_from)}

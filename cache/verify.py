@@ -12,17 +12,8 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from askonce.cache import checked, coverage, durable, footer, journal, segment, store
+from askonce.cache import checked, durable, journal, layout, segment, store
 from askonce.cache.completion import SCHEMA
-
-QUARANTINE = "quarantine"
-# Derived from the cache and checked by who reads it.
-INDEX = "index"
-# Of `pipeline.asking.submission`, which checks it: what has been asked in batches that are still under way.
-BATCHES = "batches"
-# Of `pipeline.audit.table`: tables derived from the cache, for people and queries.
-AUDIT = "audit"
-FOLDERS = ("segments", "journals", "footers", store.COVERAGE, QUARANTINE, INDEX, BATCHES, AUDIT)
 
 # Versions that are yet to come: their caches are not damaged, and not ours to repair.
 NEWER = 1000
@@ -73,11 +64,11 @@ def verify(directory: str | Path) -> Verified:
     findings, rows, size = [], 0, 0
     try:
         findings += check_marker(directory)
-        segments = store.listing(directory / "segments", segment.SUFFIX)
+        segments = store.listing(directory / layout.SEGMENTS, layout.SEGMENT)
         journals = store.journals(directory)
         checks = dict.fromkeys(segments, check_segment) | dict.fromkeys(journals, check_journal)
-        checks |= dict.fromkeys(store.listing(directory / "footers", footer.SUFFIX), check_json)
-        checks |= dict.fromkeys(store.listing(directory / store.COVERAGE, coverage.SUFFIX), check_json)
+        checks |= dict.fromkeys(store.listing(directory / layout.FOOTERS, layout.FOOTER), check_json)
+        checks |= dict.fromkeys(store.listing(directory / layout.COVERAGE, layout.ESTIMATE), check_json)
         for path, check in checks.items():
             try:
                 count, found = check(path)
@@ -97,18 +88,18 @@ def verify(directory: str | Path) -> Verified:
 
 def check_marker(directory: Path) -> list[Finding]:
     """A finding where the marker is not to the byte what it was; AskonceError where there is no cache."""
-    if not (directory / "segments").is_dir():
+    if not (directory / layout.SEGMENTS).is_dir():
         store.require(directory)
         return []
-    path = directory / store.MARKER
+    path = directory / layout.MARKER
     found = path.read_bytes() if path.exists() else None
     # The first version knew no journals, the second no coverage: next to them their markers are wrong.
-    oldest = 3 if (directory / store.COVERAGE).is_dir() else 2 if (directory / "journals").is_dir() else 1
+    oldest = 3 if (directory / layout.COVERAGE).is_dir() else 2 if (directory / layout.JOURNALS).is_dir() else 1
     if found in [store.marker(number) for number in range(oldest, store.VERSION + 1)]:
         return []
     if found in [store.marker(number) for number in range(store.VERSION + 1, NEWER)]:
         store.require(directory)
-    return [Finding(store.MARKER, "damaged", "is missing" if found is None else "is not what was written")]
+    return [Finding(layout.MARKER, "damaged", "is missing" if found is None else "is not what was written")]
 
 
 def check_segment(path: Path) -> tuple[int, list[tuple[Kind, str]]]:
@@ -143,18 +134,18 @@ def check_json(path: Path) -> tuple[int, list[tuple[Kind, str]]]:
 
 def _others(directory: Path) -> Iterator[Finding]:
     """What is neither marker, segment nor journal."""
-    known = {directory / store.MARKER, *(directory / name for name in FOLDERS)}
+    known = {directory / layout.MARKER, *(directory / name for name in layout.FOLDERS)}
     places = {
         directory: "",
-        directory / "segments": segment.SUFFIX,
-        directory / "journals": journal.SUFFIX,
-        directory / "footers": footer.SUFFIX,
-        directory / store.COVERAGE: coverage.SUFFIX,
+        directory / layout.SEGMENTS: layout.SEGMENT,
+        directory / layout.JOURNALS: layout.JOURNAL,
+        directory / layout.FOOTERS: layout.FOOTER,
+        directory / layout.COVERAGE: layout.ESTIMATE,
     }
     for folder, suffix in places.items():
         for path in folder.iterdir() if folder.is_dir() else ():
             name = str(path.relative_to(directory))
-            if path.suffix == durable.UNFINISHED:
+            if path.suffix == layout.UNFINISHED:
                 yield Finding(name, "unfinished", "is being written, or was when its writer was killed")
             elif path not in known and not (suffix and path.suffix == suffix):
                 yield Finding(name, "foreign", "does not belong to a cache")

@@ -5,45 +5,74 @@ from typing import Annotated, Literal
 
 import typer
 
+ASKING = "Asking the LLM"
+
 TaskName = Annotated[str, typer.Option("--task", help="A task's name, or package.module:NAME for your own.")]
 Simulator = Annotated[Literal["mujoco", "habitat"] | None, typer.Option(help="What steps NavPick; default mujoco.")]
 CacheDir = Annotated[Path, typer.Option("--cache", help="The cache's directory.")]
 Model = Annotated[str | None, typer.Option(help="The LLM's name, NAME or NAME@PROMPT where a cache holds several.")]
-BaseUrl = Annotated[str | None, typer.Option(help="An OpenAI-compatible server; default OPENAI_BASE_URL.")]
-Samples = Annotated[str, typer.Option(help="Completions a text, or auto: until its distribution is known.")]
-MaxTv = Annotated[float, typer.Option(help="With --samples auto: known to this total-variation distance …")]
-Confidence = Annotated[float, typer.Option(help="… with this confidence.")]
-ModelId = Annotated[str | None, typer.Option(help="A name of yours for a model served under several addresses.")]
-Extra = Annotated[str | None, typer.Option(help="Further fields of the request, as JSON: '{\"top_p\": 0.9}'.")]
+BaseUrl = Annotated[
+    str | None, typer.Option(rich_help_panel=ASKING, help="An OpenAI-compatible server; default OPENAI_BASE_URL.")
+]
+Samples = Annotated[
+    str, typer.Option(rich_help_panel=ASKING, help="Completions a text, or auto: until its distribution is known.")
+]
+MaxTv = Annotated[
+    float, typer.Option(rich_help_panel=ASKING, help="With --samples auto: known to this total-variation distance …")
+]
+Confidence = Annotated[float, typer.Option(rich_help_panel=ASKING, help="… with this confidence.")]
+ModelId = Annotated[
+    str | None, typer.Option(rich_help_panel=ASKING, help="A name of yours for a model served under several addresses.")
+]
+Extra = Annotated[
+    str | None, typer.Option(rich_help_panel=ASKING, help="Further fields of the request, as JSON: '{\"top_p\": 0.9}'.")
+]
 Estimator = Annotated[
     Literal["sampling", "logprobs", "hard"],
     typer.Option(
-        help="How distributions are made: counted, from letters' log-probabilities, or one answer at temperature 0."
+        rich_help_panel=ASKING,
+        help="How distributions are made: counted, from letters' log-probabilities, or one answer at temperature 0.",
     ),
 ]
 Concurrency = Annotated[
-    int, typer.Option(min=1, help="The most requests at once; fewer until the server shows that it takes more.")
+    int,
+    typer.Option(
+        rich_help_panel=ASKING,
+        min=1,
+        help="The most requests at once; fewer until the server shows that it takes more.",
+    ),
 ]
-Rpm = Annotated[float | None, typer.Option(help="The most requests a minute.")]
-Tpm = Annotated[float | None, typer.Option(help="The most tokens a minute.")]
-Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one request.")]
-MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop before more USD would be spent.")]
-MaxRequests = Annotated[int | None, typer.Option(min=0, help="Stop before more requests would be sent.")]
-Prices = Annotated[Path | None, typer.Option(help="A JSON file: {MODEL: {input: USD, output: USD}}, a million tokens.")]
+Rpm = Annotated[float | None, typer.Option(rich_help_panel=ASKING, help="The most requests a minute.")]
+Tpm = Annotated[float | None, typer.Option(rich_help_panel=ASKING, help="The most tokens a minute.")]
+Timeout = Annotated[float, typer.Option(rich_help_panel=ASKING, min=0.1, help="Seconds for one request.")]
+MaxCost = Annotated[
+    float | None, typer.Option(rich_help_panel=ASKING, min=0, help="Stop before more USD would be spent.")
+]
+MaxRequests = Annotated[
+    int | None, typer.Option(rich_help_panel=ASKING, min=0, help="Stop before more requests would be sent.")
+]
+Prices = Annotated[
+    Path | None,
+    typer.Option(rich_help_panel=ASKING, help="A JSON file: {MODEL: {input: USD, output: USD}}, a million tokens."),
+]
 Transport = Annotated[
     Literal["online", "batch"],
     typer.Option(
-        help="One request at a time, or files of requests by the OpenAI Batch API: half the price, within a day."
+        rich_help_panel=ASKING,
+        help="One request at a time, or files of requests by the OpenAI Batch API: half the price, within a day.",
     ),
 ]
 Retry = Annotated[
     list[str],
     typer.Option(
-        help="Ask again for completions that were truncated, refused or filtered; those stay, but do not count."
+        rich_help_panel=ASKING,
+        help="Ask again for completions that were truncated, refused or filtered; those stay, but do not count.",
     ),
 ]
-Temperature = Annotated[float, typer.Option(min=0, help="The LLM's sampling temperature.")]
-MaxTokens = Annotated[int, typer.Option(min=1, help="The longest completion; reasoning models need thousands.")]
+Temperature = Annotated[float, typer.Option(rich_help_panel=ASKING, min=0, help="The LLM's sampling temperature.")]
+MaxTokens = Annotated[
+    int, typer.Option(rich_help_panel=ASKING, min=1, help="The longest completion; reasoning models need thousands.")
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same result.")]
 Episodes = Annotated[
     int | None,
@@ -63,5 +92,8 @@ Preset = Annotated[
 ]
 TeacherForm = Annotated[
     Literal["soft", "hard", "audited"],
-    typer.Option(help="The whole distribution, its most probable decision, or what `cli audit` left of it."),
+    typer.Option(
+        rich_help_panel="The teacher",
+        help="The whole distribution, its most probable decision, or what `cli audit` left of it.",
+    ),
 ]

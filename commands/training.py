@@ -34,6 +34,8 @@ from askonce.commands.flags import (
 from askonce.commands.runs import task_of
 from askonce.commands.show import emit, err, going_on, print_rows
 
+TEACHER, SCHEDULE, ON_THE_WAY = "The teacher", "How λ falls (Eq. 3)", "On the way"
+
 
 def _by_workers(command):
     """A command that torchrun may start several times over, for one result."""
@@ -48,9 +50,29 @@ def _by_workers(command):
     return by_workers
 
 
+def _read_config(context: typer.Context, path: Path | None):
+    """What the file sets, as defaults of the flags: those on the command line go before it."""
+    if path is None:
+        return None
+    from askonce.student.learning.config import read
+
+    config = read(path, [parameter.name for parameter in context.command.params if parameter.name != "config"])
+    context.default_map = {**(context.default_map or {}), **config.flags}
+    return config
+
+
 @_by_workers
 def train(
     task: TaskName,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            callback=_read_config,
+            is_eager=True,
+            help="A TOML file with these flags (cache-only = true) and the tables hyperparameters and distill_coef, or a "
+            "run's run.json.",
+        ),
+    ] = None,
     simulator: Simulator = None,
     cache: Annotated[Path | None, typer.Option(help="The cache's directory, for methods with a teacher.")] = None,
     method: Annotated[
@@ -67,8 +89,7 @@ def train(
     iterations: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Training iterations, of 10 episodes each; default 3000. Of vectors and images both are the preset's.",
+            min=1, help="Training iterations; default 3000 of 10 episodes each, for vectors and images 60 of 20."
         ),
     ] = None,
     seed: Seed = 0,
@@ -85,44 +106,64 @@ def train(
     prices: Prices = None,
     on_miss: Annotated[
         Literal["ask", "defer", "skip", "error"] | None,
-        typer.Option(help="What to do about a text that the cache lacks; default ask, with --cache-only skip."),
+        typer.Option(
+            rich_help_panel=TEACHER,
+            help="What to do about a text that the cache lacks; default ask, with --cache-only skip.",
+        ),
     ] = None,
     teacher_form: TeacherForm = "soft",
     preset: Preset = "default",
     divergence: Annotated[
         Literal["kl", "wasserstein", "mahalanobis"] | None,
         typer.Option(
+            rich_help_panel=TEACHER,
             help="How far the student is from its teacher: Eq. 2's cross-entropy (the default), the Wasserstein distance, "
-            "or, of vectors and there the default, a distance in units of the teacher's variance."
+            "or, the default for vectors, a distance in units of the teacher's variance.",
         ),
     ] = None,
     anneal: Annotated[
         str | None,
         typer.Option(
+            rich_help_panel=SCHEDULE,
             help="λ's schedule, as of 3000 iterations: stepwise-300 (MiniGrid's default), or the paper's constant, "
-            "linear-1000, linear-2000 or stepwise (with --preset paper the default); kept is that of vectors and images."
+            "linear-1000, linear-2000 or stepwise (with --preset paper the default); kept is the default for vectors and images.",
         ),
     ] = None,
-    lambda_0: Annotated[float | None, typer.Option("--lambda-0", help="λ at first (Eq. 3).")] = None,
-    lambda_c: Annotated[float | None, typer.Option("--lambda-c", help="What λ falls to …")] = None,
-    i1: Annotated[int | None, typer.Option("--i1", help="… by this iteration …")] = None,
-    i2: Annotated[int | None, typer.Option("--i2", help="… and keeps until it is 0 from this one on.")] = None,
+    lambda_0: Annotated[
+        float | None, typer.Option("--lambda-0", rich_help_panel=SCHEDULE, help="λ at first (Eq. 3).")
+    ] = None,
+    lambda_c: Annotated[
+        float | None, typer.Option("--lambda-c", rich_help_panel=SCHEDULE, help="What λ falls to …")
+    ] = None,
+    i1: Annotated[int | None, typer.Option("--i1", rich_help_panel=SCHEDULE, help="… by this iteration …")] = None,
+    i2: Annotated[
+        int | None, typer.Option("--i2", rich_help_panel=SCHEDULE, help="… and keeps until it is 0 from this one on.")
+    ] = None,
     decay: Annotated[
-        float | None, typer.Option(help="λ's fall an iteration; default, what brings it to λc at i1.")
+        float | None,
+        typer.Option(rich_help_panel=SCHEDULE, help="λ's fall an iteration; default, what brings it to λc at i1."),
     ] = None,
     eval_every: Annotated[
-        int | None, typer.Option(min=1, help="Evaluate on 200 held-out layouts every so many iterations.")
+        int | None,
+        typer.Option(
+            rich_help_panel=ON_THE_WAY, min=1, help="Evaluate on 200 held-out layouts every so many iterations."
+        ),
     ] = None,
     stop_at_success: Annotated[
         float | None,
         typer.Option(
+            rich_help_panel=ON_THE_WAY,
             min=0,
             max=1,
-            help="Stop at this success rate: of an evaluation, or without any of the last 100 iterations, or tenth of a run.",
+            help="Stop at this success rate of an evaluation, or, without --eval-every, of the last iterations.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
-    profile: Annotated[bool, typer.Option("--profile", help="Say where the time went.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", rich_help_panel=ON_THE_WAY, help="Go on with the run in --run.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", rich_help_panel=ON_THE_WAY, help="Say where the time went.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a student by PPO and distillation from the cache, or by a baseline without a teacher."""
@@ -132,6 +173,7 @@ def train(
     from askonce.pipeline.questions import Wanted
     from askonce.student.learning import anneal as annealing
     from askonce.student.learning import distributed, presets
+    from askonce.student.learning.config import replaced
     from askonce.student.learning.teachers import asking_teacher, held_model, offline_teacher
     from askonce.student.learning.train import Settings
 
@@ -141,6 +183,10 @@ def train(
     iterations = iterations or usual.iterations
     schedule = annealing.schedule(anneal or usual.schedule, iterations, **given)
     hyperparameters = usual.of(method)
+    if config:
+        hyperparameters = replaced(hyperparameters, config.hyperparameters)
+        if anneal is None and not any(value is not None for value in given.values()):
+            schedule = replaced(schedule, config.distill_coef)
     if divergence == "mahalanobis" and isinstance(world.action_space, Discrete):
         raise AskonceError(
             f"{world.name} chooses among actions, which have no variance: give --divergence kl or wasserstein", 2

@@ -17,9 +17,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from askonce.commands.teachers import chosen_lookup
 from askonce.pipeline import collect, tasks
 from askonce.pipeline.tasks.task import Lookup, Task
+from askonce.student.learning.teachers import chosen_lookup
 
 EPISODES = 20  # of each way to act at a time
 

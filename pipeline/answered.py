@@ -16,9 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from askonce.cache import durable, index, query, store
+from askonce.cache import durable, index, layout, query, store
 from askonce.cache.index import Entry, Index
-from askonce.cache.verify import INDEX
 from askonce.pipeline.estimators.counting import option_distributions
 from askonce.pipeline.parse import reading
 from askonce.pipeline.tasks.task import Decision, Task
@@ -104,7 +103,7 @@ def _extended(
 def place(directory: str | Path, task: Task, model: str, prompt: str) -> Path:
     """Where the teacher's index is; each new one replaces the one before, which its readers keep."""
     name = hashlib.sha256(json.dumps([task.name, model, prompt]).encode()).hexdigest()[:32]
-    return Path(directory) / INDEX / f"{name}.answers"
+    return Path(directory) / layout.INDEX / f"{name}{layout.ANSWERS}"
 
 
 def present(directory: str | Path, task: Task, model: str, prompt: str) -> dict[str, Any]:

@@ -14,13 +14,12 @@ from tempfile import TemporaryDirectory
 import time
 from typing import Any
 
-from askonce.cache import coverage, query, store
+from askonce.cache import coverage, layout, query, store
+from askonce.cache.completion import Completion
 from askonce.cache.coverage import Coverage
 from askonce.cache.errors import AskonceError, Unfinished
 from askonce.cache.key import canonical_json
-from askonce.cache.store import Completion
 from askonce.cache.teachers import teacher_names
-from askonce.cache.verify import BATCHES
 from askonce.pipeline import adaptive, collect, questions
 from askonce.pipeline.adaptive import Precision
 from askonce.pipeline.asking.asker import Asker, Replies, Unanswered
@@ -220,7 +219,7 @@ def builder(
     AskonceError where the directory is no cache and cannot be made one.
     """
     progress = AskingProgress()
-    batches = Path(directory) / BATCHES if in_batches else None
+    batches = Path(directory) / layout.BATCHES if in_batches else None
     with store.writer(directory) as writer, connect(llm, terms, progress.tally, batches) as asker:
         others = frozenset((one.model, one.prompt) for one in teacher_names(directory) if one.task != task.name)
         yield Builder(task, directory, llm, wanted, asker, writer, show, progress, others)

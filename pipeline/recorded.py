@@ -14,9 +14,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from askonce.cache.completion import Completion
 from askonce.cache.errors import AskonceError
 from askonce.cache.key import answer_key, canonical_json
-from askonce.cache.store import Completion
 from askonce.pipeline import tasks
 
 ENDPOINT = "recorded"

@@ -15,10 +15,9 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from askonce.cache import durable
+from askonce.cache import durable, layout
 from askonce.cache.errors import AskonceError
 from askonce.cache.query import TeacherName
-from askonce.cache.verify import AUDIT
 from askonce.pipeline.audit.verdict import FAULTY
 from askonce.pipeline.tasks.task import Decision
 
@@ -122,7 +121,7 @@ def write_table(path: Path, table: pa.Table) -> Path:
 def place(directory: str | Path, teacher: TeacherName, suffix: str = "") -> Path:
     """Where a teacher's table is."""
     name = f"{quote(teacher.task, safe='')}--{quote(teacher.model, safe='')}@{quote(teacher.prompt, safe='')}"
-    return Path(directory) / AUDIT / f"{name}{suffix}.parquet"
+    return Path(directory) / layout.AUDIT / f"{name}{suffix}.parquet"
 
 
 def faults(directory: str | Path, teacher: TeacherName) -> dict[str, set[Decision]]:

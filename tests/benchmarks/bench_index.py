@@ -23,6 +23,7 @@ import lmdb
 import numpy as np
 
 from askonce.cache import query, store
+from askonce.cache.completion import Completion
 from askonce.cache.index import Entry, build, open_index
 from askonce.cache.key import answer_key
 from askonce.cache.teachers import choose_teacher
@@ -47,13 +48,13 @@ ANSWERS = {
 }
 
 
-def completions(count: int) -> Iterator[store.Completion]:
+def completions(count: int) -> Iterator[Completion]:
     others = (f"Agent sees room {number}, holds nothing." for number in range(count))
     yield from map(completion, islice((*ANSWERS, *others), count))
 
 
-def completion(text: str) -> store.Completion:
-    return store.Completion(
+def completion(text: str) -> Completion:
+    return Completion(
         key=key(text),
         task=TASK,
         model="benchmark",

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
+from askonce.cache.completion import Completion
 from askonce.cache.key import answer_key, canonical_json, endpoint_identity
-from askonce.cache.store import Completion
 
 TEXT = "Agent sees door, key, holds nothing."
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from askonce.cache import coverage, query, store
+from askonce.cache.completion import SCHEMA
 from askonce.cache.coverage import Coverage
 from askonce.cache.dataset import export, import_dataset
 from askonce.cache.errors import AskonceError
@@ -63,7 +64,7 @@ def test_hugging_face_opens_it(cache, tmp_path, monkeypatch):
     export(cache, tmp_path / "dataset", license="mit")
     monkeypatch.setattr(socket.socket, "connect", forbidden)
     loaded = load_dataset(str(tmp_path / "dataset"), split="train", cache_dir=str(tmp_path / "downloads"))
-    assert loaded.column_names == store.SCHEMA.names
+    assert loaded.column_names == SCHEMA.names
     everything = query.connect(cache).sql("FROM completions_rows").to_arrow_table().to_pylist()
     in_order = lambda rows: sorted(rows, key=repr)
     assert in_order(list(loaded)) == in_order(everything)

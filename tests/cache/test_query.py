@@ -7,6 +7,7 @@ import pytest
 from askonce.cache import compact as compaction
 from askonce.cache import query, store
 from askonce.cache.compact import compact
+from askonce.cache.completion import SCHEMA
 from askonce.cache.errors import AskonceError
 from askonce.cache.query import Answer
 from tests.cache.example import TEXT, completion
@@ -24,7 +25,7 @@ def test_an_empty_cache_has_the_same_columns_and_no_rows(tmp_path):
     describe = "SELECT column_name, column_type FROM (DESCRIBE completions)"
     empty, full = (query.connect(tmp_path / name).execute(describe).fetchall() for name in ("empty", "full"))
     assert empty == full
-    assert [name for name, _ in empty] == store.SCHEMA.names
+    assert [name for name, _ in empty] == SCHEMA.names
     assert query.answers(tmp_path / "empty", TASK, MODEL, PROMPT) == {}
     assert query.stored(tmp_path / "empty", TASK, [completion().key]) == {}
     assert query.show(tmp_path / "empty", TEXT) == []

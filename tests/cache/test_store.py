@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import pyarrow.parquet as pq
 import pytest
 
-from askonce.cache import query, store
+from askonce.cache import layout, query, store
+from askonce.cache.completion import SCHEMA
 from askonce.cache.errors import AskonceError
 from tests.cache.example import TEXT, completion
 
@@ -117,7 +118,7 @@ def test_a_segment_is_sorted_and_named_by_its_bytes(tmp_path):
     segment = appended(tmp_path, rows)
     assert segment.stem == hashlib.sha256(segment.read_bytes()).hexdigest()
     table = pq.read_table(segment)
-    assert table.schema == store.SCHEMA
+    assert table.schema == SCHEMA
     order = list(zip(table["key"].to_pylist(), table["sample"].to_pylist(), strict=True))
     assert order == sorted(order)
 
@@ -140,7 +141,7 @@ def test_the_same_completions_make_the_same_segment(tmp_path):
 def test_nothing_to_append_still_makes_a_cache(tmp_path):
     store.append(tmp_path / "cache", [])
     assert store.segments(tmp_path / "cache") == []
-    marker = json.loads((tmp_path / "cache" / store.MARKER).read_text())
+    marker = json.loads((tmp_path / "cache" / layout.MARKER).read_text())
     assert marker == {"format": "askonce-cache", "version": 3}
 
 
@@ -148,14 +149,14 @@ def test_what_a_killed_writer_left_is_ignored(tmp_path):
     segment = appended(tmp_path, [completion()])
     torn = segment.read_bytes()[:100]
     (segment.parent / f"{segment.name}.0f.tmp").write_bytes(torn)
-    (tmp_path / f"{store.MARKER}.0f.tmp").write_bytes(b"{")
+    (tmp_path / f"{layout.MARKER}.0f.tmp").write_bytes(b"{")
     assert texts(tmp_path) == [TEXT]
     store.append(tmp_path, [completion("another")])
     assert texts(tmp_path) == [TEXT, "another"]
 
 
 def test_a_writer_killed_before_its_first_segment_leaves_a_directory_that_can_be_used(tmp_path):
-    (tmp_path / f"{store.MARKER}.0f.tmp").write_bytes(b"{")
+    (tmp_path / f"{layout.MARKER}.0f.tmp").write_bytes(b"{")
     with pytest.raises(AskonceError, match="cli build-cache"):
         store.segments(tmp_path)
     store.append(tmp_path, [completion()])
@@ -207,13 +208,13 @@ def test_a_file_in_place_of_the_directory(tmp_path):
 
 @pytest.mark.parametrize("marker", ["", "{", "[]", '{"format": "other", "version": 1}', '{"format": "askonce-cache"}'])
 def test_a_marker_that_marks_no_cache(tmp_path, marker):
-    (tmp_path / store.MARKER).write_text(marker)
+    (tmp_path / layout.MARKER).write_text(marker)
     with pytest.raises(AskonceError, match="does not mark a cache"):
         store.append(tmp_path, [completion()])
 
 
 def test_a_newer_format_asks_for_an_upgrade(tmp_path):
-    (tmp_path / store.MARKER).write_text('{"format": "askonce-cache", "version": 4}')
+    (tmp_path / layout.MARKER).write_text('{"format": "askonce-cache", "version": 4}')
     for use in (lambda: store.append(tmp_path, [completion()]), lambda: store.segments(tmp_path)):
         with pytest.raises(AskonceError, match="newer askonce"):
             use()

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from askonce.cache import coverage, query, segment, store
+from askonce.cache import coverage, layout, query, segment, store
 from askonce.cache.coverage import Coverage
 from askonce.cache.errors import AskonceError
 from askonce.cache.repair import repair
@@ -109,16 +109,16 @@ def test_a_file_that_passes_for_a_segment_is_moved_away(cache):
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"format": "other"}'])
 def test_a_marker_is_written_again(cache, content):
-    marker = cache / store.MARKER
+    marker = cache / layout.MARKER
     before, rows = marker.read_bytes(), rows_of(cache)
     marker.unlink() if content is None else marker.write_bytes(content)
-    assert damaged(cache) == [store.MARKER]
+    assert damaged(cache) == [layout.MARKER]
     repair(cache)
     assert marker.read_bytes() == before and rows_of(cache) == rows
 
 
 def test_a_cache_of_a_newer_version_is_not_repaired(cache):
-    marker = cache / store.MARKER
+    marker = cache / layout.MARKER
     marker.write_bytes(store.marker(store.VERSION + 1))
     for use in (verify, repair):
         with pytest.raises(AskonceError, match="upgrade askonce"):

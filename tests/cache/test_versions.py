@@ -9,7 +9,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from askonce.cache import query, segment, store
+from askonce.cache import layout, query, segment, store
 from askonce.cache.compact import compact
 from askonce.cache.completion import to_table
 from askonce.cache.dataset import export, import_dataset
@@ -43,7 +43,7 @@ def rows_of(directory):
 
 
 def version(directory):
-    return json.loads((directory / store.MARKER).read_text())["version"]
+    return json.loads((directory / layout.MARKER).read_text())["version"]
 
 
 def test_version_2_is_read_and_written(old):
@@ -98,7 +98,7 @@ def test_a_cache_of_the_first_version_is_read_and_written(tmp_path):
     temporary = tmp_path / "old"
     pq.write_table(table, temporary, compression="zstd")
     temporary.rename(tmp_path / "segments" / f"{segment.digest(temporary)}.parquet")
-    (tmp_path / store.MARKER).write_text(json.dumps({"format": "askonce-cache", "version": 1}) + "\n")
+    (tmp_path / layout.MARKER).write_text(json.dumps({"format": "askonce-cache", "version": 1}) + "\n")
     assert verify(tmp_path).findings == ()
     assert rows_of(tmp_path) == rows
     store.append(tmp_path, [completion("c", logprobs="[]")])

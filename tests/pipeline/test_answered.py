@@ -7,6 +7,7 @@ import pytest
 
 from askonce.cache import query, store
 from askonce.cache.compact import compact
+from askonce.cache.completion import Completion
 from askonce.cache.errors import AskonceError
 from askonce.cache.verify import verify
 from askonce.pipeline import tasks
@@ -23,7 +24,7 @@ def opened(cache, task=TASK) -> Answered:
     return open_answered(cache, task, MODEL, PROMPT)
 
 
-def rows(text: str, *said: str) -> list[store.Completion]:
+def rows(text: str, *said: str) -> list[Completion]:
     return [completion(text, sample=sample, content=content) for sample, content in enumerate(said)]
 
 

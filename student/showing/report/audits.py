@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from askonce.cache import layout
 from askonce.cache.errors import AskonceError
-from askonce.cache.verify import AUDIT
 from askonce.pipeline.audit.table import SCHEMA
 from askonce.pipeline.audit.verdict import VERDICTS
 from askonce.pipeline.statistics import Interval
@@ -82,7 +82,7 @@ class Unlearning:
 def read(cache: Path) -> tuple[list[Decision], list[Unlearning]]:
     """Everything that was audited. AskonceError where a table cannot be read."""
     decisions, unlearnt = [], []
-    for path in sorted((cache / AUDIT).glob("*.parquet")):
+    for path in sorted((cache / layout.AUDIT).glob("*.parquet")):
         table = _table(path)
         if "status" in table.column_names:
             unlearnt += [Unlearning(**row) for row in _rows(table, path, unlearned.SCHEMA, Unlearning.__annotations__)]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from askonce.cache import query, store
+from askonce.cache.completion import Completion
 from askonce.cache.errors import AskonceError
-from askonce.cache.store import Completion
 from askonce.cache.verify import verify
 from askonce.pipeline import tasks
 from askonce.pipeline.audit import states, summary

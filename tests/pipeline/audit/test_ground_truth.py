@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from askonce.cache import store
-from askonce.cache.store import Completion
+from askonce.cache.completion import Completion
 from askonce.pipeline import tasks
 from askonce.pipeline.audit import states
 from askonce.pipeline.audit.alternatives import alternatives

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from askonce.cache import store
+from askonce.cache.completion import Completion
 from askonce.cache.errors import AskonceError
-from askonce.cache.store import Completion
 from askonce.pipeline import tasks
 from askonce.pipeline.audit import states
 from askonce.pipeline.audit.audit import audit

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from askonce.cache import query
+from askonce.cache.layout import AUDIT
 from askonce.cache.query import TeacherName
-from askonce.cache.verify import AUDIT
 from askonce.pipeline import tasks
 from askonce.pipeline.audit.table import SCHEMA
 from askonce.pipeline.collect import draw

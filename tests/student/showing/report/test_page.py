@@ -9,7 +9,7 @@ import pytest
 
 from askonce.cache import query, store
 from askonce.cache.errors import AskonceError
-from askonce.cache.verify import AUDIT
+from askonce.cache.layout import AUDIT
 from askonce.pipeline import tasks
 from askonce.pipeline.asking.prices import Price
 from askonce.student.showing.report import audits, page
