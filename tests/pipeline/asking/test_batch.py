@@ -17,7 +17,8 @@ import pytest
 
 from askonce.cache import store
 from askonce.cache.errors import AskonceError
-from askonce.cache.verify import BATCHES, verify
+from askonce.cache.layout import BATCHES
+from askonce.cache.verify import verify
 from askonce.pipeline.asking import batch, batch_api
 from askonce.pipeline.asking.asker import Unanswered
 from askonce.pipeline.asking.batch import BatchAsker, Limits
