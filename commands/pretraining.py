@@ -59,8 +59,7 @@ def _line(ended) -> str:
 
 
 def _figures(option: str, path: Path, endings: list[tuple[str, int]]) -> dict[str, Any]:
-    from askonce.pipeline.statistics import wilson
-    from askonce.student.judging.evaluate import Z95
+    from askonce.pipeline.statistics import Z95, wilson
 
     counts = Counter(ending or "too long" for ending, _ in endings)
     rate = counts["success"] / len(endings)

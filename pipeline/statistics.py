@@ -1,8 +1,11 @@
-"""Figures with intervals around them. `z` is the normal quantile: 1.96 for 95 %."""
+"""Every interval of the house. `z` is the normal quantile, `Z95` for 95 %."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
+
+Z95 = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,24 @@ def mean(figures: np.ndarray, clusters: np.ndarray, z: float) -> Interval:
     """Of figures that come in clusters: normal, its variance that of the clusters' sums."""
     middle, half = float(figures.mean()), z * variance(figures, clusters) ** 0.5
     return Interval(middle, middle - half, middle + half)
+
+
+def normal(figures: np.ndarray, z: float = Z95) -> tuple[float, float]:
+    """The ends of the normal interval of the mean of (N,) independent figures; infinite for a single one."""
+    half = z * figures.std(ddof=1) / len(figures) ** 0.5 if len(figures) > 1 else float("inf")
+    return float(figures.mean() - half), float(figures.mean() + half)
+
+
+def over_seeds(figures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, …) figures of N seeds → the mean and half of its 95 % interval by Student's t; nan for a single seed."""
+    # Imported late: it takes half a second.
+    from scipy.stats import t
+
+    count = len(figures)
+    if count == 1:
+        return figures[0], np.full(figures.shape[1:], np.nan)
+    half = t.ppf(0.975, count - 1) * figures.std(axis=0, ddof=1) / count**0.5
+    return figures.mean(axis=0), half
 
 
 def variance(figures: np.ndarray, clusters: np.ndarray) -> float:

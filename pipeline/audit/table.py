@@ -6,10 +6,11 @@ Replaced as a whole, and the same rows are the same bytes. Names are percent-enc
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -22,41 +23,27 @@ from askonce.pipeline.audit.verdict import FAULTY
 from askonce.pipeline.tasks.task import Decision
 
 _POSE = pa.struct([("x", pa.int16()), ("y", pa.int16()), ("direction", pa.int8()), ("action", pa.int8())])
-_NUMBERS = (
-    "success",
-    "best_success",
-    "success_difference",
-    "success_low",
-    "success_high",
-    "steps_difference",
-    "steps_low",
-    "steps_high",
-    "cost",
-    "cost_low",
-    "cost_high",
-)
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("task", "model", "prompt", "text", "decision", "verdict", "rule", "reason")),
-        ("probability", pa.float64()),
-        ("completions", pa.int64()),
-        ("completion", pa.string()),
-        ("visits", pa.float64()),
-        ("states", pa.int64()),
-        *((name, pa.float64()) for name in _NUMBERS),
-        ("best", pa.string()),
-        ("world", pa.binary()),
-        ("knowledge", pa.binary()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("path", pa.list_(_POSE)),
-        ("path_decision", pa.int32()),
-        ("path_end", pa.string()),
-        ("best_path", pa.list_(_POSE)),
-        ("best_path_decision", pa.int32()),
-        ("best_path_end", pa.string()),
-    ]
-)
+# What stands in a column for what a field may hold.
+_TYPES: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bytes: pa.binary(),
+    list: pa.list_(_POSE),
+}
+
+
+def schema_of(record: type) -> pa.Schema:
+    """The columns of a dataclass, by the types of its fields; a field that may be None may be null."""
+    hints = get_type_hints(record)
+    return pa.schema([(one.name, _TYPES[_held(hints[one.name])]) for one in fields(record)])
+
+
+def _held(hint: Any) -> Any:
+    """str | None → str, list[…] → list."""
+    if get_origin(hint) is UnionType:
+        hint = next(each for each in get_args(hint) if each is not type(None))
+    return get_origin(hint) or hint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +85,9 @@ class AuditRow:
     best_path: list[dict[str, int]] | None = None
     best_path_decision: int | None = None
     best_path_end: str | None = None
+
+
+SCHEMA = schema_of(AuditRow)
 
 
 def write(directory: str | Path, teacher: TeacherName, rows: Sequence[AuditRow]) -> Path:

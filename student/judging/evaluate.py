@@ -10,7 +10,7 @@ import torch
 from askonce.cache.errors import AskonceError
 from askonce.pipeline.collect import draw, play
 from askonce.pipeline.growing_plans import GrowingPlans
-from askonce.pipeline.statistics import wilson
+from askonce.pipeline.statistics import Z95, normal, wilson
 from askonce.pipeline.tasks.task import Batch, Lookup, Task, worth_playing
 from askonce.student.learning import checkpoint
 from askonce.student.learning.network import ActorCritic, as_policy, build
@@ -19,7 +19,6 @@ from askonce.student.learning.network import ActorCritic, as_policy, build
 Act = Callable[[Batch, np.ndarray, np.random.Generator], np.ndarray]
 
 BATCH = 1000
-Z95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,9 @@ def evaluate(task: Task, act: Act, episodes: int, seed: int) -> Evaluation:
     return Evaluation(
         episodes,
         returns.mean(),
-        _mean_interval(returns),
+        normal(returns),
         lengths.mean(),
-        _mean_interval(lengths),
+        normal(lengths),
         successes.mean(),
         wilson(successes.mean(), episodes, Z95),
     )
@@ -98,8 +97,3 @@ def teacher(task: Task, lookup: Lookup) -> Act:
         return advice.actions[np.arange(batch.size), draw(advice.probabilities, rng)]
 
     return act
-
-
-def _mean_interval(figures: np.ndarray) -> tuple[float, float]:
-    half = Z95 * figures.std(ddof=1) / len(figures) ** 0.5 if len(figures) > 1 else float("inf")
-    return figures.mean() - half, figures.mean() + half

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 import hashlib
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 import pyarrow as pa
@@ -18,25 +17,14 @@ import torch
 from askonce.cache.errors import AskonceError
 from askonce.pipeline.audit.audit import Audit
 from askonce.pipeline.audit.states import part
-from askonce.pipeline.audit.table import place, write_table
+from askonce.pipeline.audit.table import place, schema_of, write_table
 from askonce.pipeline.audit.verdict import FAULTY
-from askonce.pipeline.statistics import mean
+from askonce.pipeline.statistics import Z95, mean
 from askonce.pipeline.tasks.task import Task
 from askonce.student.judging.evaluate import trained
 from askonce.student.learning.network import as_policy
 
 STATES = 2048
-Z95 = NormalDist().inv_cdf(0.975)
-
-_NUMBERS = ("follows", "follows_best", "difference", "difference_low", "difference_high")
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("run", "task", "model", "prompt", "text", "decision")),
-        ("states", pa.int64()),
-        *((name, pa.float64()) for name in _NUMBERS),
-        ("status", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -62,6 +50,9 @@ class Habit:
     difference_low: float | None = None
     difference_high: float | None = None
     status: str | None = None
+
+
+SCHEMA = schema_of(Habit)
 
 
 def habits(task: Task, audit: Audit, run: Path, cache: Path) -> list[Habit]:

@@ -14,18 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from askonce.pipeline.statistics import over_seeds
 from askonce.student.learning.anneal import ITERATIONS
 from askonce.student.reproducing.paper import NAVPICK, OTHER_SCALE, TABLE_3, WHY_OTHER_SCALE
 from askonce.student.reproducing.reproduce import PlannedRun, Scale, Series, teachers
 from askonce.student.showing.curves import METHOD_NAMES, SMOOTHED_OVER, smooth
 
-# The 97.5 % quantile of Student's t, by degrees of freedom from 1; the normal one's beyond.
-T = 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262
-NORMAL = 1.96
 # A figure's name in evaluations, and its place in the paper's table.
 COLUMNS = {"length_mean": "length", "return_mean": "returned", "success_rate": "success"}
 POINTS = 200
-# Curves are means over so many iterations of 3,000.
 AXES = {"env_steps": "environment steps (thousands)", "iteration": "iteration"}
 COLORS = "#0b6e99", "#c2571a", "#6a7f3a", "#7b4b94", "#b8457b"
 INK = "#30343b"
@@ -48,22 +45,13 @@ class TableRow:
         return {name: self.ours[name][0] - reported for name, reported in self.paper.items() if name not in other}
 
 
-def mean_and_half(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Over the first axis; no interval (nan) from a single one."""
-    count = len(values)
-    if count == 1:
-        return values[0], np.full(values.shape[1:], np.nan)
-    quantile = T[count - 2] if count - 2 < len(T) else NORMAL
-    return values.mean(axis=0), quantile * values.std(axis=0, ddof=1) / count**0.5
-
-
 def table(runs: Sequence[PlannedRun]) -> list[TableRow]:
     """One row a series, in their order."""
     rows = []
     for series, of_series in _by_series(runs):
         found = [json.loads(run.evaluation.read_text()) for run in of_series]
         ours = {
-            short: tuple(map(float, mean_and_half(np.array([each[name] for each in found], float))))
+            short: tuple(map(float, over_seeds(np.array([each[name] for each in found], float))))
             for name, short in COLUMNS.items()
         }
         reported = TABLE_3.get((series.task, series.method))
@@ -180,7 +168,7 @@ def curves(runs: Sequence[PlannedRun], axis: str, name_of: Callable[[Series], st
         x = np.linspace(0, min(one[axis][-1] for one in tables), POINTS + 1)[1:]
         for measure in ("return", "success"):
             lines = [np.interp(x, one[axis], smooth(np.array(one[measure]), window)) for one in tables]
-            mean, half = mean_and_half(np.array(lines))
+            mean, half = over_seeds(np.array(lines))
             half = np.nan_to_num(half)
             # Of MiniGrid the returns are within 0 and 1 as well.
             least, most = (-inf, inf) if measure == "return" and series.task == NAVPICK else (0.0, 1.0)

@@ -21,6 +21,7 @@ from askonce.pipeline.audit.verdict import VERDICTS
 from askonce.pipeline.statistics import Interval
 from askonce.pipeline.tasks.task import Trace
 from askonce.student.judging import unlearned
+from askonce.student.judging.unlearned import Habit
 
 
 @dataclass(frozen=True)
@@ -63,29 +64,13 @@ class Decision:
         return f"{self.model}@{self.prompt}"
 
 
-@dataclass(frozen=True)
-class Unlearning:
-    """What a student makes of a decision: how probable its next action and the best decision's are to it."""
-
-    run: str
-    task: str
-    model: str
-    prompt: str
-    text: str
-    decision: str | None
-    states: int
-    follows: float | None
-    follows_best: float | None
-    status: str | None
-
-
-def read(cache: Path) -> tuple[list[Decision], list[Unlearning]]:
+def read(cache: Path) -> tuple[list[Decision], list[Habit]]:
     """Everything that was audited. AskonceError where a table cannot be read."""
     decisions, unlearnt = [], []
     for path in sorted((cache / layout.AUDIT).glob("*.parquet")):
         table = _table(path)
         if "status" in table.column_names:
-            unlearnt += [Unlearning(**row) for row in _rows(table, path, unlearned.SCHEMA, Unlearning.__annotations__)]
+            unlearnt += [Habit(**row) for row in _rows(table, path, unlearned.SCHEMA, unlearned.SCHEMA.names)]
         else:
             decisions += [_decision(row, path) for row in _rows(table, path, SCHEMA, SCHEMA.names)]
     return decisions, unlearnt

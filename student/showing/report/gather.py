@@ -18,10 +18,11 @@ from askonce.pipeline.deduplicate import distinct_texts, merge
 from askonce.pipeline.tasks.task import Playout, Task
 from askonce.student.judging import evaluate
 from askonce.student.judging.evaluate import Evaluation
+from askonce.student.judging.unlearned import Habit
 from askonce.student.learning.forms import lookup_of
 from askonce.student.showing import curves, runs
 from askonce.student.showing.report import audits
-from askonce.student.showing.report.audits import Decision, Unlearning
+from askonce.student.showing.report.audits import Decision
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Report:
     evaluated: list[Evaluated]
     decisions: list[Decision]
     contents: Mapping[tuple[str, str], str]
-    unlearnt: Mapping[tuple, list[Unlearning]]
+    unlearnt: Mapping[tuple, list[Habit]]
     playouts: Mapping[str, Playout]
     notes: list[Note]
 
@@ -117,13 +118,13 @@ def gather(
     compared = [student for student in students if student.run.task in playouts]
     notes += _missing_audits(cache, entries, compared, decisions, named)
     contents = query.contents(cache, (found.completion for found in decisions))
-    by_decision: dict[tuple, list[Unlearning]] = {}
+    by_decision: dict[tuple, list[Habit]] = {}
     for found in named:
         by_decision.setdefault(identity(found), []).append(found)
     return Report(cache, held, evaluated, decisions, contents, by_decision, playouts, notes)
 
 
-def identity(found: Decision | Unlearning) -> tuple:
+def identity(found: Decision | Habit) -> tuple:
     """What a row of an audit is about."""
     return found.task, found.model, found.prompt, found.text, found.decision
 
@@ -192,7 +193,7 @@ def _evaluated(
         yield Evaluated(name, student.run.teacher, student, figures)
 
 
-def _of_runs(unlearnt: Sequence[Unlearning], given: Sequence[Path]) -> list[Unlearning]:
+def _of_runs(unlearnt: Sequence[Habit], given: Sequence[Path]) -> list[Habit]:
     """In the order of the runs, which go by the paths that are `given`."""
     return [found for run in given for found in unlearnt if Path(found.run).resolve() == run.resolve()]
 
@@ -202,7 +203,7 @@ def _missing_audits(
     entries: Sequence[TeacherEntry],
     students: Sequence[Student],
     decisions: Sequence[Decision],
-    unlearnt: Sequence[Unlearning],
+    unlearnt: Sequence[Habit],
 ) -> list[Note]:
     audited = Counter[tuple[str, str]]()
     for found in decisions:

@@ -20,9 +20,10 @@ from askonce.cache import durable
 from askonce.pipeline.audit.summary import Shares, said, shares
 from askonce.pipeline.audit.verdict import VERDICTS
 from askonce.pipeline.tasks.task import Playout, Trace
+from askonce.student.judging.unlearned import Habit
 from askonce.student.learning.anneal import ITERATIONS
 from askonce.student.showing.curves import METHOD_NAMES, SMOOTHED_OVER, smooth
-from askonce.student.showing.report.audits import Decision, Unlearning
+from askonce.student.showing.report.audits import Decision
 from askonce.student.showing.report.chart import Level, Line, chart
 from askonce.student.showing.report.gather import Evaluated, Held, Report, identity
 
@@ -240,7 +241,7 @@ class Shown:
     pictures: list[Picture]
     words: str
     cut: int
-    unlearnt: list[Unlearning]
+    unlearnt: list[Habit]
 
     @property
     def statuses(self) -> list[str]:
@@ -253,7 +254,7 @@ def _audits(decisions: Sequence[Decision]) -> Iterator[Audit]:
         yield Audit(task, teacher, {verdict: each for verdict, each in shares(rows).items() if each.decisions})
 
 
-def _students(unlearnt: Mapping[tuple, list[Unlearning]]) -> Iterator[Student]:
+def _students(unlearnt: Mapping[tuple, list[Habit]]) -> Iterator[Student]:
     found = [one for each in unlearnt.values() for one in each]
     for run, teacher in sorted({(one.run, f"{one.model}@{one.prompt}") for one in found}):
         those = [one for one in found if (one.run, f"{one.model}@{one.prompt}") == (run, teacher)]

@@ -15,6 +15,7 @@ from askonce.cache import store
 from askonce.cache.errors import AskonceError, Unfinished
 from askonce.pipeline import tasks
 from askonce.pipeline.recorded import read
+from askonce.pipeline.statistics import over_seeds
 from askonce.student.learning.anneal import COMPARED
 from askonce.student.learning.presets import CONTROL
 from askonce.student.reproducing import figures
@@ -159,7 +160,7 @@ def test_table_and_figures_are_what_the_runs_did(cache, tmp_path):
         returns = [json.loads(run.evaluation.read_text())["return_mean"] for run in own]
         mean, half = row.ours["returned"]
         assert mean == pytest.approx(np.mean(returns))
-        assert half == pytest.approx(12.706 * np.std(returns, ddof=1) / 2**0.5)
+        assert half == pytest.approx(12.7062047 * np.std(returns, ddof=1) / 2**0.5)
         assert row.difference["returned"] == pytest.approx(mean - TABLE_3[TASK, row.method].returned)
     assert all(path.name.startswith("quick-") and path.stat().st_size for path in files) and len(files) == 2 + 3 * 6
     shown = (tmp_path / "quick-table-3.md").read_text()
@@ -204,9 +205,9 @@ def test_navpick_is_compared_where_it_is_on_one_scale(tmp_path):
 
 
 def test_the_band_is_students_and_a_single_seed_has_none():
-    mean, half = figures.mean_and_half(np.array([[1.0, 2.0], [2.0, 2.0], [3.0, 2.0]]))
-    assert mean.tolist() == [2, 2] and half.tolist() == pytest.approx([4.303 / 3**0.5, 0])
-    assert np.isnan(figures.mean_and_half(np.array([[1.0]]))[1]).all()
+    mean, half = over_seeds(np.array([[1.0, 2.0], [2.0, 2.0], [3.0, 2.0]]))
+    assert mean.tolist() == [2, 2] and half.tolist() == pytest.approx([4.3026527 / 3**0.5, 0])
+    assert np.isnan(over_seeds(np.array([[1.0]]))[1]).all()
 
 
 def test_the_papers_figures_are_all_there():
