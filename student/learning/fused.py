@@ -335,7 +335,7 @@ def _affine_backward(inputs, weight, to_outputs, to_inputs, to_weight, to_bias):
 def _loss(columns, row, outputs, coefficients, to_outputs, sums):
     """Adds one row's losses to `sums` and writes its loss's gradient by the logits and the value.
 
-    `outputs` are log-probabilities and the value. See `ppo.losses` for the same in words of torch.
+    `outputs` are log-probabilities and the value. `ppo.py` has the same in words of torch.
     """
     actions, value, one = outputs.shape[0] - 1, outputs[-1], np.float32(1)
     clip, advantage, action = coefficients.clip, columns.advantage[row], columns.action[row]

@@ -2,7 +2,7 @@
 
 An episode succeeds when the robot says stop while it carries the wanted object: held, lifted, and with the hand
 back where it was at the start (`stages.carried`). Stopping at any other time fails. So do a collision, taking a
-wrong object, and dropping the right one. docs/navpick.md gives every constant and its source.
+wrong object, and dropping the right one. docs/navpick.md lists the weights, which are those of habitat-lab 0.3.3.
 """
 
 from typing import Any
