@@ -1,7 +1,7 @@
 """Ask a large language model once, train a small policy as often as you like.
 
 The Python twin of the command line. A task is asked about once (`build_cache`); what the LLM said is kept in a cache, a
-folder; a student learns from it offline (`train`), is judged (`evaluate`) and deployed (`load_student`)::
+folder; a student learns from it offline (`train`), is judged (`evaluate`) and deployed (`load_student`):
 
     import askonce
 
