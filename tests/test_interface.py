@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -150,9 +151,14 @@ def test_a_users_own_modules_harm_nothing_and_what_they_print_is_not_in_the_way(
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
+    """Built of a copy: setuptools leaves a folder beside the sources, which other tests would find."""
     folder = tmp_path_factory.mktemp("wheel")
+    left_out = shutil.ignore_patterns(
+        ".*", "tests", "docs", "site", "build", "__pycache__", "*.egg-info", "runs", "caches"
+    )
+    shutil.copytree(ROOT, folder / "checkout", symlinks=True, ignore=left_out)
     built = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT],
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, folder / "checkout"],
         capture_output=True,
         text=True,
     )
