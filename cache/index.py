@@ -76,10 +76,10 @@ class Index:
     def __init__(self, batch: pa.RecordBatch, source: Any):
         self.source: Any = source
         names, probabilities, unreadable = (batch[name] for name in ("decisions", "probabilities", "unreadable"))
-        self._high, self._low, self._completions = (batch[name].to_numpy() for name in ("high", "low", "completions"))
-        self._starts, self._codes = names.offsets.to_numpy(), names.values.indices.to_numpy()
-        self._probabilities = probabilities.values.to_numpy()
-        self._unreadable = unreadable.offsets.to_numpy(), unreadable.values.to_numpy()
+        self._high, self._low, self._completions = (_numbers(batch[name]) for name in ("high", "low", "completions"))
+        self._starts, self._codes = _numbers(names.offsets), _numbers(names.values.indices)
+        self._probabilities = _numbers(probabilities.values)
+        self._unreadable = _numbers(unreadable.offsets), _numbers(unreadable.values)
         words = names.values.dictionary
         self._decision = lru_cache(maxsize=4096)(lambda code: tuple(json.loads(words[code].as_py())))
 
@@ -154,7 +154,7 @@ def _batch(entries: Iterable[tuple[str, Entry]]) -> pa.RecordBatch:
         for column, value in zip(columns.values(), row, strict=True):
             column.append(value)
     arrays = {field.name: pa.array(columns[field.name], field.type) for field in SCHEMA}
-    order = np.lexsort((arrays["low"].to_numpy(), arrays["high"].to_numpy()))
+    order = np.lexsort((_numbers(arrays["low"]), _numbers(arrays["high"])))
     sorted_by_key = pa.record_batch(list(arrays.values()), names=SCHEMA.names).take(pa.array(order))
     names = sorted_by_key["decisions"]
     coded = pa.ListArray.from_arrays(names.offsets, names.values.dictionary_encode())
@@ -178,10 +178,10 @@ def _checksum(batch: pa.RecordBatch) -> bytes:
 
 def _parts(column: pa.Array) -> Iterator[np.ndarray | pa.Buffer]:
     if isinstance(column, pa.ListArray):
-        yield column.offsets.to_numpy()
+        yield _numbers(column.offsets)
         yield from _parts(column.values)
     elif isinstance(column, pa.DictionaryArray):
-        yield column.indices.to_numpy()
+        yield _numbers(column.indices)
         yield from _parts(column.dictionary)
     elif isinstance(column, pa.StringArray):
         _, offsets, letters = column.buffers()
@@ -189,7 +189,12 @@ def _parts(column: pa.Array) -> Iterator[np.ndarray | pa.Buffer]:
         yield ends
         yield (letters or pa.py_buffer(b""))[: ends[-1]]
     else:
-        yield column.to_numpy()
+        yield _numbers(column)
+
+
+def _numbers(column: pa.Array) -> np.ndarray:
+    """As `column.to_numpy()`, which imports pandas where it is installed: more time than all the rest takes."""
+    return np.from_dlpack(column)
 
 
 def _key(text: str) -> tuple[int, int]:
