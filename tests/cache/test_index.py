@@ -1,5 +1,8 @@
 """An index gives back what was put into it, to the last bit, and refuses what is damaged or foreign."""
 
+import subprocess
+import sys
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
@@ -86,3 +89,18 @@ def read(path) -> str:
     except Unusable:
         return "unusable"
     return "the same" if got == TEXTS else f"wrong {got}"
+
+
+def test_opening_loads_no_library_that_takes_longer_than_it(tmp_path):
+    """pyarrow imports pandas for some conversions, wherever it is installed."""
+    build(tmp_path / "index", TEXTS.items(), None)
+    program = """
+import sys
+from askonce.cache.index import open_index
+assert open_index(sys.argv[1]).get("Agent sees a key.")
+print("pandas" in sys.modules)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "index"], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == "False"
