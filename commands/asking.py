@@ -131,7 +131,8 @@ def llm_of(
     max_tokens: int,
     extra: str | None,
 ):
-    from askonce.pipeline.llm import LLM, LOGPROBS, SAMPLING
+    from askonce.pipeline.estimators import LOGPROBS, SAMPLING
+    from askonce.pipeline.llm import LLM
 
     try:
         fields = json.loads(extra) if extra else {}

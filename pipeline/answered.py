@@ -18,7 +18,7 @@ from typing import Any
 
 from askonce.cache import durable, index, layout, query, store
 from askonce.cache.index import Entry, Index
-from askonce.pipeline.estimators.counting import option_distributions
+from askonce.pipeline.estimators import option_distributions
 from askonce.pipeline.parse import reading
 from askonce.pipeline.tasks.task import Decision, Task
 

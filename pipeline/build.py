@@ -30,9 +30,9 @@ from askonce.pipeline.asking.function import FunctionAsker
 from askonce.pipeline.asking.prices import Price, forecast
 from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.deduplicate import Visits, distinct_texts, merge
-from askonce.pipeline.estimators.counting import Unparsable, option_distributions
+from askonce.pipeline.estimators import ESTIMATORS, Unparsable, option_distributions
 from askonce.pipeline.interrupt import Interruption, interruption
-from askonce.pipeline.llm import LLM, LOGPROBS, connect, endpoint, key, prompt_digest
+from askonce.pipeline.llm import LLM, connect, endpoint, prompt_digest
 from askonce.pipeline.questions import Outstanding, Wanted
 from askonce.pipeline.tasks.task import Decision, Distributions, Task
 
@@ -309,8 +309,8 @@ class Builder:
                     pending.pop(text, None)
                 else:
                     progress.completions += event.job.n
-                    if llm.estimator == LOGPROBS and event.replies[0].logprobs is None:
-                        failed = AskonceError("the server gives no log-probabilities: use --estimator sampling")
+                    if complaint := ESTIMATORS[llm.estimator].complaint(event.replies[0]):
+                        failed = AskonceError(complaint)
                         stop.set()
                 if outstanding.close(event.job):
                     if isinstance(self.wanted.samples, Precision) and text not in progress.unanswered:
@@ -360,11 +360,11 @@ def answer_of(build: Builder, text: str) -> dict[Decision, float] | None:
 
 def distributions_of(build: Builder, texts: Iterable[str]) -> dict[str, dict[Decision, float]]:
     """What the cache now holds about `texts`."""
-    task, llm = build.task, build.llm
-    if llm.estimator == LOGPROBS:
-        found = dict(query.texts(build.directory, task.name, *_name(task, llm), texts))
+    task, llm, texts = build.task, build.llm, list(texts)
+    if keys := [key for text in texts if (key := questions.key(task, llm, text))]:
+        found = query.of_keys(build.directory, task.name, keys)
     else:
-        found = query.of_keys(build.directory, task.name, [key(llm, task.prompt, text) for text in texts])
+        found = dict(query.texts(build.directory, task.name, *_name(task, llm), texts))
     return option_distributions(found, task.prompt.options)[0]
 
 

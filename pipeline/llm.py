@@ -13,6 +13,7 @@ from typing import Any
 
 from askonce.cache.errors import AskonceError
 from askonce.cache.key import answer_key, endpoint_identity
+from askonce.pipeline import estimators
 from askonce.pipeline.asking import asker as asking
 from askonce.pipeline.asking import batch
 from askonce.pipeline.asking.asker import Asker
@@ -22,7 +23,6 @@ from askonce.pipeline.asking.endpoint import Endpoint
 from askonce.pipeline.asking.function import Function, FunctionAsker
 from askonce.pipeline.asking.function import address as function_address
 from askonce.pipeline.asking.terms import Terms
-from askonce.pipeline.estimators.letters import letter_request
 from askonce.pipeline.prompt import messages
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated import serve
@@ -37,8 +37,6 @@ NO_KEY = "no-key-needed"
 IN_PROCESS_CONCURRENCY = 8
 # Fields of the body that askonce sets itself.
 RESERVED = {"model", "messages", "n", "stream", "temperature", "max_tokens", "max_completion_tokens"}
-# How its answers become a distribution: by counting samples, or from the log-probabilities of letters.
-SAMPLING, LOGPROBS = "sampling", "logprobs"
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,8 @@ class LLM:
     `base_url` None: OPENAI_BASE_URL, else OpenAI's own; for the model "simulated" a server within this
     process, whose `errors` and `seed` mean nothing to others. `model_id` names a model that is served
     under several addresses, and stands for them in the key. `extra` are further fields of the wire body,
-    such as top_p or response_format. With the `estimator` LOGPROBS it is asked for letters after its
-    reasonings (`pipeline.estimators.letters`), and these answers make its distributions. A `function` of this process
-    is asked in the place of a server.
+    such as top_p or response_format. `estimator` is the way of asking, a name in `estimators.ESTIMATORS`. A
+    `function` of this process is asked in the place of a server.
     """
 
     model: str = simulated.MODEL
@@ -61,7 +58,7 @@ class LLM:
     seed: int = 0
     model_id: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-    estimator: str = SAMPLING
+    estimator: str = estimators.SAMPLING
     function: Function | None = None
 
     def __post_init__(self) -> None:
@@ -104,16 +101,9 @@ def endpoint(llm: LLM) -> str:
     return endpoint_identity(_address(llm))
 
 
-def key(llm: LLM, prompt: Prompt, text: str) -> str:
-    """The cache key of the answers to `text`."""
-    return answer_key(request(llm, prompt, text), endpoint(llm))
-
-
 def prompt_digest(llm: LLM, prompt: Prompt) -> str:
     """8 hex digits that stand for all that the answers to any text depend on, the text aside."""
-    asked = request(llm, prompt, "")
-    if llm.estimator == LOGPROBS:
-        asked = letter_request(asked, "", [("",)], 0)
+    asked = estimators.ESTIMATORS[llm.estimator].stands_for(request(llm, prompt, ""))
     return answer_key(asked, endpoint(llm)).rpartition(":")[2][:8]
 
 

@@ -5,7 +5,7 @@ list for a text that needs nothing, so that bodies exist only shortly before the
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,10 +14,9 @@ from askonce.cache.errors import AskonceError
 from askonce.cache.key import answer_key
 from askonce.pipeline.adaptive import Precision
 from askonce.pipeline.asking.client import Job
-from askonce.pipeline.estimators import letters
-from askonce.pipeline.estimators.counting import read_decision
-from askonce.pipeline.llm import LLM, LOGPROBS, SAMPLING, endpoint, key, prompt_digest, request
-from askonce.pipeline.tasks.task import Decision, Task
+from askonce.pipeline.estimators import ESTIMATORS, Body
+from askonce.pipeline.llm import LLM, endpoint, prompt_digest, request
+from askonce.pipeline.tasks.task import Task
 
 # What can be asked again, and the finish reason by which a completion shows it.
 RETRIABLE = {"truncated": "length", "refused": "refusal", "filtered": "content_filter"}
@@ -73,80 +72,83 @@ class Outstanding:
 
 
 def missing(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
-    """The open questions of `llm` itself: for samples, or for letters where that is its estimator."""
-    if llm.estimator == LOGPROBS:
-        yield from _letters(directory, task, llm, texts, wanted)
+    """The open questions of `llm`'s own estimator."""
+    if ESTIMATORS[llm.estimator].AFTER:
+        yield from _after_others(directory, task, llm, texts, wanted)
     elif isinstance(wanted.samples, Precision):
         yield from _until_known(directory, task, llm, texts, wanted)
     else:
         yield from _samples(directory, task, llm, texts, wanted)
 
 
+def key(task: Task, llm: LLM, text: str) -> str | None:
+    """The key of the answers to `text`; None where there are several, known only once others are answered."""
+    if ESTIMATORS[llm.estimator].AFTER:
+        return None
+    return answer_key(_question(task, llm, text), endpoint(llm))
+
+
 def few_keys(task: Task, llm: LLM, texts: Collection[str]) -> list[str]:
-    """The keys of the answers to `texts` where they are few, and known before they are asked: letters' are not."""
-    if llm.estimator == LOGPROBS or len(texts) > query.FEW_KEYS:
+    """The keys of the answers to `texts` where they are few, and known before they are asked."""
+    if len(texts) > query.FEW_KEYS:
         return []
-    return [key(llm, task.prompt, text) for text in texts]
+    return [name for text in texts if (name := key(task, llm, text))]
 
 
 def stages(llm: LLM) -> list[LLM]:
-    """Who is asked, one after the other: letters are asked after the reasonings of the same LLM, sampled."""
-    return [_reasoner(llm), llm] if llm.estimator == LOGPROBS else [llm]
+    """Who is asked, one after the other: an estimator may go on from what the same LLM answered to another."""
+    after = ESTIMATORS[llm.estimator].AFTER
+    return [*stages(replace(llm, estimator=after)), llm] if after else [llm]
 
 
 def _samples(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
     texts = list(texts)
     held = query.counted(directory, *_who(task, llm), texts, wanted.reasons, few_keys(task, llm, texts))
     for text, stored, good in zip(texts, *held, strict=True):
-        yield text, _question(task, llm, text, wanted.samples - int(good), int(stored))
+        yield text, _jobs(task, llm, text, wanted.samples - int(good), int(stored))
 
 
 def _until_known(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
     """Completions in which no decision can be read are part of what the LLM answers, and count as one."""
-    unseen = dict.fromkeys(texts)
+    unseen, decisions_in = dict.fromkeys(texts), ESTIMATORS[llm.estimator].decisions_in
     for text, answers in query.texts(directory, *_who(task, llm), unseen):
         del unseen[text]
         counts = Counter(
-            read_decision(answer, task.prompt.options).decision
+            next(iter(decisions_in(answer, task.prompt.options)), None)
             for answer in answers
             if answer.finish_reason not in wanted.reasons
         )
-        yield text, _question(task, llm, text, wanted.samples.needed(counts), len(answers))
+        yield text, _jobs(task, llm, text, wanted.samples.needed(counts), len(answers))
     for text in unseen:
-        yield text, _question(task, llm, text, wanted.samples.needed({}), 0)
+        yield text, _jobs(task, llm, text, wanted.samples.needed({}), 0)
 
 
-def _question(task: Task, llm: LLM, text: str, n: int, first: int) -> list[Job]:
+def _jobs(task: Task, llm: LLM, text: str, n: int, first: int) -> list[Job]:
     if n <= 0:
         return []
-    body = request(llm, task.prompt, text)
+    body = _question(task, llm, text)
     return [Job(answer_key(body, endpoint(llm)), body, n, first)]
 
 
-def _letters(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
-    """After each of a text's first reasonings one letter, the letters turned on by one each time."""
-    held = query.keys(directory, *_who(task, llm))
-    for text, answers in query.texts(directory, *_who(task, _reasoner(llm)), texts):
-        body, questions = request(llm, task.prompt, text), {}
-        for number, answer in enumerate(answers[: wanted.samples]):
-            asked = letters.letter_request(
-                body, letters.reasoning_of(answer.content), _choices(task, text, answer), number
-            )
-            name = answer_key(asked, endpoint(llm))
-            if name not in held:
-                questions[name] = Job(name, asked, 1)
-        yield text, [*questions.values()]
+def _question(task: Task, llm: LLM, text: str) -> Body:
+    """The only question about `text` of an estimator that goes on from no other."""
+    (asked,) = _questions(task, llm, text, ())
+    return asked
 
 
-def _reasoner(llm: LLM) -> LLM:
-    return replace(llm, estimator=SAMPLING)
+def _questions(task: Task, llm: LLM, text: str, before: Sequence[query.Answer]) -> list[Body]:
+    body = request(llm, task.prompt, text)
+    return ESTIMATORS[llm.estimator].questions(body, task, text, before)
 
 
-def _choices(task: Task, text: str, answer: query.Answer) -> list[Decision]:
-    """The text's single options, and what the LLM decided after this reasoning, as far as letters reach."""
-    decided = read_decision(answer, task.prompt.options).decision
-    own = [decided] if decided else []
-    return list(dict.fromkeys([*own, *task.decisions(text)]))[: letters.MOST_LETTERS]
+def _after_others(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
+    """One question after each of a text's first answers to the stage before."""
+    held, before = query.keys(directory, *_who(task, llm)), stages(llm)[-2]
+    for text, answers in query.texts(directory, *_who(task, before), texts):
+        asked = {
+            answer_key(body, endpoint(llm)): body for body in _questions(task, llm, text, answers[: wanted.samples])
+        }
+        yield text, [Job(name, body, 1) for name, body in asked.items() if name not in held]
 
 
 def _who(task: Task, llm: LLM) -> tuple[str, str, str]:

@@ -15,13 +15,13 @@ from askonce.cache import query
 from askonce.cache.errors import AskonceError
 from askonce.cache.query import Answer, TeacherName
 from askonce.cache.teachers import choose_teacher
+from askonce.pipeline import estimators
 from askonce.pipeline.audit import table
 from askonce.pipeline.audit.alternatives import alternatives
 from askonce.pipeline.audit.rules import Broken, broken
 from askonce.pipeline.audit.states import Visited, part, visited
 from askonce.pipeline.audit.table import AuditRow
 from askonce.pipeline.audit.verdict import LOOKS, SUCCESS, Evidence, compare, verdict
-from askonce.pipeline.estimators.counting import distribution_of, read_decision
 from askonce.pipeline.statistics import Interval
 from askonce.pipeline.tasks.task import Decision, Outcomes, Playout, Scene, Task
 
@@ -85,7 +85,8 @@ def audit(
 
 
 def _said(task: Task, answers: Sequence[Answer]) -> Said:
-    distribution, left_out = distribution_of(answers, task.prompt.options)
+    estimator, options = estimators.of(answers), task.prompt.options
+    distribution, left_out = estimator.distribution_of(answers, options)
     weight = sum(answer.weight for answer in answers)
     by_decision: dict[Decision, list[Answer]] = {decision: [] for decision in distribution}
     by_reason: dict[str, list[Answer]] = {}
@@ -93,12 +94,9 @@ def _said(task: Task, answers: Sequence[Answer]) -> Said:
     for answer in answers:
         if answer.sample in reasons:
             by_reason.setdefault(reasons[answer.sample], []).append(answer)
-        elif answer.request:
-            # A letter says something of every decision.
-            for found in by_decision.values():
-                found.append(answer)
-        else:
-            by_decision[read_decision(answer, task.prompt.options).decision].append(answer)
+            continue
+        for decision in estimator.decisions_in(answer, options):
+            by_decision.get(decision, []).append(answer)
     return Said(
         {
             decision: (distribution[decision], len(found), found[0].completion_id)

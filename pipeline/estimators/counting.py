@@ -1,51 +1,46 @@
-"""Stored completions → option distributions: Pr(decision | text), by counting (section 3.2.1) or from the
-log-probabilities of letters (`pipeline.estimators.letters`).
+"""Pr(k | c(s)) by counting: the question is asked several times, and each completion is a sample (section 3.2.1).
 
 Completions are the truth and distributions only derived from them (`pipeline.answered` keeps an index), so a
 better parser costs no new question.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-import json
+from typing import Any
 
 from askonce.cache.query import Answer
-from askonce.pipeline.estimators import letters
+from askonce.pipeline.asking.reply import Reply
 from askonce.pipeline.parse import Parsed, parse
-from askonce.pipeline.tasks.task import Decision, Option
+from askonce.pipeline.tasks.task import Decision, Option, Task
+
+AFTER: str | None = None
 
 
-@dataclass(frozen=True)
-class Unparsable:
-    """A completion in which no decision could be read, and why."""
-
-    text: str
-    sample: int
-    reason: str
+def stands_for(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    return body
 
 
-def option_distributions(
-    answers: Mapping[str, Sequence[Answer]], options: tuple[Option, ...]
-) -> tuple[dict[str, dict[Decision, float]], list[Unparsable]]:
-    """text → decision → probability, and the completions left out of it.
+def questions(body: Mapping[str, Any], task: Task, text: str, before: Sequence[Answer]) -> list[Mapping[str, Any]]:
+    return [body]
 
-    Completions count by their weight. A text none of whose completions can be read gets an empty
-    distribution: it was asked, and the teacher has nothing to say.
-    """
-    distributions, unparsable = {}, []
-    for text, found in answers.items():
-        distributions[text], left_out = distribution_of(found, options)
-        unparsable += [Unparsable(text, sample, reason) for sample, reason in left_out]
-    return distributions, unparsable
+
+def complaint(reply: Reply) -> str | None:
+    return None
+
+
+def has_asked(answer: Answer) -> bool:
+    return True
+
+
+def decisions_in(answer: Answer, options: tuple[Option, ...]) -> Collection[Decision]:
+    decision = read_decision(answer, options).decision
+    return [] if decision is None else [decision]
 
 
 def distribution_of(
     answers: Sequence[Answer], options: tuple[Option, ...]
 ) -> tuple[dict[Decision, float], list[tuple[int, str]]]:
-    """One text's distribution, and the sample and reason of each completion left out of it."""
-    if any(answer.request for answer in answers):
-        return _of_letters(answers)
+    """Completions count by their weight."""
     weights: dict[Decision, float] = {}
     unparsable = []
     for answer in answers:
@@ -67,18 +62,6 @@ def read_decision(answer: Answer, options: tuple[Option, ...]) -> Parsed:
         if not whole.strip():
             return Parsed(None, "cut off by the token limit: raise --max-tokens")
     return _parse(whole, options)
-
-
-def _of_letters(answers: Sequence[Answer]) -> tuple[dict[Decision, float], list[tuple[int, str]]]:
-    estimates, unparsable = [], []
-    for answer in answers:
-        lettered = letters.letters_in(json.loads(answer.request or "{}")["messages"])
-        found = letters.of_letters(json.loads(answer.logprobs or "null"), lettered)
-        if found is None:
-            unparsable.append((answer.sample, "the server gave no log-probabilities"))
-        else:
-            estimates.append(found)
-    return letters.distribution(letters.average(estimates)) if estimates else {}, unparsable
 
 
 @lru_cache(maxsize=4096)

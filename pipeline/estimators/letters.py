@@ -6,20 +6,69 @@ changes its probability, so the letters are rotated from one request to the next
 What the server does not list is not zero: it is at most as likely as the least likely token that it lists.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+import json
 import math
 import re
 from string import ascii_uppercase
 from typing import Any
 
+from askonce.cache.query import Answer
+from askonce.pipeline.asking.reply import Reply
+from askonce.pipeline.estimators.counting import read_decision
 from askonce.pipeline.parse import HEADING, LABEL
-from askonce.pipeline.tasks.task import Decision
+from askonce.pipeline.tasks.task import Decision, Option, Task
+
+AFTER: str | None = "sampling"
 
 # The most that OpenAI's protocol allows.
 TOP_LOGPROBS = 20
 MOST_LETTERS = len(ascii_uppercase)
 QUESTION = "Which decision follows from this? Answer with one letter and nothing else."
+# Rounding makes a log-probability a little more than 0; what is more than that is none.
+ROUNDING = 1e-3
+
+
+def stands_for(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    return letter_request(body, "", [("",)], 0)
+
+
+def questions(body: Mapping[str, Any], task: Task, text: str, before: Sequence[Answer]) -> list[Mapping[str, Any]]:
+    """One letter after each reasoning, the letters turned on by one each time: the text's single options, and what
+    the LLM decided after this reasoning, as far as letters reach."""
+    found: list[Mapping[str, Any]] = []
+    for number, answer in enumerate(before):
+        decided = read_decision(answer, task.prompt.options).decision
+        listed = list(dict.fromkeys([*([decided] if decided else []), *task.decisions(text)]))[:MOST_LETTERS]
+        found.append(letter_request(body, reasoning_of(answer.content), listed, number))
+    return found
+
+
+def complaint(reply: Reply) -> str | None:
+    return "the server gives no log-probabilities: use --estimator sampling" if reply.logprobs is None else None
+
+
+def has_asked(answer: Answer) -> bool:
+    return bool(_lettered(answer))
+
+
+def decisions_in(answer: Answer, options: tuple[Option, ...]) -> Collection[Decision]:
+    return _lettered(answer).values()
+
+
+def distribution_of(
+    answers: Sequence[Answer], options: tuple[Option, ...]
+) -> tuple[dict[Decision, float], list[tuple[int, str]]]:
+    """The mean over the letters' questions."""
+    estimates, unparsable = [], []
+    for answer in answers:
+        found = of_letters(_json(answer.logprobs), _lettered(answer))
+        if found is None:
+            unparsable.append((answer.sample, "the server gave no log-probabilities"))
+        else:
+            estimates.append(found)
+    return distribution(average(estimates)) if estimates else {}, unparsable
 
 
 @dataclass(frozen=True)
@@ -45,7 +94,10 @@ def letters(decisions: Sequence[Decision], rotation: int) -> dict[str, Decision]
 
 def letters_in(chat: Sequence[Mapping[str, str]]) -> dict[str, Decision]:
     """The letters of a question that `letter_messages` wrote; empty where the last message is none."""
-    listed = re.findall(r"^([A-Z])\) (.+)$", chat[-1]["content"], flags=re.MULTILINE)
+    question, _, choices = chat[-1]["content"].partition("\n")
+    if question != QUESTION:
+        return {}
+    listed = re.findall(r"^([A-Z])\) (.+)$", choices, flags=re.MULTILINE)
     return {letter: tuple(words.split(", ")) for letter, words in listed}
 
 
@@ -86,7 +138,9 @@ def reasoning_of(completion: str) -> str:
 
 def of_letters(logprobs: Any, lettered: Mapping[str, Decision]) -> Estimate | None:
     """What the log-probabilities of one reply (`Reply.logprobs`) say of the decisions that its question
-    listed; None where the server gave none."""
+    listed; None where the server gave none, or the question listed none."""
+    if not lettered:
+        return None
     first = _first_token(logprobs)
     most_likely = _masses(first.get("top_logprobs") or [])
     # The token that was drawn may be less likely than all that are listed.
@@ -144,6 +198,24 @@ def _masses(entries: Any) -> dict[str, float]:
     masses: dict[str, float] = {}
     for entry in entries if isinstance(entries, list) else []:
         match entry:
-            case {"token": str(token), "logprob": int() | float() as logprob} if not math.isnan(logprob):
-                masses[token] = math.exp(min(logprob, 0.0))
+            case {"token": str(token), "logprob": int() | float() as logprob}:
+                # Neither true, which is an int, nor NaN.
+                if not isinstance(logprob, bool) and logprob <= ROUNDING:
+                    masses[token] = math.exp(min(logprob, 0.0))
     return masses
+
+
+def _lettered(answer: Answer) -> dict[str, Decision]:
+    """The letters that the answer's own request listed; empty where it is no question for a letter."""
+    match _json(answer.request):
+        case {"logprobs": True, "messages": [*_, {"content": str(content)}]}:
+            return letters_in([{"content": content}])
+    return {}
+
+
+def _json(stored: str | None) -> Any:
+    """None where nothing was stored, or what is no JSON: a cache may come from elsewhere."""
+    try:
+        return json.loads(stored or "null")
+    except (ValueError, RecursionError):
+        return None

@@ -29,7 +29,7 @@ from askonce.cache.key import answer_key
 from askonce.cache.teachers import choose_teacher
 from askonce.pipeline import tasks
 from askonce.pipeline.answered import open_answered
-from askonce.pipeline.estimators.counting import option_distributions
+from askonce.pipeline.estimators import option_distributions
 from askonce.student.learning.anneal import Schedule
 from askonce.student.learning.distill import Teacher
 from askonce.student.learning.train import Settings, train

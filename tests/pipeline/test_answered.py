@@ -12,7 +12,7 @@ from askonce.cache.errors import AskonceError
 from askonce.cache.verify import verify
 from askonce.pipeline import tasks
 from askonce.pipeline.answered import Answered, Entry, build, entries, older, open_answered, place
-from askonce.pipeline.estimators.counting import option_distributions
+from askonce.pipeline.estimators import option_distributions
 from tests.cache.example import completion
 
 TASK = tasks.find("SimpleDoorKey")

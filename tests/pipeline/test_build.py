@@ -8,11 +8,11 @@ import pytest
 from askonce.cache import query
 from askonce.cache.coverage import Coverage
 from askonce.cache.errors import AskonceError, Unfinished
-from askonce.pipeline import tasks
+from askonce.pipeline import questions, tasks
 from askonce.pipeline.asking.retry import Patience
 from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.build import answer_of, answered, build_cache, builder
-from askonce.pipeline.llm import LLM, key, prompt_digest
+from askonce.pipeline.llm import LLM, prompt_digest
 from askonce.pipeline.questions import Wanted
 from askonce.pipeline.simulated.response import Response
 from askonce.pipeline.simulated.serve import failure, running
@@ -127,7 +127,7 @@ def test_a_failure_midway_names_the_texts_that_still_lack_answers(tmp_path):
     server = Server(lambda request, number: BROKEN if number > 2 else None)
     with running(server) as url, pytest.raises(Unfinished) as raised:
         teach(SIMPLE, tmp_path, LLM(base_url=url), TEXTS, samples=3)
-    keys = [key(LLM(base_url=url), SIMPLE.prompt, text) for text in TEXTS]
+    keys = [questions.key(SIMPLE, LLM(base_url=url), text) for text in TEXTS]
     stored = query.stored(tmp_path, "SimpleDoorKey", keys)
     assert raised.value.exit_code == 3 and len(raised.value.missing) == 2
     assert set(raised.value.missing) < set(TEXTS) and list(stored.values()) == [3, 3]

@@ -6,6 +6,7 @@ import urllib.request
 import pytest
 
 from askonce.cache.errors import AskonceError
+from askonce.cache.key import answer_key
 from askonce.pipeline import llm as teaching
 from askonce.pipeline.asking.client import Job
 from askonce.pipeline.asking.reply import Reply
@@ -46,6 +47,10 @@ def body(text: str = TEXT, **settings) -> dict:
     return teaching.request(LLM(**settings), PROMPT, text)
 
 
+def key(teacher: LLM, text: str) -> str:
+    return answer_key(teaching.request(teacher, PROMPT, text), teaching.endpoint(teacher))
+
+
 def contents(replies) -> list[str]:
     return [reply.content for reply in replies]
 
@@ -61,17 +66,17 @@ def test_the_key_depends_on_text_model_settings_and_endpoint():
         LLM("gpt", "http://localhost:1/v1", temperature=0.5),
         LLM("gpt", "http://localhost:1/v1", max_tokens=9),
     ]
-    keys = [teaching.key(teacher, PROMPT, TEXT) for teacher in (known, *others)]
-    assert len({*keys, teaching.key(known, PROMPT, "Agent sees nothing, holds nothing.")}) == 6
+    keys = [key(teacher, TEXT) for teacher in (known, *others)]
+    assert len({*keys, key(known, "Agent sees nothing, holds nothing.")}) == 6
     digests = {teaching.prompt_digest(teacher, PROMPT) for teacher in (known, *others)}
     assert len(digests) == 5 and all(len(digest) == 8 and int(digest, 16) >= 0 for digest in digests)
 
 
 def test_the_errors_of_the_simulated_llm_in_this_process_are_part_of_its_key():
-    key = teaching.key(LLM(), PROMPT, TEXT)
-    assert key == teaching.key(LLM(), PROMPT, TEXT)
-    assert key != teaching.key(LLM(seed=1), PROMPT, TEXT)
-    assert key != teaching.key(LLM(errors=Errors(0.5, 0, 0)), PROMPT, TEXT)
+    plain = key(LLM(), TEXT)
+    assert plain == key(LLM(), TEXT)
+    assert plain != key(LLM(seed=1), TEXT)
+    assert plain != key(LLM(errors=Errors(0.5, 0, 0)), TEXT)
 
 
 def test_at_an_address_it_is_a_server_like_any_other():
@@ -94,10 +99,10 @@ def test_the_base_url_comes_from_the_environment(monkeypatch):
 
 def test_a_name_of_one_s_own_stands_for_all_addresses_of_a_model():
     one, other = (LLM("gpt", f"http://localhost:{port}/v1", model_id="gpt at home") for port in (1, 2))
-    assert teaching.key(one, PROMPT, TEXT) == teaching.key(other, PROMPT, TEXT)
+    assert key(one, TEXT) == key(other, TEXT)
     assert teaching.endpoint(one) == "gpt at home"
     unnamed = LLM("gpt", "http://localhost:1/v1")
-    assert teaching.key(one, PROMPT, TEXT) != teaching.key(unnamed, PROMPT, TEXT)
+    assert key(one, TEXT) != key(unnamed, TEXT)
     for name in ("", " ", "http://localhost:1/v1"):
         with pytest.raises(AskonceError, match="--model-id"):
             LLM("gpt", model_id=name)
@@ -106,7 +111,7 @@ def test_a_name_of_one_s_own_stands_for_all_addresses_of_a_model():
 def test_further_fields_are_sent_and_are_part_of_the_key():
     plain, more = LLM("gpt", HERE), LLM("gpt", HERE, extra={"top_p": 0.9})
     assert teaching.request(more, PROMPT, TEXT) == teaching.request(plain, PROMPT, TEXT) | {"top_p": 0.9}
-    assert teaching.key(more, PROMPT, TEXT) != teaching.key(plain, PROMPT, TEXT)
+    assert key(more, TEXT) != key(plain, TEXT)
     with pytest.raises(AskonceError, match="messages"):
         LLM("gpt", HERE, extra={"messages": []})
 

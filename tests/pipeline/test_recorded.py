@@ -6,7 +6,7 @@ from askonce.cache import query, store
 from askonce.cache.errors import AskonceError
 from askonce.cache.teachers import choose_teacher
 from askonce.pipeline import tasks
-from askonce.pipeline.estimators.counting import option_distributions
+from askonce.pipeline.estimators import option_distributions
 from askonce.pipeline.recorded import read
 
 # From LLM4Teach (IJCAI 2024): decision frequencies that its authors recorded.

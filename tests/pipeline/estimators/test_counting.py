@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 import pytest
 
 from askonce.cache.query import Answer
-from askonce.pipeline.estimators.counting import option_distributions
+from askonce.pipeline.estimators import option_distributions
 from tests.pipeline.doorkey_prompt import OPTIONS
 
 

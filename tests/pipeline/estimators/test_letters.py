@@ -1,10 +1,15 @@
+import json
 import math
 
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
+from askonce.cache.query import Answer
+from askonce.pipeline import tasks
 from askonce.pipeline.asking.client import Job
+from askonce.pipeline.build import answered, build_cache
+from askonce.pipeline.estimators import option_distributions
 from askonce.pipeline.estimators.letters import (
     average,
     distribution,
@@ -17,10 +22,13 @@ from askonce.pipeline.estimators.letters import (
 )
 from askonce.pipeline.llm import LLM, request
 from askonce.pipeline.prompt import messages
+from askonce.pipeline.questions import Wanted
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated.llm import Errors
+from askonce.pipeline.simulated.response import Response
+from askonce.pipeline.simulated.serve import completion, running
 from tests.pipeline.doorkey_prompt import PROMPT
-from tests.pipeline.servers import ask_all
+from tests.pipeline.servers import Server, ask_all
 
 A, B, C = ("explore",), ("go to key", "pick up key"), ("open door",)
 TEXT = "Agent sees a red key, a blue key, a red door, holds nothing."
@@ -106,6 +114,9 @@ def test_an_estimate_is_a_distribution_with_something_outside(top, rotation):
         {"content": ["x"]},
         {"content": [{"token": "A"}]},
         {"content": [{"token": "A", "logprob": math.nan, "top_logprobs": [3]}]},
+        {"content": [{"token": "A", "logprob": math.inf}]},
+        {"content": [{"token": "A", "logprob": 1e308}]},
+        {"content": [{"token": "A", "logprob": True}]},
     ],
 )
 def test_what_is_no_log_probability_gives_no_estimate(logprobs):
@@ -153,3 +164,51 @@ def test_a_server_without_logprobs_gives_none():
     body = request(LLM(), PROMPT, TEXT)
     (answer,) = ask_all(LLM(), [Job(0, body, 1)])
     assert answer.replies[0].logprobs is None
+
+
+def answered_with(content: str, logprobs: str | None, asked: dict) -> Answer:
+    return Answer(0, content, 1.0, "stop", logprobs, json.dumps(asked) if logprobs else None)
+
+
+def test_log_probabilities_that_nobody_asked_for_make_no_letter_of_a_completion():
+    asked = request(LLM(extra={"logprobs": True}), PROMPT, TEXT)
+    unasked = json.dumps(said({"Decision": 0.9, "A": 0.1}))
+    both = [answered_with("Decision: explore", logprobs, asked) for logprobs in (unasked, None)]
+    assert option_distributions({TEXT: both}, PROMPT.options) == ({TEXT: {A: 1.0}}, [])
+
+
+def test_a_letter_without_log_probabilities_beside_one_with_them_is_left_out():
+    asked = letter_request(request(LLM(), PROMPT, TEXT), "Observation: keys.", [A, B], 0)
+    both = [answered_with("A", logprobs, asked) for logprobs in (json.dumps(said({"A": 0.75, "B": 0.25})), None)]
+    found, left_out = option_distributions({TEXT: both}, PROMPT.options)
+    assert found[TEXT] == pytest.approx({A: 0.75, B: 0.25}) and len(left_out) == 1
+
+
+@pytest.mark.parametrize("logprobs", ["{", "[" * 100_000, '"x"', "[1]"])
+def test_stored_log_probabilities_that_are_none_are_left_out(logprobs):
+    asked = letter_request(request(LLM(), PROMPT, TEXT), "", [A, B], 0)
+    found, left_out = option_distributions({TEXT: [answered_with("A", logprobs, asked)]}, PROMPT.options)
+    assert found == {TEXT: {}} and len(left_out) == 1
+
+
+@pytest.mark.parametrize(
+    "asked", ["{", "{}", '{"logprobs":true,"messages":[]}', '{"logprobs":true,"messages":[{}]}', "7"]
+)
+def test_a_stored_request_that_is_none_makes_no_letter(asked):
+    row = Answer(0, "Decision: explore", 1.0, "stop", json.dumps(said({"A": 1.0})), asked)
+    assert option_distributions({TEXT: [row]}, PROMPT.options)[0] == {TEXT: {A: 1.0}}
+
+
+def test_a_server_that_adds_log_probabilities_to_everything_is_read_as_any_other(tmp_path):
+    task = tasks.find("SimpleDoorKey")
+
+    def talkative(asked, number):
+        answer = completion("talkative", [("Decision: explore", "stop")] * asked.get("n", 1), 10)
+        for choice in answer["choices"]:
+            choice["logprobs"] = said({"Decision": 1.0})
+        return Response(200, answer)
+
+    with running(Server(talkative)) as url:
+        report = build_cache(task, tmp_path, LLM("talkative", url), episodes=3, wanted=Wanted(2))
+    assert report.unparsable == 0
+    assert set(map(tuple, answered(task, tmp_path, LLM("talkative", url))[0].values())) == {(A,)}
