@@ -74,11 +74,11 @@ class Outstanding:
 def missing(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
     """The open questions of `llm`'s own estimator."""
     if ESTIMATORS[llm.estimator].AFTER:
-        yield from _after_others(directory, task, llm, texts, wanted)
+        yield from _after_others(directory, task, llm, texts, wanted.samples)
     elif isinstance(wanted.samples, Precision):
-        yield from _until_known(directory, task, llm, texts, wanted)
+        yield from _until_known(directory, task, llm, texts, wanted.samples, wanted.reasons)
     else:
-        yield from _samples(directory, task, llm, texts, wanted)
+        yield from _samples(directory, task, llm, texts, wanted.samples, wanted.reasons)
 
 
 def key(task: Task, llm: LLM, text: str) -> str | None:
@@ -101,14 +101,18 @@ def stages(llm: LLM) -> list[LLM]:
     return [*stages(replace(llm, estimator=after)), llm] if after else [llm]
 
 
-def _samples(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
+def _samples(
+    directory: Path, task: Task, llm: LLM, texts: Iterable[str], samples: int, unwelcome: Sequence[str]
+) -> Open:
     texts = list(texts)
-    held = query.counted(directory, *_who(task, llm), texts, wanted.reasons, few_keys(task, llm, texts))
+    held = query.counted(directory, *_who(task, llm), texts, unwelcome, few_keys(task, llm, texts))
     for text, stored, good in zip(texts, *held, strict=True):
-        yield text, _jobs(task, llm, text, wanted.samples - int(good), int(stored))
+        yield text, _jobs(task, llm, text, samples - int(good), int(stored))
 
 
-def _until_known(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
+def _until_known(
+    directory: Path, task: Task, llm: LLM, texts: Iterable[str], precision: Precision, unwelcome: Sequence[str]
+) -> Open:
     """Completions in which no decision can be read are part of what the LLM answers, and count as one."""
     unseen, decisions_in = dict.fromkeys(texts), ESTIMATORS[llm.estimator].decisions_in
     for text, answers in query.texts(directory, *_who(task, llm), unseen):
@@ -116,11 +120,11 @@ def _until_known(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wa
         counts = Counter(
             next(iter(decisions_in(answer, task.prompt.options)), None)
             for answer in answers
-            if answer.finish_reason not in wanted.reasons
+            if answer.finish_reason not in unwelcome
         )
-        yield text, _jobs(task, llm, text, wanted.samples.needed(counts), len(answers))
+        yield text, _jobs(task, llm, text, precision.needed(counts), len(answers))
     for text in unseen:
-        yield text, _jobs(task, llm, text, wanted.samples.needed({}), 0)
+        yield text, _jobs(task, llm, text, precision.needed({}), 0)
 
 
 def _jobs(task: Task, llm: LLM, text: str, n: int, first: int) -> list[Job]:
@@ -141,13 +145,12 @@ def _questions(task: Task, llm: LLM, text: str, before: Sequence[query.Answer]) 
     return ESTIMATORS[llm.estimator].questions(body, task, text, before)
 
 
-def _after_others(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
-    """One question after each of a text's first answers to the stage before."""
+def _after_others(directory: Path, task: Task, llm: LLM, texts: Iterable[str], samples: int | Precision) -> Open:
+    """One question after each of a text's first answers to the stage before, or after all that made it known."""
     held, before = query.keys(directory, *_who(task, llm)), stages(llm)[-2]
+    most = samples if isinstance(samples, int) else None
     for text, answers in query.texts(directory, *_who(task, before), texts):
-        asked = {
-            answer_key(body, endpoint(llm)): body for body in _questions(task, llm, text, answers[: wanted.samples])
-        }
+        asked = {answer_key(body, endpoint(llm)): body for body in _questions(task, llm, text, answers[:most])}
         yield text, [Job(name, body, 1) for name, body in asked.items() if name not in held]
 
 

@@ -16,7 +16,7 @@ from askonce.pipeline.tasks.task import Decision, Option, Task
 SAMPLING, LOGPROBS = "sampling", "logprobs"
 
 # A wire body, without the number of samples.
-Body = Mapping[str, Any]
+Body = dict[str, Any]
 
 
 class Estimator(Protocol):

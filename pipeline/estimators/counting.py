@@ -4,7 +4,7 @@ Completions are the truth and distributions only derived from them (`pipeline.an
 better parser costs no new question.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,11 +16,11 @@ from askonce.pipeline.tasks.task import Decision, Option, Task
 AFTER: str | None = None
 
 
-def stands_for(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def stands_for(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def questions(body: Mapping[str, Any], task: Task, text: str, before: Sequence[Answer]) -> list[Mapping[str, Any]]:
+def questions(body: dict[str, Any], task: Task, text: str, before: Sequence[Answer]) -> list[dict[str, Any]]:
     return [body]
 
 

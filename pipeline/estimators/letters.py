@@ -30,14 +30,14 @@ QUESTION = "Which decision follows from this? Answer with one letter and nothing
 ROUNDING = 1e-3
 
 
-def stands_for(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def stands_for(body: dict[str, Any]) -> dict[str, Any]:
     return letter_request(body, "", [("",)], 0)
 
 
-def questions(body: Mapping[str, Any], task: Task, text: str, before: Sequence[Answer]) -> list[Mapping[str, Any]]:
+def questions(body: Mapping[str, Any], task: Task, text: str, before: Sequence[Answer]) -> list[dict[str, Any]]:
     """One letter after each reasoning, the letters turned on by one each time: the text's single options, and what
     the LLM decided after this reasoning, as far as letters reach."""
-    found: list[Mapping[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for number, answer in enumerate(before):
         decided = read_decision(answer, task.prompt.options).decision
         listed = list(dict.fromkeys([*([decided] if decided else []), *task.decisions(text)]))[:MOST_LETTERS]

@@ -7,6 +7,7 @@ import pytest
 
 from askonce.cache.query import Answer
 from askonce.pipeline import tasks
+from askonce.pipeline.adaptive import Precision
 from askonce.pipeline.asking.client import Job
 from askonce.pipeline.build import answered, build_cache
 from askonce.pipeline.estimators import option_distributions
@@ -212,3 +213,11 @@ def test_a_server_that_adds_log_probabilities_to_everything_is_read_as_any_other
         report = build_cache(task, tmp_path, LLM("talkative", url), episodes=3, wanted=Wanted(2))
     assert report.unparsable == 0
     assert set(map(tuple, answered(task, tmp_path, LLM("talkative", url))[0].values())) == {(A,)}
+
+
+def test_letters_follow_all_the_reasonings_that_made_a_text_known(tmp_path):
+    task, llm = tasks.find("SimpleDoorKey"), LLM(estimator="logprobs")
+    report = build_cache(task, tmp_path, llm, episodes=3, wanted=Wanted(Precision(0.3, 0.9)))
+    reasonings = build_cache(task, tmp_path, LLM(), episodes=3, wanted=Wanted(Precision(0.3, 0.9)))
+    assert (reasonings.asked, report.unparsable) == (0, 0) and report.completions > reasonings.texts
+    assert all(sum(found.values()) == pytest.approx(1) for found in answered(task, tmp_path, llm)[0].values())
