@@ -28,14 +28,17 @@ from askonce.cache.errors import AskonceError, Unfinished
 if TYPE_CHECKING:
     from torch import nn
 
+    from askonce.pipeline.adaptive import Precision
     from askonce.pipeline.asking.function import Chat
+    from askonce.pipeline.asking.terms import Terms
     from askonce.pipeline.audit.audit import Audit
-    from askonce.pipeline.build import Report
+    from askonce.pipeline.build import AskingProgress, Plan, Report
     from askonce.pipeline.llm import LLM
     from askonce.pipeline.tasks.gym_task import GymTask
     from askonce.pipeline.tasks.task import Advice, Batch, Decision, Option, Prompt, Task
     from askonce.student.judging.evaluate import Evaluation
-    from askonce.student.learning.train import Progress
+    from askonce.student.learning.profile import Laps
+    from askonce.student.learning.train import Progress, Settings
 
 __all__ = [
     "LLM",
@@ -55,6 +58,7 @@ __all__ = [
     "load_student",
     "look_up",
     "open_cache",
+    "plan_cache",
     "train",
 ]
 
@@ -74,11 +78,14 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'askonce' has no attribute {name!r}")
 
 
-def find_task(task: str | Task) -> Task:
-    """One of the built-in tasks by its name or id, or one of your own as "package.module:NAME"."""
+def find_task(task: str | Task, simulator: str | None = None) -> Task:
+    """One of the built-in tasks by its name or id, or one of your own as "package.module:NAME".
+
+    `simulator` is what steps NavPick: "mujoco" (the default) or "habitat".
+    """
     from askonce.pipeline import tasks
 
-    return tasks.find(task) if isinstance(task, str) else task
+    return tasks.find(task, simulator) if isinstance(task, str) else task
 
 
 def build_cache(
@@ -86,29 +93,51 @@ def build_cache(
     cache: str | Path,
     llm: LLM | Callable[[list[Chat]], list[str]] | None = None,
     *,
-    samples: int = 10,
+    samples: int | Precision = 10,
+    retry: tuple[str, ...] = (),
     episodes: int | None = None,
     seed: int = 0,
     max_cost: float | None = None,
+    terms: Terms | None = None,
+    show: Callable[[AskingProgress], None] = lambda progress: None,
+    in_batches: bool = False,
 ) -> Report:
     """Finds the texts that an agent meets in `episodes` rollouts and asks about each that the cache does not hold.
 
     `llm` is an `LLM`, or a Python function that is given chats (each a list of {"role": …, "content": …}) and returns
     as many completions; None is the built-in simulated one. A function's answers are kept under its module and name: a
-    function that answers differently needs another name. Unfinished where only a part could be asked; everything
-    obtained is stored.
+    function that answers differently needs another name. Each text gets so many `samples`, without those that ended as
+    `retry` names ("truncated", "refused", "filtered"). `terms` are limits, patience, price and budget, of which
+    `max_cost` (USD) is one; `in_batches` asks by the OpenAI Batch API. `show` is called as answers arrive. Unfinished
+    where only a part could be asked; everything obtained is stored.
     """
     from askonce.pipeline import build
-    from askonce.pipeline.asking.budget import Budget
-    from askonce.pipeline.asking.prices import price_of
-    from askonce.pipeline.asking.terms import Terms
     from askonce.pipeline.questions import Wanted
-    from askonce.pipeline.tasks.task import worth_playing
 
     world, asked = find_task(task), _llm(llm)
-    terms = Terms(budget=Budget(max_cost, None), price=price_of(asked.model, {}))
-    rollouts = episodes or worth_playing(world, build.EPISODES)
-    return build.build_cache(world, Path(cache), asked, rollouts, Wanted(samples), seed, terms)
+    wanted, terms = Wanted(samples, retry), terms or _terms(asked, max_cost)
+    rollouts = _episodes(world, episodes, build.EPISODES)
+    return build.build_cache(world, Path(cache), asked, rollouts, wanted, seed, terms, show, in_batches)
+
+
+def plan_cache(
+    task: str | Task,
+    cache: str | Path,
+    llm: LLM | Callable[[list[Chat]], list[str]] | None = None,
+    *,
+    samples: int | Precision = 10,
+    retry: tuple[str, ...] = (),
+    episodes: int | None = None,
+    seed: int = 0,
+    terms: Terms | None = None,
+) -> Plan:
+    """What `build_cache` would ask first, and the most that it can cost; asks nothing and stores nothing."""
+    from askonce.pipeline import build
+    from askonce.pipeline.questions import Wanted
+
+    world, asked = find_task(task), _llm(llm)
+    price, rollouts = (terms or _terms(asked, None)).price, _episodes(world, episodes, build.EPISODES)
+    return build.plan(world, Path(cache), asked, rollouts, Wanted(samples, retry), seed, price)
 
 
 def open_cache(
@@ -131,11 +160,18 @@ def look_up(
     return open_cache(cache, task, model)(text)
 
 
-def audit(task: str | Task, cache: str | Path, model: str | None = None, *, seed: int = 0) -> Audit:
+def audit(
+    task: str | Task,
+    cache: str | Path,
+    model: str | None = None,
+    *,
+    seed: int = 0,
+    show: Callable[[int, int], None] = lambda done, total: None,
+) -> Audit:
     """Judges every decision in the cache, by rules and by playing it out; `Audit.rows` are the verdicts."""
     from askonce.pipeline.audit.audit import audit as judge
 
-    return judge(find_task(task), Path(cache), model, seed)
+    return judge(find_task(task), Path(cache), model, seed, show)
 
 
 def train(
@@ -143,33 +179,47 @@ def train(
     run: str | Path,
     cache: str | Path | None = None,
     *,
+    method: str | None = None,
     model: str | None = None,
+    teacher_form: str = "soft",
+    on_miss: str = "skip",
+    llm: LLM | Callable[[list[Chat]], list[str]] | None = None,
+    samples: int | Precision = 10,
+    terms: Terms | None = None,
     iterations: int | None = None,
     seed: int = 0,
+    settings: Settings | None = None,
     resume: bool = False,
+    evaluate_every: int | None = None,
+    stop_at_success: float | None = None,
     show: Callable[[Progress], None] = lambda progress: None,
+    laps: Laps | None = None,
 ) -> Progress:
-    """Trains a student from the cache alone, or without a cache by PPO alone, and keeps it in the folder `run`.
+    """Trains a student and keeps it in the folder `run`: from the cache ("llm4teach"), or without one by PPO alone
+    ("ppo"), or by PPO over the task's options ("hierarchical").
 
-    A text that the cache lacks goes without the teacher's term. `show` is called after every iteration.
+    A text that the cache lacks goes without the teacher's term ("skip"), ends training ("error"), or is asked about by
+    `llm`, at once ("ask") or in the background ("defer"). `teacher_form` is "soft", "hard" or "audited". `settings`
+    go before `iterations` and `seed`; without them they are those of the task. `show` is called after every iteration.
     """
-    from askonce.student.learning import anneal, presets
-    from askonce.student.learning.distill import Teacher, go_without
-    from askonce.student.learning.teachers import offline_teacher
-    from askonce.student.learning.train import Settings
+    from askonce.student.judging.evaluate import evaluate as judge
+    from askonce.student.learning import presets
+    from askonce.student.learning.teachers import opened
     from askonce.student.learning.train import train as learn
 
-    world = find_task(task)
-    usual, method = presets.preset("default", world), "ppo" if cache is None else "llm4teach"
-    length = iterations or usual.iterations
-    if cache is None:
-        teacher, about, schedule = Teacher(world, go_without), {"method": method}, anneal.WITHOUT_TEACHER
-    else:
-        teacher, name = offline_teacher(world, Path(cache), model)
-        about = {"method": method, "teacher": name, "teacher_form": "soft"}
-        schedule = anneal.schedule(usual.schedule, length)
-    settings = Settings(seed, length, usual.of(method), schedule, usual.torso)
-    return learn(world, teacher, settings, Path(run), resume, about, show)[1]
+    world, asked = find_task(task), _llm(llm)
+    method = method or ("ppo" if cache is None else "llm4teach")
+    settings = settings or presets.settings(world, method, iterations, seed)
+    if method == "hierarchical":
+        world = world.over_options()
+    place, limits = None if cache is None else Path(cache), terms or _terms(asked, None)
+    with opened(world, place, model, teacher_form, on_miss, asked, samples, limits) as (teacher, about, questions):
+        about = {"method": method, **about}
+        _, progress = learn(
+            world, teacher, settings, Path(run), resume, about, show, laps, judge, evaluate_every, stop_at_success
+        )
+    progress.asking_failure = str(questions.failure) if questions and questions.failure else None
+    return progress
 
 
 def evaluate(
@@ -178,7 +228,8 @@ def evaluate(
     run: str | Path | None = None,
     cache: str | Path | None = None,
     model: str | None = None,
-    episodes: int = 1000,
+    teacher_form: str = "soft",
+    episodes: int | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """How well the student of `run` does on held-out layouts, or without a run the LLM alone, from `cache`."""
@@ -189,11 +240,11 @@ def evaluate(
     if (run is None) == (cache is None):
         raise AskonceError("name either the student by run=…, or its teacher by cache=…", 2)
     if cache is not None:
-        act = judging.teacher(world, chosen_lookup(world, Path(cache), model, "soft")[0])
+        act = judging.teacher(world, chosen_lookup(world, Path(cache), model, teacher_form)[0])
     else:
         world = judging.as_learnt(world, Path(str(run)))
         act = judging.student(world, Path(str(run)))
-    return judging.evaluate(world, act, episodes, seed)
+    return judging.evaluate(world, act, _episodes(world, episodes, judging.EPISODES), seed)
 
 
 def load_student(task: str | Task, run: str | Path) -> nn.Module:
@@ -213,3 +264,17 @@ def _llm(llm: LLM | Callable[[list[Chat]], list[str]] | None) -> LLM:
     if llm is None or isinstance(llm, Asked):
         return llm or Asked()
     return Asked(model=llm.__name__, function=llm)
+
+
+def _terms(llm: LLM, max_cost: float | None) -> Terms:
+    from askonce.pipeline.asking.budget import Budget
+    from askonce.pipeline.asking.prices import price_of
+    from askonce.pipeline.asking.terms import Terms
+
+    return Terms(budget=Budget(max_cost, None), price=price_of(llm.model, {}))
+
+
+def _episodes(task: Task, episodes: int | None, usual: int) -> int:
+    from askonce.pipeline.tasks.task import worth_playing
+
+    return episodes or worth_playing(task, usual)

@@ -37,7 +37,7 @@ from askonce.commands.flags import (
     Tpm,
     Transport,
 )
-from askonce.commands.show import emit, err, going_on, out, print_json
+from askonce.commands.show import emit, err, going_on, live, out, print_json
 
 
 def build_cache(
@@ -73,22 +73,22 @@ def build_cache(
     json: Json = False,
 ) -> None:
     """Find the texts that an agent meets and ask the LLM about each that the cache does not hold."""
-    from askonce.pipeline import build, tasks
-    from askonce.pipeline.questions import Wanted
-    from askonce.pipeline.tasks.task import worth_playing
+    import askonce
 
-    world = tasks.find(task, simulator)
-    episodes = episodes or worth_playing(world, 500)
-    teacher = llm_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
-    wanted = Wanted(1 if estimator == "hard" else samples_of(samples, max_tv, confidence), tuple(retry))
-    terms = terms_of(model, concurrency, rpm, tpm, timeout, max_cost, max_requests, prices)
+    world = askonce.find_task(task, simulator)
+    llm = llm_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
+    asked = {
+        "samples": 1 if estimator == "hard" else samples_of(samples, max_tv, confidence),
+        "retry": tuple(retry),
+        "episodes": episodes,
+        "seed": seed,
+        "terms": terms_of(model, concurrency, rpm, tpm, timeout, max_cost, max_requests, prices),
+    }
     if dry_run:
-        plan = build.plan(world, cache, teacher, episodes, wanted, seed, terms.price)
+        plan = askonce.plan_cache(world, cache, llm, **asked)
         return emit(asdict(plan), json, f"would ask: {task}", _plan_rows(plan))
     with going_on("run the same command again to go on"), asking_progress() as show:
-        report = build.build_cache(
-            world, cache, teacher, episodes, wanted, seed, terms, show, in_batches=transport == "batch"
-        )
+        report = askonce.build_cache(world, cache, llm, show=show, in_batches=transport == "batch", **asked)
     emit(asdict(report), json, f"{task}: {cache}", report_rows(report))
     for text, reason in report.unanswered.items():
         err.print(f"  missing: {text} ({reason})", soft_wrap=True)
@@ -220,29 +220,9 @@ def _errors(errors: dict[str, int]) -> str:
 
 @contextmanager
 def asking_progress():
-    """One live line over texts in a terminal, a plain line every minute elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        BarColumn(bar_width=12),
-        MofNCompleteColumn(),
-        TextColumn("texts  {task.description}"),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        job = bar.add_task("", total=None)
-        started = shown = time.monotonic()
-
-        def show(progress) -> None:
-            nonlocal shown
-            now = time.monotonic()
-            line = _line(progress, now - started)
-            bar.update(job, completed=progress.done, total=progress.total, description=line)
-            if not err.is_terminal and now - shown >= 60:
-                shown = now
-                err.print(f"{progress.done:,} of {progress.total:,} texts: {line}", soft_wrap=True)
-
-        yield show
+    started = time.monotonic()
+    with live("texts") as show:
+        yield lambda progress: show(progress.done, progress.total, _line(progress, time.monotonic() - started))
 
 
 def _line(progress, seconds: float) -> str:

@@ -1,6 +1,5 @@
 """`cli audit`: which of a teacher's decisions are mistakes, what they cost, and whether a student has unlearned them."""
 
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +8,7 @@ from rich.table import Table
 import typer
 
 from askonce.commands.flags import CacheDir, Json, Model, Seed, Simulator, TaskName, TeacherForm
-from askonce.commands.show import err, out, print_json, visible
+from askonce.commands.show import err, live, out, print_json, visible
 
 
 def audit(
@@ -29,14 +28,13 @@ def audit(
     json: Json = False,
 ) -> None:
     """Judge every decision in a cache by rules and by playing it out, and write the table beside it."""
-    from askonce.pipeline import tasks
+    import askonce
     from askonce.pipeline.audit import summary
-    from askonce.pipeline.audit.audit import audit as judge
     from askonce.pipeline.audit.table import place, record
 
-    world = tasks.find(task, simulator)
-    with _judging() as show:
-        found = judge(world, cache, model, seed, show)
+    world = askonce.find_task(task, simulator)
+    with live("texts judged") as show:
+        found = askonce.audit(world, cache, model, seed=seed, show=show)
     for line in _remarks(found):
         err.print(line, soft_wrap=True)
     habits = {str(path): _habits(world, found, path, cache) for path in run}
@@ -76,7 +74,7 @@ def _habits(world, found, run: Path, cache: Path):
 def _compared(world, found, cache, form, other, other_model, other_form, seed):
     from askonce.student.judging.compare import compared
 
-    with _judging() as show:
+    with live("texts judged") as show:
         return compared(world, found, cache, form, other, other_model, other_form, seed=seed, show=show)
 
 
@@ -162,14 +160,3 @@ def _side_record(side, record) -> dict[str, Any]:
         "evaluation": asdict(side.evaluation),
         "wrong_alone": [record(row) | {"of_visits": met} for row, met in side.alone],
     }
-
-
-@contextmanager
-def _judging():
-    """One live line in a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("texts judged")
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        job = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(job, completed=done, total=total)

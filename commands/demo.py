@@ -10,8 +10,8 @@ import typer
 
 from askonce.commands.asking import asking_progress, report_rows
 from askonce.commands.flags import Json
-from askonce.commands.show import err, out, print_json, print_rows, print_title
-from askonce.commands.training import evaluation_rows, run_training, training_rows
+from askonce.commands.show import err, going_on, out, print_json, print_rows, print_title
+from askonce.commands.training import evaluation_rows, training_figures, training_progress, training_rows
 
 
 def demo(
@@ -20,33 +20,27 @@ def demo(
     json: Json = False,
 ) -> None:
     """Build a cache with the simulated LLM, train a student from it alone, and compare the two."""
-    from askonce.pipeline import build, tasks
-    from askonce.pipeline.llm import LLM
-    from askonce.student.judging import evaluate as evaluation
-    from askonce.student.learning.anneal import schedule
-    from askonce.student.learning.presets import MINIGRID
-    from askonce.student.learning.teachers import offline_teacher
-    from askonce.student.learning.train import Settings
+    import askonce
+    from askonce.student.learning import checkpoint, presets
 
-    world, cache, run = tasks.find("ColoredDoorKey"), directory / "cache", directory / "run"
+    task, cache, run = "ColoredDoorKey", directory / "cache", directory / "run"
     if (run / "run.json").exists():
         shutil.rmtree(run)
     print_title("1. Ask once: the simulated LLM, about every situation that an agent meets in ColoredDoorKey")
     err.print("(the very first run also compiles the engine, for about half a minute)")
     with asking_progress() as show:
-        report = build.build_cache(world, cache, LLM(), show=show)
+        report = askonce.build_cache(task, cache, show=show)
     print_rows(None, report_rows(report), json)
 
     print_title("2. Train a student from the cache alone")
-    teacher, name = offline_teacher(world, cache)
-    settings = Settings(iterations=iterations, distill_coef=schedule(MINIGRID["default"].schedule, iterations))
-    about = {"method": "llm4teach", "teacher": name, "teacher_form": "soft"}
-    figures = run_training(world, teacher, about, settings, run, resume=False)
+    settings = presets.settings(askonce.find_task(task), "llm4teach", iterations, seed=0)
+    with going_on("run the same command again"), training_progress(settings) as show:
+        progress = askonce.train(task, run, cache, settings=settings, show=show)
+    figures = training_figures(progress, run, checkpoint.describe(run)["parameters"])
     print_rows(None, training_rows(figures), json)
 
     print_title("3. Let both play the same 1,000 layouts, none of which was trained on")
-    alone = evaluation.evaluate(world, evaluation.teacher(world, teacher.lookup), 1000, seed=0)
-    learnt = evaluation.evaluate(world, evaluation.student(world, run), 1000, seed=0)
+    alone, learnt = askonce.evaluate(task, cache=cache), askonce.evaluate(task, run=run)
     if json:
         return print_json(
             {"build_cache": asdict(report), "train": figures, "teacher": asdict(alone), "student": asdict(learnt)}

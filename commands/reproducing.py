@@ -1,9 +1,7 @@
 """`cli reproduce`."""
 
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-import time
 from typing import Annotated
 
 from rich.table import Table
@@ -11,7 +9,7 @@ import typer
 
 from askonce.cache.errors import AskonceError
 from askonce.commands.flags import CacheDir, Json, Model, Preset
-from askonce.commands.show import err, going_on, out, print_json
+from askonce.commands.show import going_on, live, out, print_json
 
 
 def reproduce(
@@ -67,7 +65,7 @@ def reproduce(
     numbers = [number for number, of in about if set(of) & set(names)] if everything else figure
     made = reproducing.series_of(cache, names, bool(table) or everything, numbers, model, logprobs, preset)
     runs = {name: list(reproducing.runs_of(series, scale, cache, to)) for name, series in made.items()}
-    with going_on("run the same command again to go on"), _progress() as show:
+    with going_on("run the same command again to go on"), live("steps", transient=False) as show:
         reproducing.carry_out([run for of_one in runs.values() for run in of_one], processes, show)
     rows, files = figures.write(runs, scale, to)
     if json:
@@ -101,22 +99,3 @@ def _print_table(rows, figures, scale) -> None:
     out.print(shown)
     if note := figures.footnote(rows):
         out.print(f"{note}.")
-
-
-@contextmanager
-def _progress():
-    """One live line over all runs in a terminal, a plain line every minute elsewhere."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = BarColumn(bar_width=12), TextColumn("{task.percentage:3.0f} %  {task.description}"), TimeRemainingColumn()
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
-        job, shown = bar.add_task("", total=None), time.monotonic()
-
-        def show(done: int, total: int, line: str) -> None:
-            nonlocal shown
-            bar.update(job, completed=done, total=total, description=line)
-            if not err.is_terminal and time.monotonic() - shown >= 60:
-                shown = time.monotonic()
-                err.print(f"{done / total:.0%}: {line}", soft_wrap=True)
-
-        yield show

@@ -6,6 +6,7 @@ from functools import wraps
 import json
 import math
 import sys
+import time
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -88,3 +89,28 @@ def going_on(how: str):
         yield
     except KeyboardInterrupt:
         raise AskonceError(f"interrupted; everything obtained is stored: {how}", 130) from None
+
+
+@contextmanager
+def live(label: str, every: float = 60, transient: bool = True) -> Iterator[Callable[..., None]]:
+    """A function (done, total, words) that moves one live line in a terminal, and elsewhere prints a plain one every so
+    many seconds; `label` is what is counted."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(),
+        TextColumn(f"{label}  {{task.description}}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=err, transient=transient, disable=not err.is_terminal) as bar:
+        job, shown = bar.add_task("", total=None), time.monotonic()
+
+        def show(done: int, total: int, words: str = "") -> None:
+            nonlocal shown
+            bar.update(job, completed=done, total=total, description=words)
+            if not err.is_terminal and time.monotonic() - shown >= every:
+                shown = time.monotonic()
+                err.print(f"{done:,} of {total:,} {label}: {words}", soft_wrap=True)
+
+        yield show

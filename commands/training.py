@@ -1,9 +1,10 @@
 """`cli train` and `cli evaluate`."""
 
 from collections import Counter
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import wraps
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +33,7 @@ from askonce.commands.flags import (
     Temperature,
 )
 from askonce.commands.runs import task_of
-from askonce.commands.show import emit, err, going_on, print_rows
+from askonce.commands.show import emit, err, going_on, live, print_rows
 
 TEACHER, SCHEDULE, ON_THE_WAY = "The teacher", "How λ falls (Eq. 3)", "On the way"
 
@@ -167,18 +168,70 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a student by PPO and distillation from the cache, or by a baseline without a teacher."""
+    import askonce
+    from askonce.student.learning import distributed
+    from askonce.student.learning import profile as profiling
+    from askonce.student.learning.checkpoint import describe
+    from askonce.student.learning.teachers import held_model
+
+    world = askonce.find_task(task, simulator)
+    given = {"lambda_0": lambda_0, "lambda_c": lambda_c, "i1": i1, "i2": i2, "decay": decay}
+    settings = _settings(world, method, preset, iterations, seed, divergence, anneal, given, config)
+    asking = {}
+    if method != "llm4teach":
+        if cache is not None or anneal is not None or any(value is not None for value in given.values()):
+            raise AskonceError(f"--method {method} has no teacher: leave out --cache and what says how λ falls", 2)
+        run = run or Path("runs") / f"{world.name}-{method}-{seed}"
+    else:
+        on_miss = _on_miss(cache, cache_only, on_miss, distributed.size() > 1)
+        run = run or Path("runs") / f"{world.name}-{seed}"
+        if on_miss in ("ask", "defer"):
+            model = held_model(cache, world.name, model)
+            asking = {
+                "llm": llm_of(estimator, model, base_url, model_id, temperature, max_tokens, extra),
+                "samples": 1 if estimator == "hard" else samples_of(samples, 0.1, 0.95),
+                "terms": terms_of(model, 256, None, None, 120.0, max_cost, max_requests, prices),
+            }
+    # torchrun starts the same command anew.
+    resume = resume or distributed.restarted() and (run / "run.json").exists()
+    laps, teacher = profiling.Laps(), {"model": model, "teacher_form": teacher_form, "on_miss": on_miss, **asking}
+    with going_on(f"go on with the same command and --resume --run {run}"), training_progress(settings) as show:
+        progress = askonce.train(
+            world,
+            run,
+            cache,
+            method=method,
+            settings=settings,
+            resume=resume,
+            evaluate_every=eval_every,
+            stop_at_success=stop_at_success,
+            show=show,
+            laps=laps,
+            **teacher,
+        )
+    figures = training_figures(progress, run, describe(run)["parameters"])
+    if profile:
+        figures["profile"] = profiling.of_run(laps, world, run, cache, model, teacher_form)
+    emit(figures, json, f"{world.name}: {run}", training_rows(figures))
+    if profile and not json:
+        print_rows("where the time went", _profile_rows(figures["profile"]), json)
+    for text, count in Counter(progress.missing).most_common():
+        err.print(f"not in the cache, met {count} times: {text}", soft_wrap=True)
+    if progress.asking_failure:
+        err.print(
+            f"error: trained to the end, but asked no more after a failure: {progress.asking_failure}", soft_wrap=True
+        )
+        raise typer.Exit(3)
+
+
+def _settings(world, method, preset, iterations, seed, divergence, anneal, given, config):
     from gymnasium.spaces import Discrete
 
-    from askonce.pipeline import tasks
-    from askonce.pipeline.questions import Wanted
     from askonce.student.learning import anneal as annealing
-    from askonce.student.learning import distributed, presets
+    from askonce.student.learning import presets
     from askonce.student.learning.config import replaced
-    from askonce.student.learning.teachers import asking_teacher, held_model, offline_teacher
     from askonce.student.learning.train import Settings
 
-    world = tasks.find(task, simulator)
-    given = {"lambda_0": lambda_0, "lambda_c": lambda_c, "i1": i1, "i2": i2, "decay": decay}
     usual = presets.preset(preset, world)
     iterations = iterations or usual.iterations
     schedule = annealing.schedule(anneal or usual.schedule, iterations, **given)
@@ -193,35 +246,19 @@ def train(
         )
     if divergence:
         hyperparameters = replace(hyperparameters, divergence=divergence)
-    settings = Settings(seed, iterations, hyperparameters, schedule, usual.torso)
-    how = {"resume": resume, "profile": profile, "evaluate_every": eval_every, "stop_at_success": stop_at_success}
     if method != "llm4teach":
-        if cache is not None or anneal is not None or any(value is not None for value in given.values()):
-            raise AskonceError(f"--method {method} has no teacher: leave out --cache and what says how λ falls", 2)
-        return _train_alone(world, method, settings, run, json, **how)
+        schedule = annealing.WITHOUT_TEACHER
+    return Settings(seed, iterations, hyperparameters, schedule, usual.torso)
+
+
+def _on_miss(cache: Path | None, cache_only: bool, on_miss: str | None, several: bool) -> str:
     if cache is None:
         raise AskonceError("name the teacher's answers by --cache DIR, or train without a teacher by --method ppo", 2)
-    run = run or Path("runs") / f"{world.name}-{seed}"
-    if distributed.size() > 1 and not cache_only and on_miss not in ("skip", "error"):
+    if several and not cache_only and on_miss not in ("skip", "error"):
         raise AskonceError("several workers would ask about the same texts: add --cache-only (or --on-miss error)", 2)
     if cache_only and on_miss in ("ask", "defer"):
         raise AskonceError(f"--cache-only never asks: leave out --on-miss {on_miss}, or --cache-only", 2)
-    if cache_only or on_miss in ("skip", "error"):
-        opened = nullcontext((*offline_teacher(world, cache, model, teacher_form, on_miss == "error"), None))
-    else:
-        model = held_model(cache, world.name, model)
-        llm = llm_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
-        wanted = 1 if estimator == "hard" else samples_of(samples, 0.1, 0.95)
-        terms = terms_of(model, 256, None, None, 120.0, max_cost, max_requests, prices)
-        opened = asking_teacher(world, cache, llm, Wanted(wanted), terms, teacher_form, defer=on_miss == "defer")
-    with opened as (teacher, name, questions):
-        about = {"method": method, "teacher": name, "teacher_form": teacher_form}
-        figures = run_training(world, teacher, about, settings, run, **how)
-    _show_trained(world, figures, json)
-    for text, count in Counter(figures["missing"]).most_common():
-        err.print(f"not in the cache, met {count} times: {text}", soft_wrap=True)
-    if questions and questions.failure:
-        raise AskonceError(f"trained to the end, but asked no more after a failure: {questions.failure}", 3)
+    return on_miss or ("skip" if cache_only else "ask")
 
 
 def evaluate(
@@ -237,59 +274,23 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Play held-out layouts with a student or with its teacher alone."""
-    from askonce.pipeline import tasks
-    from askonce.pipeline.tasks.task import worth_playing
-    from askonce.student.judging import evaluate as evaluation
-    from askonce.student.learning.teachers import chosen_lookup
+    import askonce
 
     if teacher == (run is not None) or teacher == (cache is None):
         raise AskonceError("name either --run DIR, or --teacher with --cache DIR", 2)
-    world = task_of(run, task, simulator) if run else tasks.find(task, simulator)
-    if teacher:
-        act = evaluation.teacher(world, chosen_lookup(world, cache, model, teacher_form)[0])
-    else:
-        world = evaluation.as_learnt(world, run)
-        act = evaluation.student(world, run)
-    found = evaluation.evaluate(world, act, episodes or worth_playing(world, 1000), seed)
+    world = task_of(run, task, simulator) if run else askonce.find_task(task, simulator)
+    whose = {"cache": cache, "model": model, "teacher_form": teacher_form} if teacher else {"run": run}
+    found = askonce.evaluate(world, episodes=episodes, seed=seed, **whose)
     emit(asdict(found), json, f"{task}: {'teacher alone' if teacher else run}", evaluation_rows(found))
 
 
-def _train_alone(world, method: str, settings, run: Path | None, json: bool, **how) -> None:
-    """A baseline without a teacher."""
-    from askonce.student.learning import anneal, distill
-
-    run = run or Path("runs") / f"{world.name}-{method}-{settings.seed}"
-    settings = replace(settings, distill_coef=anneal.WITHOUT_TEACHER)
-    world = world.over_options() if method == "hierarchical" else world
-    teacher = distill.Teacher(world, distill.go_without)
-    _show_trained(world, run_training(world, teacher, {"method": method}, settings, run, **how), json)
-
-
-def run_training(
-    world, teacher, about: dict, settings, run: Path, resume: bool = False, profile: bool = False, **how
-) -> dict[str, Any]:
-    """The figures of a run; `how` are further options of `student.learning.train.train`."""
-    from askonce.student.judging.evaluate import evaluate as judge
-    from askonce.student.learning import distributed
-    from askonce.student.learning import profile as profiling
-    from askonce.student.learning.train import train
-
-    # torchrun starts the same command anew.
-    resume = resume or distributed.restarted() and (run / "run.json").exists()
-    with going_on(f"go on with the same command and --resume --run {run}"), _progress(settings.iterations) as show:
-        laps = profiling.Laps()
-        network, progress = train(world, teacher, settings, run, resume, about, show, laps, judge, **how)
-    spent = {"profile": profiling.breakdown(laps, world, network, teacher)} if profile else {}
-    return (
-        asdict(progress)
-        | spent
-        | {
-            "iterations": progress.iteration,
-            "steps_per_second": progress.steps_per_second,
-            "run": str(run),
-            "parameters": network.parameter_count,
-        }
-    )
+def training_figures(progress, run: Path, parameters: int) -> dict[str, Any]:
+    return asdict(progress) | {
+        "iterations": progress.iteration,
+        "steps_per_second": progress.steps_per_second,
+        "run": str(run),
+        "parameters": parameters,
+    }
 
 
 def training_rows(figures: dict[str, Any]) -> dict[str, str]:
@@ -308,12 +309,6 @@ def training_rows(figures: dict[str, Any]) -> dict[str, str]:
     )
 
 
-def _show_trained(world, figures: dict[str, Any], json: bool) -> None:
-    emit(figures, json, f"{world.name}: {figures['run']}", training_rows(figures))
-    if "profile" in figures and not json:
-        print_rows("where the time went", _profile_rows(figures["profile"]), json)
-
-
 def _profile_rows(profile: dict[str, float]) -> dict[str, str]:
     total = sum(profile.values())
     return {part: f"{seconds:6.2f} s  {seconds / total:6.1%}" for part, seconds in profile.items()}
@@ -330,22 +325,15 @@ def evaluation_rows(found) -> dict[str, str]:
 
 
 @contextmanager
-def _progress(iterations: int):
+def training_progress(settings):
     """One live line in a terminal, a plain line every tenth of the way elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    total = settings.iterations
 
-    columns = (
-        BarColumn(bar_width=12),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
-        job = bar.add_task("", total=iterations)
+    with live("iterations", every=inf, transient=False) as move:
 
         def show(progress) -> None:
-            bar.update(job, completed=progress.iteration, description=_line(progress))
-            if not err.is_terminal and progress.iteration % max(iterations // 10, 1) == 0:
+            move(progress.iteration, total, _line(progress))
+            if not err.is_terminal and progress.iteration % max(total // 10, 1) == 0:
                 err.print(f"iteration {progress.iteration:,}: {_line(progress)}", soft_wrap=True)
 
         yield show

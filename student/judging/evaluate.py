@@ -18,7 +18,7 @@ from askonce.student.learning.network import ActorCritic, as_policy, build
 # (batch, running, rng) → (N,) actions, or (N, A) where they are vectors.
 Act = Callable[[Batch, np.ndarray, np.random.Generator], np.ndarray]
 
-BATCH = 1000
+EPISODES, BATCH = 1000, 1000
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from gymnasium.spaces import Discrete
 
 from askonce.pipeline.tasks.task import Task
 from askonce.student.learning import anneal, ppo
+from askonce.student.learning.train import Settings
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,11 @@ def preset(name: str, task: Task) -> Preset:
     if not isinstance(task.action_space, Discrete):
         return CONTROL[name]
     return (IMAGES if task.image_shape else MINIGRID)[name]
+
+
+def settings(task: Task, method: str, iterations: int | None, seed: int) -> Settings:
+    """Those of a run of which nothing else is said."""
+    usual = preset("default", task)
+    length = iterations or usual.iterations
+    schedule = anneal.schedule(usual.schedule, length) if method == "llm4teach" else anneal.WITHOUT_TEACHER
+    return Settings(seed, length, usual.of(method), schedule, usual.torso)

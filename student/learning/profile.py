@@ -8,14 +8,16 @@ network and its view alone.
 
 from collections import Counter
 from copy import copy
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from askonce.pipeline.tasks.task import Task
-from askonce.student.learning import compiled_rollout, fused, ppo
+from askonce.student.learning import checkpoint, compiled_rollout, fused, ppo
 from askonce.student.learning.distill import Teacher, go_without
-from askonce.student.learning.network import ActorCritic
+from askonce.student.learning.network import ActorCritic, build
+from askonce.student.learning.teachers import offline_teacher
 
 EPISODES, REPEATS = 100, 10
 
@@ -53,6 +55,18 @@ def breakdown(laps: Laps, task: Task, network: ActorCritic, teacher: Teacher) ->
         }
         | ({"evaluating": seconds["evaluating"]} if seconds["evaluating"] else {})
     )
+
+
+def of_run(
+    laps: Laps, task: Task, run: Path, cache: Path | None, model: str | None, teacher_form: str
+) -> dict[str, float]:
+    """The `breakdown` of a run that has ended, from what it kept."""
+    about = checkpoint.describe(run)
+    world = task.over_options() if about["method"] == "hierarchical" else task
+    network = build(world, about["settings"]["torso"])
+    checkpoint.load(run, task.name, network)
+    teacher = offline_teacher(task, cache, model, teacher_form)[0] if cache else Teacher(world, go_without)
+    return breakdown(laps, world, network, teacher)
 
 
 def _uncounted(teacher: Teacher) -> Teacher:

@@ -9,6 +9,7 @@ from askonce.cache.errors import AskonceError
 from askonce.cache.query import TeacherName
 from askonce.cache.teachers import choose_teacher, teacher_names
 from askonce.pipeline import build
+from askonce.pipeline.adaptive import Precision
 from askonce.pipeline.answered import open_answered
 from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.defer import Deferred, deferred
@@ -31,6 +32,33 @@ def offline_teacher(
     """A teacher that asks nobody, and its name; `refusing`: a missing text ends training with an AskonceError."""
     lookup, name = chosen_lookup(task, cache, model, form)
     return Teacher(task, lookup, refuse if refusing else go_without), name
+
+
+@contextmanager
+def opened(
+    task: Task,
+    cache: Path | None,
+    model: str | None,
+    form: str,
+    on_miss: str,
+    llm: LLM,
+    samples: int | Precision,
+    terms: Terms,
+) -> Iterator[tuple[Teacher, dict[str, str], Deferred | None]]:
+    """The teacher of a run, what its run.json says of it, and the questions that are answered in the background.
+
+    Without a `cache` it knows nothing. `on_miss` says what becomes of a text that the cache lacks: "skip" and "error"
+    ask nobody, "ask" and "defer" ask `llm`.
+    """
+    if cache is None:
+        yield Teacher(task, go_without), {}, None
+    elif on_miss in ("skip", "error"):
+        teacher, name = offline_teacher(task, cache, model, form, on_miss == "error")
+        yield teacher, {"teacher": name, "teacher_form": form}, None
+    else:
+        with asking_teacher(task, cache, llm, Wanted(samples), terms, form, on_miss == "defer") as asked:
+            teacher, name, questions = asked
+            yield teacher, {"teacher": name, "teacher_form": form}, questions
 
 
 def held_model(cache: Path, task: str, model: str | None) -> str:

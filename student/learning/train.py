@@ -72,6 +72,7 @@ class Progress:
 
     `evaluations` are on held-out layouts, a dict each: iteration, env_steps, success_rate, return_mean, length_mean.
     `seconds` are without them. `stopped_at_success` is the success rate at which the run was to stop, and did.
+    `asking_failure` is why missing texts were asked about no more.
     """
 
     iteration: int = 0
@@ -87,6 +88,7 @@ class Progress:
     missing: dict[str, int] = field(default_factory=dict)
     evaluations: list[dict[str, float]] = field(default_factory=list)
     stopped_at_success: float | None = None
+    asking_failure: str | None = None
 
     @property
     def steps_per_second(self) -> float:
