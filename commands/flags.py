@@ -7,7 +7,16 @@ import typer
 
 ASKING = "Asking the LLM"
 
-TaskName = Annotated[str, typer.Option("--task", help="A task's name, or package.module:NAME for your own.")]
+
+def _task_names(incomplete: str) -> list[str]:
+    from askonce.pipeline import tasks
+
+    return [name for name in (*tasks.names(), *tasks.registered_names()) if name.startswith(incomplete)]
+
+
+TaskName = Annotated[
+    str, typer.Option("--task", help="A task's name, or package.module:NAME for your own.", autocompletion=_task_names)
+]
 Simulator = Annotated[Literal["mujoco", "habitat"] | None, typer.Option(help="What steps NavPick; default mujoco.")]
 CacheDir = Annotated[Path, typer.Option("--cache", help="The cache's directory.")]
 Model = Annotated[str | None, typer.Option(help="The LLM's name, NAME or NAME@PROMPT where a cache holds several.")]
@@ -84,7 +93,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RunDir = Annotated[Path, typer.Option("--run", help="The run's directory.")]
 TaskOfRun = Annotated[
     str | None,
-    typer.Option("--task", help="The run's task where it is your own, as package.module:NAME, or without a run."),
+    typer.Option(
+        "--task",
+        help="The run's task where it is your own, as package.module:NAME, or without a run.",
+        autocompletion=_task_names,
+    ),
 ]
 Preset = Annotated[
     Literal["default", "paper"],

@@ -439,6 +439,7 @@ def test_a_failure_in_the_background_ends_with_3_after_the_training(run, tmp_pat
             20,
         )
     assert ended.code == 3 and "402" in ended.err and (tmp_path / "run" / "run.json").exists()
+    assert ended.figures["iterations"] == 20 and "402" in ended.figures["asking_failure"]
 
 
 def test_a_missing_text_can_be_refused(recorded, run, tmp_path):

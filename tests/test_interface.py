@@ -14,7 +14,7 @@ import torch
 
 import askonce
 from askonce.cache import query
-from tests.command import command
+from tests.command import SCRIPT, command
 
 ROOT = Path(__file__).parents[1]
 TASK = "ColoredDoorKey"
@@ -95,6 +95,12 @@ finally:
 """
     ended = python("-c", program, *arguments, cwd=tmp_path)
     assert ended.returncode == 0 and "Usage" in ended.stdout and ended.stderr.strip() == "[]"
+
+
+def test_the_shell_completes_the_names_of_tasks(tmp_path):
+    asked = {"_CLI_COMPLETE": "complete_bash", "COMP_WORDS": "cli train --task Lava", "COMP_CWORD": "3"}
+    ended = subprocess.run([SCRIPT], env=os.environ | asked, cwd=tmp_path, text=True, capture_output=True)
+    assert ended.stdout.split() == ["LavaDoorKey"]
 
 
 # ---- With modules of one's own -----------------------------------------------------------------------------

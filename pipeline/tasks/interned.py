@@ -19,6 +19,3 @@ class Interned:
 
     def text(self, situation: int) -> str:
         return self.texts[situation]
-
-    def canonical(self, words: str) -> str:
-        return words

@@ -91,7 +91,8 @@ class OptionsBatch(DoorKeyBatch):
 
     def step(self, chosen: np.ndarray, going: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N,) indices into `OPTIONS`; the rewards are undiscounted."""
-        _run(self.state, OPTIONS[chosen], self.task.max_steps, self.task.colored, self._rewards, self._durations)
+        with self._held_back(going):
+            _run(self.state, OPTIONS[chosen], self.task.max_steps, self.task.colored, self._rewards, self._durations)
         ended = self.state.ended
         return self._rewards.copy(), ended & TERMINATED > 0, ended & TRUNCATED > 0
 

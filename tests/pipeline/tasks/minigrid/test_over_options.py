@@ -145,3 +145,14 @@ def test_a_task_without_such_options_is_one_line():
     with pytest.raises(AskonceError, match="SimpleDoorKey") as raised:
         tasks.find("MiniGrid-DoorKey-5x5-v0").over_options()
     assert raised.value.exit_code == 2
+
+
+def test_environments_that_are_held_back_stand_still():
+    batch, going = fresh(), np.arange(WORLDS) % 2 == 0
+    before = batch.state.steps.copy(), batch.state.world.copy(), batch.situations.copy()
+    rewards, terminated, truncated = batch.step(np.full(WORLDS, NAMES.index("explore")), going)
+    held = ~going
+    for now, then in zip((batch.state.steps, batch.state.world, batch.situations), before, strict=True):
+        assert np.array_equal(now[held], then[held])
+    assert (batch.durations[going] > 0).all() and not batch.durations[held].any()
+    assert not (rewards[held].any() or terminated[held].any() or truncated[held].any())
