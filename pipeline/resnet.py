@@ -28,7 +28,8 @@ class ResNet18(nn.Module):
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.blocks(self.stem(image)).flatten(1)
+        found: torch.Tensor = self.blocks(self.stem(image))
+        return found.flatten(1)
 
 
 class Block(nn.Module):
@@ -47,4 +48,5 @@ class Block(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         inner = self.norms[0](self.first(image)).relu()
-        return (self.norms[1](self.second(inner)) + self.past(image)).relu()
+        found: torch.Tensor = self.norms[1](self.second(inner)) + self.past(image)
+        return found.relu()

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 import json
 from queue import Empty, SimpleQueue
 import threading
@@ -21,7 +21,7 @@ from askonce.pipeline.asking.budget import Tally
 from askonce.pipeline.asking.client import Client, Job, SetAside
 from askonce.pipeline.asking.endpoint import Endpoint
 from askonce.pipeline.asking.gate import Abandoned
-from askonce.pipeline.asking.reply import Reply
+from askonce.pipeline.asking.reply import Reply, without_cost
 from askonce.pipeline.asking.terms import Terms
 
 # How often a running loop looks whether the caller wants to stop, in seconds.
@@ -241,5 +241,4 @@ def _for(follower: Job, event: Replies | Unanswered) -> Replies | Unanswered:
     job = event.job._replace(label=follower.label)
     if isinstance(event, Unanswered):
         return Unanswered(job, event.reason)
-    nothing = {"prompt_tokens": 0, "completion_tokens": 0, "usage": None}
-    return Replies(job, [replace(reply, **nothing) for reply in event.replies])
+    return Replies(job, [without_cost(reply) for reply in event.replies])

@@ -9,7 +9,7 @@ neither bodies nor answers.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ from askonce.pipeline.asking.endpoint import Endpoint
 from askonce.pipeline.asking.failure import STORED, cleaned, explained, kind, reason
 from askonce.pipeline.asking.gate import Abandoned
 from askonce.pipeline.asking.pending import Limits, Pending, at_a_discount
-from askonce.pipeline.asking.reply import NoAnswer, Reply, spent
+from askonce.pipeline.asking.reply import NoAnswer, Reply, spent, without_cost
 from askonce.pipeline.asking.retry import is_passing
 from askonce.pipeline.asking.submission import Claim, Request, Submission, digest_of, found
 from askonce.pipeline.asking.terms import Terms
@@ -95,7 +95,8 @@ class _Run:
         self.submissions: list[Submission] = []
         # As many at once as the account has room for, as far as it has shown.
         self.batches = asker.limits.batches
-        self.answers, self.set_aside = 0, set()
+        self.answers = 0
+        self.set_aside: set[Any] = set()
         self.failed: AskonceError | None = None
 
     def events(self, jobs: Iterator[Job]) -> Iterator[Events]:
@@ -227,7 +228,9 @@ class _Run:
         given: set[int] = set()
         for claim in self.pending.done(request, body):
             at = claim.first - request.first
-            part = [_again(reply) if at + i in given else reply for i, reply in enumerate(replies[at : at + claim.n])]
+            part = [
+                without_cost(reply) if at + i in given else reply for i, reply in enumerate(replies[at : at + claim.n])
+            ]
             given.update(range(at, at + len(part)))
             if part:
                 events.append(Replies(Job(claim.label, body, len(part), claim.first), part))
@@ -256,7 +259,7 @@ class _Run:
         elif not is_passing(error):
             self._fail(error)
             return []
-        events = []
+        events: Events = []
         for claim in claims:
             failures = claim.failures + 1
             if of_prompt or failures >= self.terms.patience.attempts and self.answers:
@@ -285,7 +288,8 @@ class _Run:
         for request in submission.requests:
             if request not in self.pending:
                 continue
-            body, error, events = request.body(), of_lines.get(request.number + 1), []
+            body, error = request.body(), of_lines.get(request.number + 1)
+            events: Events = []
             for claim in self.pending.done(request, body):
                 if error:
                     said = cleaned(f"the server refused its line ({error.get('message')})", self.server)
@@ -325,13 +329,9 @@ class _Run:
 def _latency(batch: Batch) -> float:
     """Seconds from the creation of the batch to its end by the server's clock; 0 where it does not say."""
     ended, created = batch.get(f"{batch['status']}_at"), batch.get("created_at")
-    known = isinstance(ended, int | float) and isinstance(created, int | float)
-    return float(max(0, ended - created)) if known else 0.0
-
-
-def _again(reply: Reply) -> Reply:
-    """The same for another job, without what it took."""
-    return replace(reply, prompt_tokens=0, completion_tokens=0, usage=None)
+    if not (isinstance(ended, int | float) and isinstance(created, int | float)):
+        return 0.0
+    return float(max(0, ended - created))
 
 
 def _parsed(raw: bytes) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from tempfile import TemporaryFile
 import threading
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import httpx2
 import openai
@@ -26,6 +26,8 @@ from askonce.pipeline.asking.reply import NoAnswer, Reply, replies
 from askonce.pipeline.asking.retry import Patience, is_passing, retrying_call
 from askonce.pipeline.asking.submission import Submission
 
+P = ParamSpec("P")
+T = TypeVar("T")
 # The field of a batch's metadata that holds the submission's name.
 NAME = "askonce"
 PAGE = 100
@@ -96,7 +98,7 @@ class BatchApi:
 
     def batch(self, submission: Submission) -> Batch:
         """How the batch stands."""
-        name = submission.state.batch
+        name = submission.state.batch or ""
         with self._known(submission):
             return self._patiently(lambda: _dict(self.openai.batches.with_raw_response.retrieve(name)))
 
@@ -124,7 +126,7 @@ class BatchApi:
             batches = page.get("data") or []
             for batch in batches:
                 if (batch.get("metadata") or {}).get(NAME) == name:
-                    return batch["id"]
+                    return str(batch["id"])
             if not (page.get("has_more") and batches):
                 return None
             after = batches[-1]["id"]
@@ -141,10 +143,10 @@ class BatchApi:
             except httpx2.HTTPError as error:
                 raise openai.APIConnectionError(request=error.request) from error
 
-    def _patiently(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        def attempt() -> Any:
+    def _patiently(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        def attempt() -> T:
             try:
-                return call(*arguments)
+                return call(*arguments, **named)
             except (openai.OpenAIError, NoAnswer) as error:
                 self.tally.errors[kind(error)] += 1
                 raise

@@ -3,7 +3,7 @@
 Nothing that was paid for is lost over a fault beside it: of several choices the sound ones are kept.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 import json
 from typing import Any
@@ -38,6 +38,11 @@ class Reply:
     asked_at: datetime
     logprobs: Any = None
     usage: Any = None
+
+
+def without_cost(reply: Reply) -> Reply:
+    """The same for another job; what it took has been counted once already."""
+    return replace(reply, prompt_tokens=0, completion_tokens=0, usage=None)
 
 
 class NoAnswer(Exception):

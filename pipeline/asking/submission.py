@@ -18,7 +18,7 @@ from pathlib import Path
 import shutil
 from tempfile import TemporaryFile
 import threading
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 import uuid
 
 from askonce.cache import durable
@@ -89,15 +89,20 @@ class State:
 class Submission:
     """The requests of one batch. They stand in a file that only memory knows of until `write_down`."""
 
-    def __init__(self, folder: Path, file: BinaryIO | None = None, name: str = "", state: State | None = None):
-        self.folder, self.name, self.state = folder, name, state
-        self.file = file or TemporaryFile(dir=folder)  # noqa: SIM115
+    def __init__(self, folder: Path, file: IO[bytes] | None = None, name: str = "", state: State | None = None):
+        self.folder, self.name, self._state = folder, name, state
+        self.file: IO[bytes] = file or TemporaryFile(dir=folder)  # noqa: SIM115
         self.requests: list[Request] = []
         # How many bytes they are, and how many of them somebody waits for.
         self.size = self.wanted = 0
         # Bit i is set where request i has nothing left to give.
         self.taken = int(state.taken, 16) if state else 0
         self.adopted = file is not None
+
+    @property
+    def state(self) -> State:
+        assert self._state, "it is not written down yet"
+        return self._state
 
     def add(self, line: bytes, digest: str, first: int, n: int) -> Request:
         """Appends a line (`line_of`), or, where it is already in the file, takes it in."""
@@ -110,14 +115,14 @@ class Submission:
 
     def body(self, offset: int) -> dict[str, Any]:
         self.file.seek(offset)
-        body = json.loads(self.file.readline())["body"]
+        body: dict[str, Any] = json.loads(self.file.readline())["body"]
         del body["n"]
         return body
 
     def write_down(self, server: str) -> None:
         """On disk on return, and locked until `unlock`."""
         self.file.seek(0)
-        digest = hashlib.file_digest(self.file, "sha256").hexdigest()
+        digest = _digest(self.file)
         # The same requests may have been submitted before, in another batch.
         self.name = f"{digest[:24]}-{uuid.uuid4().hex[:8]}"
         with durable.unfinished(self.folder) as temporary:
@@ -161,7 +166,7 @@ class Submission:
 
     def _save(self, state: State) -> None:
         durable.write(self._path(STATE), json.dumps(asdict(state), indent=1).encode())
-        self.state = state
+        self._state = state
 
     def _path(self, suffix: str) -> Path:
         return self.folder / f"{self.name}{suffix}"
@@ -226,13 +231,21 @@ def _open(path: Path, server: str, stop: threading.Event) -> Submission | None:
 
 
 def _take_in(submission: Submission, path: Path) -> None:
-    if hashlib.file_digest(submission.file, "sha256").hexdigest() != submission.state.sha256:
+    if _digest(submission.file) != submission.state.sha256:
         raise _damaged(path)
     submission.file.seek(0)
     for line in submission.file:
         name = line[len(HEAD) : line.index(b'"', len(HEAD))].decode()
         digest, n, first = name.split("-")
         submission.add(line, digest, int(first), int(n))
+
+
+def _digest(file: IO[bytes]) -> str:
+    """From where the file stands."""
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _read(path: Path) -> State | None:
@@ -260,7 +273,7 @@ def _remove(*paths: Path) -> None:
         durable.sync(path.parent)
 
 
-def _lock(file: BinaryIO) -> bool:
+def _lock(file: IO[bytes]) -> bool:
     """False where another process holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,7 @@ from askonce.pipeline.audit.rules import broken, split
 from askonce.pipeline.tasks.task import Decision, Scene, Task
 
 
-def alternatives(task: Task, text: str, scene: Scene, said: Iterable[Decision]) -> list[Decision]:
+def alternatives(task: Task, text: str, scene: Scene | None, said: Iterable[Decision]) -> list[Decision]:
     """The consistent ones among what was said, what is done with one thing in two options, that after dropping
     another thing, and the text's single options; each once, in this order.
 
@@ -14,8 +14,9 @@ def alternatives(task: Task, text: str, scene: Scene, said: Iterable[Decision]) 
     singles = task.decisions(text)
     thing = {single: split(single[0], task.prompt.options)[1] for single in singles}
     pairs = [one + other for one in singles for other in singles if one != other and thing[one] == thing[other] != ""]
-    drops = [single for single in singles if scene.holds and thing[single] == scene.holds]
-    after_drops = [drop + pair for drop in drops for pair in pairs if thing[pair[:1]] != scene.holds]
+    held = scene.holds if scene else None
+    drops = [single for single in singles if held and thing[single] == held]
+    after_drops = [drop + pair for drop in drops for pair in pairs if thing[pair[:1]] != held]
     is_consistent = lambda decision: broken(decision, task.prompt.options, scene) is None
     others = [*filter(is_consistent, [*pairs, *after_drops, *singles])]
     whole = (one for one in others if not any(_is_half(one, other) for other in others))

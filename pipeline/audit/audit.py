@@ -122,7 +122,9 @@ def _scene(task: Task, text: str, cache: Path) -> Scene | None:
 def _judged(
     task: Task, playout: Playout | None, teacher: TeacherName, text: str, said: Said, scene: Scene | None, met: Visited
 ) -> Iterator[AuditRow]:
-    about = dict(task=teacher.task, model=teacher.model, prompt=teacher.prompt, text=text, visits=met.share)
+    about: dict[str, Any] = dict(
+        task=teacher.task, model=teacher.model, prompt=teacher.prompt, text=text, visits=met.share
+    )
     for reason, (share, completions, completion) in said.unparsable.items():
         yield AuditRow(
             **about,
@@ -153,7 +155,7 @@ def _why_not_played(playout: Playout | None) -> str:
 class Judge:
     """Plays the decisions of one text; what was played from a state is not played again."""
 
-    def __init__(self, task: Task, playout: Playout, text: str, scene: Scene, said: Said, met: Visited):
+    def __init__(self, task: Task, playout: Playout, text: str, scene: Scene | None, said: Said, met: Visited):
         self.playout, self.met = playout, met
         # Few visits are all compared; the best is then chosen by half of them.
         self.choice = min(CHOICE, len(met.episodes) // 2)
@@ -250,7 +252,7 @@ def _in_words(evidence: Evidence, ours: Outcomes, found: str | None) -> str:
         case "incorrect":
             how = f"killed in {ours.killed.mean():.1%}" if ours.killed.any() else "the time runs out"
             return f"fails in {-success.mean:.1%} more of the states than the best decision ({how})"
-        case "inefficient":
+        case "inefficient" if steps:
             return f"takes {steps.mean:.1f} steps more than the best decision"
         case "sound":
             return "as good as any decision that was found"

@@ -38,12 +38,12 @@ class Known:
 
 @dataclass(frozen=True)
 class Said:
-    """One option: its words, its verb (None: no option has it), its object's words, and the thing they name."""
+    """One option: its words, its verb, its object's words, and the thing they name, "" where they name none."""
 
     words: str
-    verb: Option | None
+    verb: Option
     object: str
-    thing: str | None
+    thing: str
 
 
 GO = "go to", "navigate to"
@@ -56,11 +56,16 @@ def broken(decision: Decision, options: Sequence[Option], scene: Scene | None) -
     """The first rule that the decision breaks."""
     known = Known(scene.sees, scene.holds, scene.ahead) if scene else None
     for words in decision:
-        said = _read(words, options, known, scene)
-        for name, rule in (RULES if scene else RULES_OF_OPTIONS).items():
-            if reason := rule(said, known, scene):
-                return Broken(name, reason)
-        if scene:
+        verb, named = split(words, options)
+        if verb is None:
+            return Broken("no such option", f'"{words}" is none of the options')
+        if verb.takes_object and not named:
+            return Broken("no object", f'"{words}" does not say what')
+        if scene and known:
+            said = Said(words, verb, named, _thing(named, known, scene) if named else "")
+            for name, rule in RULES.items():
+                if reason := rule(said, known, scene):
+                    return Broken(name, reason)
             known = _after(said, known)
     return None
 
@@ -78,19 +83,14 @@ def split(words: str, options: Sequence[Option]) -> tuple[Option | None, str]:
     return verb, words.removeprefix(verb.name).strip() if verb else ""
 
 
-def _read(words: str, options: Sequence[Option], known: Known | None, scene: Scene | None) -> Said:
-    verb, named = split(words, options)
-    return Said(words, verb, named, _thing(named, known, scene) if named and scene else None)
-
-
-def _thing(words: str, known: Known, scene: Scene) -> str | None:
+def _thing(words: str, known: Known, scene: Scene) -> str:
     names = [*known.sees, *filter(None, [known.holds])]
     at = scene.which(words, names)
     if at >= 0:
         return names[at]
     # What is not in the text may have been found by exploring since.
     may_be_there = known.explored and _noun(words) in scene.appears and not _candidates(words, names)
-    return words if may_be_there else None
+    return words if may_be_there else ""
 
 
 def _after(said: Said, known: Known) -> Known:
@@ -113,36 +113,28 @@ def _after(said: Said, known: Known) -> Known:
 # ---- The rules ---------------------------------------------------------------------------------------------------
 
 
-def _no_such_option(said: Said, known: Known | None, scene: Scene | None) -> str | None:
-    return f'"{said.words}" is none of the options' if said.verb is None else None
-
-
-def _no_object(said: Said, known: Known | None, scene: Scene | None) -> str | None:
-    return f'"{said.words}" does not say what' if said.verb.takes_object and not said.object else None
-
-
 def _ambiguous(said: Said, known: Known, scene: Scene) -> str | None:
-    if said.thing is None and (candidates := _candidates(said.object, [*known.sees, *filter(None, [known.holds])])):
+    if not said.thing and (candidates := _candidates(said.object, [*known.sees, *filter(None, [known.holds])])):
         return f'"{said.words}" may mean {" or ".join(candidates)}'
     return None
 
 
 def _not_in_the_text(said: Said, known: Known, scene: Scene) -> str | None:
-    if said.object and said.thing is None:
+    if said.object and not said.thing:
         return f'"{said.words}" names {_with_article(said.object)} that the text does not'
     return None
 
 
 def _wrong_kind(said: Said, known: Known, scene: Scene) -> str | None:
     fitting = {"pick up": scene.takes, "drop": scene.takes, "open": scene.opens}.get(said.verb.name)
-    for name in (said.thing, said.object) if fitting is not None else ():
-        if _noun(name) not in fitting:
+    for name in (said.thing, said.object):
+        if fitting is not None and _noun(name) not in fitting:
             return f'"{said.words}": {_with_article(name)} is nothing to {said.verb.name}'
     return None
 
 
 def _wrong_object(said: Said, known: Known, scene: Scene) -> str | None:
-    if said.verb.name == "pick up" and scene.wanted not in (None, said.thing):
+    if said.verb.name == "pick up" and scene.wanted and scene.wanted != said.thing:
         return f'"{said.words}", but it is {_with_article(scene.wanted)} that is wanted'
     return None
 
@@ -187,9 +179,8 @@ def _out_of_reach(said: Said, known: Known, scene: Scene) -> str | None:
     return None
 
 
-RULES_OF_OPTIONS: dict[str, Rule] = {"no such option": _no_such_option, "no object": _no_object}
-# In the order in which they are looked at.
-RULES: dict[str, Rule] = RULES_OF_OPTIONS | {
+# In the order in which they are looked at, after "no such option" and "no object".
+RULES: dict[str, Rule] = {
     "ambiguous": _ambiguous,
     "not in the text": _not_in_the_text,
     "wrong kind": _wrong_kind,

@@ -5,8 +5,8 @@ options, and as the teacher would act. Of each text's visits a fair sample is co
 stand. Visits of one episode are alike, so each state says of which episode it is.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class Visited:
 
     share: float
     states: Any = None
-    episodes: np.ndarray | None = None
+    episodes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def visited(
@@ -44,11 +44,17 @@ def visited(
     return sample.visited()
 
 
-def _rollouts(task: Task, distributions: Distributions, episodes: int, seed: list[int], sample: "_Sample") -> Iterator:
+def _rollouts(
+    task: Task, distributions: Distributions, episodes: int, seed: list[int], sample: "_Sample"
+) -> Iterator[object]:
     # One number for collect, different for each round and way.
     numbers = np.random.SeedSequence(seed).generate_state(3).tolist()
-    ways = (collect.random_actions, (), collect.random_options, (), collect.teacher, (distributions,))
-    for way, given, number in zip(ways[::2], ways[1::2], numbers):
+    ways: list[tuple[Callable[..., Iterator[object]], tuple[object, ...]]] = [
+        (collect.random_actions, ()),
+        (collect.random_options, ()),
+        (collect.teacher, (distributions,)),
+    ]
+    for (way, given), number in zip(ways, numbers):
         for start in range(0, episodes, TOGETHER):
             sample.begin()
             yield from way(task, *given, min(TOGETHER, episodes - start), number + start, sample.note, TOGETHER)

@@ -42,10 +42,10 @@ def choices(sees: tuple[str, ...], holds: str | None, errand: Errand) -> tuple[l
     drive, take = (f"navigate to {wanted}",), (f"pick up {wanted}",)
     if holds:
         return [take], [], [], [(*drive, *take), (f"put down {wanted}",), ("drive home",)]
-    sound = [take] if errand.at_hand else [(*drive, *take)]
-    incorrect = [(f"navigate to {other}",) for other in others]
-    inefficient = [(f"navigate to {other}", *drive, *take) for other in others]
-    inconsistent = [(f"navigate to {other}", f"pick up {other}") for other in others]
+    sound: list[Decision] = [take] if errand.at_hand else [(*drive, *take)]
+    incorrect: list[Decision] = [(f"navigate to {other}",) for other in others]
+    inefficient: list[Decision] = [(f"navigate to {other}", *drive, *take) for other in others]
+    inconsistent: list[Decision] = [(f"navigate to {other}", f"pick up {other}") for other in others]
     inconsistent += [(*drive, *take)] if errand.at_hand else [take]
     return sound, incorrect, inefficient, [*inconsistent, (*drive, "open gripper")]
 

@@ -99,7 +99,8 @@ def probabilities(messages: Sequence[Mapping[str, str]], errors: Errors, seed: i
     if not _is_understood(options, facts, mission):
         return _any_probabilities(options, facts)
     rates = asdict(rates_of_text(text, errors, seed))
-    possible, found = choices(facts, mission), {}
+    possible = choices(facts, mission)
+    found: dict[Decision, float] = {}
     by_kind = {kind: rate for kind, rate in rates.items() if possible[kind]}
     by_kind[SOUND] = max(0.0, 1.0 - sum(by_kind.values()))
     for kind, rate in by_kind.items():

@@ -44,7 +44,7 @@ def choices(sees: tuple[str, ...], holds: str | None, mission: Mission) -> tuple
     incorrect = [steps[:1] for steps in sound if len(steps) > 1 and not steps[0].startswith("drop")]
     incorrect += [_fetch(key) for key in keys if free and locked and not any(_fits(key, door) for door in locked)]
     inefficient = [("explore", *steps) for steps in sound if steps != EXPLORE]
-    inefficient += [(f"drop {holds}", *_fetch(holds)) for _ in range(not free)]
+    inefficient += [(f"drop {holds}", *_fetch(holds))] if holds else []
     inconsistent = [_reach(missing)] if missing not in sees else [(f"go to {missing}", f"use {missing}")]
     inconsistent += [_open(door) for door in locked if holds is None or not _fits(holds, door)]
     return _distinct(sound, incorrect, inefficient, inconsistent)

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any
 
 FIRST_SAMPLE = "X-First-Sample"
 SETTINGS = "X-Simulated"
+# What `Message` has of a mapping is all that is needed.
+Headers = Mapping[str, str] | Message
 
 
 @dataclass(frozen=True)

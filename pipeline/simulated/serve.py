@@ -20,7 +20,7 @@ from typing import Any
 from askonce.cache.errors import AskonceError
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated.llm import Errors
-from askonce.pipeline.simulated.response import FIRST_SAMPLE, SETTINGS, Response, failure
+from askonce.pipeline.simulated.response import FIRST_SAMPLE, SETTINGS, Headers, Response, failure
 from askonce.pipeline.simulated.serve_batch import LARGEST_UPLOAD, Batches
 
 LARGEST_BODY = 1 << 22
@@ -51,7 +51,7 @@ class SimulatedServer(ThreadingHTTPServer):
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
-    def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+    def respond(self, method: str, path: str, headers: Headers, body: bytes) -> Response:
         if not self._admits(headers.get("Authorization", "")):
             return failure(401, "incorrect API key provided", "invalid_api_key")
         match method, path.partition("?")[0].rstrip("/"):
@@ -68,7 +68,7 @@ class SimulatedServer(ThreadingHTTPServer):
         expected = f"Bearer {self.api_key}"
         return self.api_key is None or hmac.compare_digest(authorization.encode(), expected.encode())
 
-    def _chat(self, headers: Mapping[str, str], raw: bytes) -> Response:
+    def _chat(self, headers: Headers, raw: bytes) -> Response:
         try:
             body = json.loads(raw)
             chat = [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in body["messages"]]
@@ -97,6 +97,7 @@ class SimulatedServer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    server: "SimulatedServer"
     protocol_version = "HTTP/1.1"
     # The status line and the body go out together and at once.
     wbufsize = -1

@@ -13,7 +13,7 @@ import time
 from typing import Any
 from urllib.parse import parse_qsl
 
-from askonce.pipeline.simulated.response import FIRST_SAMPLE, SETTINGS, Response, failure
+from askonce.pipeline.simulated.response import FIRST_SAMPLE, SETTINGS, Headers, Response, failure
 
 ENDPOINT = "/v1/chat/completions"
 # OpenAI's limits on a batch, of which an upload is a little longer, being in a form's frame.
@@ -21,7 +21,7 @@ MOST_LINES, LARGEST_FILE = 50_000, 200_000_000
 LARGEST_UPLOAD = LARGEST_FILE + 10_000
 WINDOW = 24 * 3600
 
-Chat = Callable[[Mapping[str, str], bytes], Response]
+Chat = Callable[[Headers, bytes], Response]
 
 
 class Batches:
@@ -33,7 +33,7 @@ class Batches:
         self.batches: dict[str, dict[str, Any]] = {}
         self.numbers = count(1)
 
-    def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response | None:
+    def respond(self, method: str, path: str, headers: Headers, body: bytes) -> Response | None:
         """None where the request is none about files or batches."""
         path, _, query = path.partition("?")
         match method, *path.strip("/").split("/"):
@@ -55,13 +55,13 @@ class Batches:
                 return failure(404, f"no such thing among the {kind}", "not_found")
         return None
 
-    def upload(self, headers: Mapping[str, str], body: bytes) -> Response:
+    def upload(self, headers: Headers, body: bytes) -> Response:
         form = dict(_form(headers.get("Content-Type", ""), body))
         if "file" not in form or form.get("purpose") != b"batch":
             return failure(400, "give a file, and the purpose batch", "invalid_body")
         return Response(200, self.files[self.store(form["file"])][0])
 
-    def create(self, headers: Mapping[str, str], body: bytes) -> Response:
+    def create(self, headers: Headers, body: bytes) -> Response:
         try:
             asked = json.loads(body)
             source, endpoint = asked["input_file_id"], asked["endpoint"]
@@ -116,7 +116,8 @@ class Batches:
         batch["request_counts"]["total"] = len(asked)
         if batch["status"] == "validating":
             batch["status"] = "in_progress"
-        answered, failed = [], []
+        answered: list[dict[str, Any]] = []
+        failed: list[dict[str, Any]] = []
         for number, line in enumerate(asked):
             if batch["status"] == "cancelling":
                 failed += [unprocessed(left["custom_id"], "batch_cancelled") for left in asked[number:]]
@@ -133,7 +134,9 @@ class Batches:
         response = self.chat({**settings, **first}, json.dumps(line["body"]).encode())
         return processed(line["custom_id"], response)
 
-    def end(self, batch: dict[str, Any], status: str, answered: list[dict], failed: list[dict]) -> None:
+    def end(
+        self, batch: dict[str, Any], status: str, answered: list[dict[str, Any]], failed: list[dict[str, Any]]
+    ) -> None:
         batch["request_counts"] |= {"completed": len(answered), "failed": len(failed)}
         for field, lines in {"output_file_id": answered, "error_file_id": failed}.items():
             if lines:

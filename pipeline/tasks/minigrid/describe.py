@@ -26,8 +26,8 @@ class Facts:
 
 def facts(situation: int, colored: bool, numbered_doors: bool) -> Facts:
     names = [_name(situation, slot, colored, numbered_doors) for slot in range(SLOTS)]
-    seen = [slot for slot in range(HELD) if names[slot]]
-    return Facts(tuple(names[slot] for slot in seen), tuple(seen), names[HELD])
+    seen = {slot: name for slot, name in enumerate(names[:HELD]) if name}
+    return Facts(tuple(seen.values()), tuple(seen), names[HELD])
 
 
 def _name(situation: int, slot: int, colored: bool, numbered_doors: bool) -> str | None:
@@ -55,9 +55,9 @@ def _with_article(name: str) -> str:
 
 def named_in(text: str) -> tuple[tuple[str, ...], str | None]:
     """The inverse of `describe`, for things with articles."""
-    sees, holds = text.removeprefix("Agent sees ").removesuffix(".").split(", holds ")
     sees, holds = (
-        [re.sub("^an? ", "", name) for name in listed.split(", ") if name != "nothing"] for listed in (sees, holds)
+        [re.sub("^an? ", "", name) for name in listed.split(", ") if name != "nothing"]
+        for listed in text.removeprefix("Agent sees ").removesuffix(".").split(", holds ")
     )
     return tuple(sees), next(iter(holds), None)
 
@@ -79,8 +79,7 @@ def slot_of(words: str, known: Facts) -> int:
     The exact name wins; else words that fit a single thing ("key" where one key is in the text,
     "locked red door" for "red door").
     """
-    named = dict(zip((*known.sees, known.holds), (*known.slots, HELD)))
-    named.pop(None, None)
+    named = dict(zip(known.sees, known.slots)) | ({known.holds: HELD} if known.holds else {})
     at = which(words, list(named))
     return list(named.values())[at] if at >= 0 else -1
 

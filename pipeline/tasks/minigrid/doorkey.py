@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 import zlib
 
 import gymnasium
@@ -84,17 +85,15 @@ class DoorKeyTask(Task):
     contents: tuple[str, ...]  # what the student tells apart (see `view`)
     colored: bool = False
     numbered_doors: bool = False
+    env_id: str = field(init=False)
+    view_size: int = field(init=False)
 
     action_space = gymnasium.spaces.Discrete(engine.ACTIONS)
     action_names = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 
-    @property
-    def env_id(self) -> str:
-        return f"askonce.pipeline.tasks.minigrid.register:askonce/{self.name}-v0"
-
-    @property
-    def view_size(self) -> int:
-        return view_size(self.contents)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "env_id", f"askonce.pipeline.tasks.minigrid.register:askonce/{self.name}-v0")
+        object.__setattr__(self, "view_size", view_size(self.contents))
 
     @cached_property
     def max_steps(self) -> int:
@@ -143,7 +142,7 @@ class DoorKeyTask(Task):
             partial(draw.held, observation),
         )
 
-    def view_module(self):
+    def view_module(self) -> Any:
         """The view in torch, from observations."""
         # Imported late: nothing but exporting a student needs torch here.
         from askonce.pipeline.tasks.minigrid.torch_view import EgocentricView

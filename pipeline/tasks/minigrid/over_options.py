@@ -72,7 +72,7 @@ class OptionsTask(DoorKeyTask):
 
 def over_options(task: DoorKeyTask) -> OptionsTask:
     """The same task, its actions being `OPTIONS`."""
-    return OptionsTask(**{field.name: getattr(task, field.name) for field in fields(task)})
+    return OptionsTask(**{field.name: getattr(task, field.name) for field in fields(task) if field.init})
 
 
 class OptionsBatch(DoorKeyBatch):

@@ -71,7 +71,7 @@ def as_named(world: np.ndarray, knowledge: np.ndarray) -> tuple[np.ndarray, np.n
     order = list(dict.fromkeys([*mentioned, *others, *IDX_TO_COLOR]))
     renamed = np.arange(256, dtype=np.uint8)
     renamed[order] = names
-    return tuple(_recolored(cells, renamed) for cells in (world, knowledge))
+    return _recolored(world, renamed), _recolored(knowledge, renamed)
 
 
 def _recolored(cells: np.ndarray, renamed: np.ndarray) -> np.ndarray:
@@ -98,7 +98,7 @@ def _runs(row: np.ndarray) -> Iterator[list[int]]:
 def _things(world: np.ndarray) -> Iterator[str]:
     for x, y in np.argwhere((world[..., 0] != WALL) & (world[..., 0] != EMPTY)).tolist():
         kind, color, condition = world[x, y].tolist()
-        name = IDX_TO_OBJECT.get(kind)
+        name = IDX_TO_OBJECT.get(kind, "")
         if kind == DOOR:
             name = {OPEN: "door-open", LOCKED: "door-locked"}.get(condition, "door")
         if name in DRAWN or kind == DOOR:
@@ -145,8 +145,8 @@ def _path(poses: Sequence[Pose], decided: int) -> Iterator[str]:
 
 
 def _point(pose: Pose) -> tuple[int, int]:
-    right = EAST_SOUTH_WEST_NORTH[(pose.direction + 1) % 4]
-    return tuple(CELL * at + CELL // 2 + ASIDE * by for at, by in zip((pose.x, pose.y), right))
+    x, y = EAST_SOUTH_WEST_NORTH[(pose.direction + 1) % 4]
+    return CELL * pose.x + CELL // 2 + ASIDE * x, CELL * pose.y + CELL // 2 + ASIDE * y
 
 
 def _line(points: Sequence[tuple[int, int]]) -> str:

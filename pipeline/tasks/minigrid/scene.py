@@ -5,22 +5,18 @@ from collections.abc import Sequence
 from askonce.pipeline.tasks.minigrid.describe import which
 from askonce.pipeline.tasks.task import Scene
 
-DOORKEY = {"appears": frozenset({"key", "door"}), "takes": frozenset({"key"}), "opens": frozenset({"door"})}
-REGISTERED = {
-    "appears": frozenset({"key", "door", "ball", "box", "goal"}),
-    "takes": frozenset({"key", "ball", "box"}),
-    "opens": frozenset({"door", "box"}),
-}
+KEY, DOOR = frozenset({"key"}), frozenset({"door"})
+TAKES, OPENS = frozenset({"key", "ball", "box"}), frozenset({"door", "box"})
 
 
 def doorkey(sees: Sequence[str], holds: str | None) -> Scene:
     """Of a DoorKey world, where every door is locked."""
-    return Scene(tuple(sees), holds, which=which, unlocks=_fits, **DOORKEY)
+    return Scene(tuple(sees), holds, KEY | DOOR, KEY, DOOR, which, _fits)
 
 
 def registered(sees: Sequence[str], holds: str | None) -> Scene:
     """Of one of MiniGrid's own environments, which say of a door that it is locked."""
-    return Scene(tuple(sees), holds, which=which, unlocks=_opens, **REGISTERED)
+    return Scene(tuple(sees), holds, TAKES | OPENS | {"goal"}, TAKES, OPENS, which, _opens)
 
 
 def _opens(thing: str, held: str | None) -> bool:

@@ -23,6 +23,11 @@ class EgocentricView(nn.Module):
         ("[0, 4, 3]", [5, 2, 0, NO_AGENT], "there lies a blue key: object, colour, state by MiniGrid"),
     )
 
+    planes: torch.Tensor
+    numbers: torch.Tensor
+    dx: torch.Tensor
+    dy: torch.Tensor
+
     def __init__(self, contents: tuple[str, ...]):
         super().__init__()
         table = plane_table(contents)

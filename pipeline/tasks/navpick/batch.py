@@ -7,10 +7,14 @@ time, and what it computes does not depend on which.
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 import os
+from typing import Any, TypeVar
 
+from gymnasium import spaces
 import numpy as np
 
 from askonce.pipeline.tasks.navpick.env import NavPick
+
+Job = TypeVar("Job")
 
 
 class NavPickBatch:
@@ -26,9 +30,10 @@ class NavPickBatch:
     ):
         self.size = size
         self.envs = [NavPick(simulator, render_mode) for _ in range(size)]
-        self.infos: list[dict] = [{} for _ in range(size)]
-        spaces = self.envs[0].observation_space.spaces
-        self._observations = {name: np.zeros((size, *space.shape), np.float32) for name, space in spaces.items()}
+        self.infos: list[dict[str, Any]] = [{} for _ in range(size)]
+        space = self.envs[0].observation_space
+        assert isinstance(space, spaces.Dict)
+        self._observations = {name: np.zeros((size, *(part.shape or ())), np.float32) for name, part in space.items()}
         self._terminated = np.ones(size, dtype=bool)
         self._truncated = np.zeros(size, dtype=bool)
         self._threads = ThreadPoolExecutor(threads or min(size, os.cpu_count() or 1))
@@ -77,6 +82,6 @@ class NavPickBatch:
         for name, value in observation.items():
             self.observations[name][n] = value
 
-    def _each(self, work: Callable, jobs: Iterable) -> None:
+    def _each(self, work: Callable[[Job], None], jobs: Iterable[Job]) -> None:
         # The results are None; asking for them raises what a thread raised.
         list(self._threads.map(work, jobs))

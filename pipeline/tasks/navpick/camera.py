@@ -22,7 +22,8 @@ def directions(width: int, height: int, field: float) -> tuple[np.ndarray, np.nd
 
 def tangents(pixels: int, field: float) -> np.ndarray:
     """(P,) of the angles between the camera's axis and a line of pixels, from one side of the field to the other."""
-    return np.tan(np.radians(field) / 2) * (1 - 2 * (np.arange(pixels) + 0.5) / pixels)
+    found: np.ndarray = np.tan(np.radians(field) / 2) * (1 - 2 * (np.arange(pixels) + 0.5) / pixels)
+    return found
 
 
 def tilted(down: float) -> np.ndarray:
@@ -34,7 +35,7 @@ def tilted(down: float) -> np.ndarray:
 class Camera:
     """depth (64, 64) float32 in [0, 1] and geoms (64, 64) int32, −1 where a ray meets nothing: as last looked at."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._tangents = tangents(DEPTH_PIXELS, robot.FIELD_OF_VIEW)
         self._depths = np.zeros((DEPTH_PIXELS, DEPTH_PIXELS))
         self.geoms = np.zeros((DEPTH_PIXELS, DEPTH_PIXELS), np.int32)

@@ -73,7 +73,10 @@ def told(text: str) -> Told:
     wanted, seen, held = found.groups()
     sees, where = [], None
     for phrase in () if seen == "nothing" else seen.split("; "):
-        name, on, place = PLACE.fullmatch(phrase).groups()
+        told = PLACE.fullmatch(phrase)
+        if told is None:
+            raise ValueError(f"no text of NavPick: {text!r}")
+        name, on, place = told.groups()
         sees.append((name, on))
         where = where or place
     return Told(wanted, tuple(sees), where, None if held == "nothing" else held.partition(" ")[2])

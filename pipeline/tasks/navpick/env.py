@@ -89,12 +89,16 @@ class NavPick(gymnasium.Env):
                 "holding": spaces.Box(0.0, 1.0, (1,), np.float32),
                 "end_effector": spaces.Box(-FAR, FAR, (3,), np.float32),
                 "object": spaces.Box(-FAR, FAR, (3,), np.float32),
-                "target": spaces.Box(np.float32([0, -4]), np.float32([FAR, 4]), dtype=np.float32),
-                "pose": spaces.Box(np.float32([-FAR, -FAR, -4]), np.float32([FAR, FAR, 4]), dtype=np.float32),
+                "target": spaces.Box(np.array([0, -4], np.float32), np.array([FAR, 4], np.float32), dtype=np.float32),
+                "pose": spaces.Box(
+                    np.array([-FAR, -FAR, -4], np.float32), np.array([FAR, FAR, 4], np.float32), dtype=np.float32
+                ),
             }
         )
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         super().reset(seed=seed)
         if seed is None:
             seed = 2 * int(self.np_random.integers(2**30))
@@ -103,7 +107,7 @@ class NavPick(gymnasium.Env):
         self.reading = self.simulator.read()
         return observe(self.reading), self._info("")
 
-    def step(self, action: np.ndarray):
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         self.simulator.step(np.asarray(action)[:STOP])
         before, now = self.reading, self.simulator.read()
         self.reading = now

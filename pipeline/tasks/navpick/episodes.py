@@ -106,7 +106,8 @@ def _start(where: Home, target: Placed, rng: np.random.Generator) -> tuple[float
 def stands(where: Home, target: Placed) -> np.ndarray:
     """(N, 2) places beside the table from where the arm reaches the object with centimetres to spare; N ≥ 1."""
     places = where.approaches(where.tables[target.table])
-    return places[np.hypot(*(places - target.at[:2]).T) < REACH[1] - 0.04]
+    near: np.ndarray = places[np.hypot(*(places - target.at[:2]).T) < REACH[1] - 0.04]
+    return near
 
 
 def _start_beside(where: Home, target: Placed, rng: np.random.Generator) -> tuple[float, float, float]:

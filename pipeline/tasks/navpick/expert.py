@@ -14,7 +14,7 @@ from askonce.pipeline.tasks.navpick.env import GRIP, STOP, idle
 from askonce.pipeline.tasks.navpick.episodes import stands
 from askonce.pipeline.tasks.navpick.memory import Way
 from askonce.pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
-from askonce.pipeline.tasks.navpick.simulator import ARM_STEP
+from askonce.pipeline.tasks.navpick.simulator import ARM_STEP, Reading
 from askonce.pipeline.tasks.navpick.stages import CARRY_WITHIN, LIFTED, REACH, beside, to_rest
 from askonce.pipeline.tasks.navpick.things import BY_NAME
 
@@ -68,7 +68,7 @@ class Expert:
             (self._carry if now.held == self.simulator.wanted else self._grasp)(now, action)
         return action
 
-    def _plan(self):
+    def _plan(self) -> tuple[dict[tuple[int, int], np.ndarray], np.ndarray]:
         """The places beside the table to go to by their cells, and the distance to the best from all over the floor."""
         home, target = self.simulator.episode.home, self.simulator.episode.target
         places = stands(home, target)
@@ -76,7 +76,7 @@ class Expert:
         goals = {floor.cell(place): place for place in places}
         return goals, floor.distances(home.drivable, {cell: 4 * cost[cell] for cell in goals}, cost)
 
-    def _drive(self, now, way: Way, action) -> None:
+    def _drive(self, now: Reading, way: Way, action: np.ndarray) -> None:
         off = hypot(*now.object[:2])
         if way.left < ARRIVED or (now.clear and REACH[0] < off < STAND):
             turn = atan2(now.object[1], now.object[0])
@@ -107,17 +107,19 @@ class Expert:
                 break
             chosen = place
             if at in self._stands:
-                return tuple(map(float, self._stands[at]))
-        return chosen
+                stand_x, stand_y = self._stands[at]
+                return float(stand_x), float(stand_y)
+        return chosen or (x, y)
 
     def _on_path(self, at: tuple[int, int]) -> tuple[int, int]:
         """The nearest cell from where the goal can be reached."""
         if np.isfinite(self._distances[at]):
             return at
         free = np.argwhere(np.isfinite(self._distances))
-        return tuple(free[np.argmin(abs(free - at).sum(axis=1))])
+        i, j = free[np.argmin(abs(free - at).sum(axis=1))].tolist()
+        return i, j
 
-    def _carry(self, now, action) -> None:
+    def _carry(self, now: Reading, action: np.ndarray) -> None:
         """Lifts straight up while the fingers press, folds the arm, and stops."""
         action[GRIP] = 1.0
         if now.lifted < LIFTED + 0.03:
@@ -127,7 +129,7 @@ class Expert:
             if to_rest(now) < CARRY_WITHIN - 0.03:
                 action[STOP] = 1.0
 
-    def _grasp(self, now, action) -> None:
+    def _grasp(self, now: Reading, action: np.ndarray) -> None:
         """Above the object, down, and close, while the base keeps its place."""
         x, y, _ = now.object
         action[0] = _beyond(hypot(x, y) - KEEP, 0.05) * 4
@@ -149,7 +151,7 @@ class Expert:
         """A step of the hand towards a place in the robot's frame, pointing down, its fingers to the left and right."""
         now = self.simulator.read()
         way = place - now.end_effector
-        goal = now.end_effector + way * min(APPROACH, HAND_STEP / max(np.linalg.norm(way), 1e-9))
+        goal = now.end_effector + way * min(APPROACH, HAND_STEP / max(float(np.linalg.norm(way)), 1e-9))
         self._towards(self._inverse(goal), action)
 
     def _inverse(self, goal: np.ndarray) -> np.ndarray:

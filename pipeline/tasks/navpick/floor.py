@@ -1,5 +1,6 @@
 """The floor of a home as a grid of cells of `CELL` metres: clearance, what hangs together, shortest paths."""
 
+from collections.abc import Iterable, Sequence
 import heapq
 from math import cos, hypot, sin
 
@@ -9,7 +10,7 @@ CELL = 0.1
 NEIGHBOURS = [(i, j, hypot(i, j)) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
 
 
-def clearance(size: tuple[float, float], footprints) -> np.ndarray:
+def clearance(size: tuple[float, float], footprints: Iterable[tuple[float, ...]]) -> np.ndarray:
     """(W, H) metres from each cell's middle to the nearest of the footprints (x, y, half a, half b, yaw), ≥ 0."""
     width, height = (int(side / CELL) for side in size)
     x, y = np.meshgrid(*((np.arange(n) + 0.5) * CELL for n in (width, height)), indexing="ij")
@@ -22,7 +23,7 @@ def clearance(size: tuple[float, float], footprints) -> np.ndarray:
     return nearest
 
 
-def cell(place) -> tuple[int, int]:
+def cell(place: Sequence[float] | np.ndarray) -> tuple[int, int]:
     return int(place[0] / CELL), int(place[1] / CELL)
 
 
@@ -33,7 +34,8 @@ def middle(at: tuple[int, int]) -> tuple[float, float]:
 def at(grid: np.ndarray, places: np.ndarray) -> np.ndarray:
     """The grid's values at (N, 2) places; those outside of it have its value nearest by."""
     i, j = np.clip((places / CELL).astype(int), 0, np.array(grid.shape) - 1).T
-    return grid[i, j]
+    found: np.ndarray = grid[i, j]
+    return found
 
 
 def largest_region(free: np.ndarray) -> np.ndarray:

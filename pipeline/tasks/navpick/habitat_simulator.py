@@ -5,12 +5,13 @@ commands, head_depth and head_panoptic are the camera. Only `reset` places the r
 request to stop are `env`'s. habitat-lab looks for its data in `data/`, where habitat-sim's own download puts them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from math import atan2, cos, pi, sin
 from queue import SimpleQueue
 import re
 from threading import Thread
+from typing import Any
 import weakref
 
 import numpy as np
@@ -72,7 +73,7 @@ PICTURES = (
 )
 
 
-def habitat():
+def habitat() -> Any:
     """habitat-lab, with what it imports; AskonceError with what to install where it is not there.
 
     `import habitat` itself fails without habitat-sim, so this is called by nothing but the simulator.
@@ -98,8 +99,8 @@ class HabitatSimulator:
     def __init__(self, pictures: bool = False):
         self._habitat = habitat()
         self._overrides = OVERRIDES + (PICTURES if pictures else ())
-        self._datasets: dict[str, tuple] = {}
-        self._envs: list = []  # habitat-lab's one, once there is one
+        self._datasets: dict[str, tuple[Any, ...]] = {}
+        self._envs: list[Any] = []  # habitat-lab's one, once there is one
         self._run = thread()
         # Whoever forgets to: habitat-sim ends the process when it is collected in another thread.
         self._close = weakref.finalize(self, self._run, close, self._envs)
@@ -176,15 +177,15 @@ class HabitatSimulator:
         return np.concatenate([resized(view, side) for view in (*views, grey.repeat(3, axis=2))], axis=1)
 
     @property
-    def _env(self):
+    def _env(self) -> Any:
         return self._envs[0]
 
     @property
-    def _sim(self):
+    def _sim(self) -> Any:
         return self._env.sim
 
     @property
-    def _agent(self):
+    def _agent(self) -> Any:
         return self._sim.articulated_agent
 
     @property
@@ -195,7 +196,7 @@ class HabitatSimulator:
     def _end_effector(self) -> np.ndarray:
         return in_frame(self._base, np.array(self._agent.ee_transform().translation))
 
-    def _episodes(self, split: str) -> tuple:
+    def _episodes(self, split: str) -> tuple[Any, ...]:
         """Loaded when first asked for; the first time, the simulator as well."""
         if split not in self._datasets:
             config = self._config(split)
@@ -210,7 +211,7 @@ class HabitatSimulator:
                 self._mount_camera()
         return self._datasets[split]
 
-    def _config(self, split: str):
+    def _config(self, split: str) -> Any:
         config = self._habitat.get_config(CONFIG, [*self._overrides, f"habitat.dataset.split={split}"])
         with self._habitat.read_write(config):
             config.habitat.task.measurements = {}  # `read` measures
@@ -274,11 +275,11 @@ class HabitatSimulator:
         middle[1] = hand[1]
         return next(self._met(middle, 1.2 * (hand - middle)), None) is None
 
-    def _below(self, thing) -> tuple[int, np.ndarray] | None:
+    def _below(self, thing: Any) -> tuple[int, np.ndarray] | None:
         """What of the home a ray straight down from an object meets first: its id and where."""
         return next(self._met(np.array(thing.translation), np.array([0.0, -10.0, 0.0])), None)
 
-    def _met(self, start: np.ndarray, way: np.ndarray):
+    def _met(self, start: np.ndarray, way: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Ids and places of what a ray meets on its way, in order, less the robot and the objects."""
         from habitat_sim.geo import Ray
 
@@ -289,7 +290,7 @@ class HabitatSimulator:
             if hit.object_id not in passing:
                 yield hit.object_id, np.array(hit.point)
 
-    def _support(self, thing) -> np.ndarray:
+    def _support(self, thing: Any) -> np.ndarray:
         """The middle of what an object stands on, as high as it stands; right below it if that is the building."""
         from habitat.sims.habitat_simulator import sim_utilities
         import habitat_sim
@@ -319,19 +320,19 @@ class HabitatSimulator:
         return next(self._met(np.array(head), 0.95 * (place - np.array(head))), None) is None
 
 
-def thread() -> Callable:
+def thread() -> Callable[..., Any]:
     """What runs a call in a new thread, the same for all calls, and returns or raises what that did.
 
     A daemon, which unlike a pool's threads still runs what is called when the process ends.
     """
-    calls: SimpleQueue = SimpleQueue()
+    calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     def work() -> None:
         while True:
             calls.get()()
 
-    def run(call: Callable, *arguments):
-        future: Future = Future()
+    def run(call: Callable[..., Any], *arguments: Any) -> Any:
+        future: Future[Any] = Future()
 
         def called() -> None:
             try:
@@ -346,12 +347,12 @@ def thread() -> Callable:
     return run
 
 
-def close(envs: list) -> None:
+def close(envs: list[Any]) -> None:
     while envs:
         envs.pop().close()
 
 
-def vector(place: Iterable[float]):
+def vector(place: Iterable[float]) -> Any:
     """A place as habitat-sim takes it."""
     from magnum import Vector3
 
@@ -395,4 +396,5 @@ def kind(handle: str) -> str:
 def resized(image: np.ndarray, side: int) -> np.ndarray:
     """(h, w, 3) → (side, side, 3), each pixel the nearest."""
     rows, columns = (np.arange(side) * length // side for length in image.shape[:2])
-    return image[rows[:, None], columns]
+    found: np.ndarray = image[rows[:, None], columns]
+    return found

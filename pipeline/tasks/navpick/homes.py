@@ -4,6 +4,7 @@ The same number is the same home for ever. In every home a robot of `ROBOT` metr
 any free place to at least one side of every table.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import cos, pi, sin
@@ -20,6 +21,12 @@ DOORWAY = 1.2, 1.6
 LEG = 0.025
 TOP = 0.02  # half the thickness of a table's top
 THINGS = 4  # objects in a home
+
+# Two numbers of metres; a room by two corners, or what is taken by its middle and half its sides; a wall's middle and half
+# its sides.
+Pair = tuple[float, float]
+Room = tuple[float, float, float, float]
+Wall = tuple[Pair, Pair]
 
 WALL_COLOR = 0.86, 0.84, 0.80
 WOODS = (0.55, 0.38, 0.24), (0.68, 0.52, 0.36), (0.42, 0.30, 0.22)
@@ -65,7 +72,7 @@ class Furniture:
             )
         return (self._box((0, 0, top / 2), (a, b, top / 2)),)
 
-    def _box(self, at, half) -> Box:
+    def _box(self, at: tuple[float, float, float], half: tuple[float, float, float]) -> Box:
         x, y, z = at
         c, s = cos(self.yaw), sin(self.yaw)
         return Box((self.x + c * x - s * y, self.y + s * x + c * y, z), half, self.yaw, self.color)
@@ -111,7 +118,8 @@ class Home:
         places += [(side * (a + gap), y) for y in along_y for side in (-1, 1)]
         c, s = cos(table.yaw), sin(table.yaw)
         around = np.array(places) @ np.array([[c, s], [-s, c]]) + (table.x, table.y)
-        return around[floor.at(self.drivable, around)]
+        reached: np.ndarray = around[floor.at(self.drivable, around)]
+        return reached
 
 
 @lru_cache(maxsize=128)
@@ -132,10 +140,12 @@ def _draw(number: int, rng: np.random.Generator) -> Home:
     return Home(number, size, rooms, walls, furniture, kinds)
 
 
-def _rooms(size, rng):
+def _rooms(
+    size: Pair, rng: np.random.Generator
+) -> tuple[tuple[Room, ...], tuple[Box, ...], list[tuple[float, float, float]]]:
     """Two or three rooms: a wall across the home and, in two homes of three, another across one half."""
     width, depth = size
-    outer = [
+    outer: list[Wall] = [
         ((width / 2, 0), (width / 2, WALL)),
         ((width / 2, depth), (width / 2, WALL)),
         ((0, depth / 2), (WALL, depth / 2)),
@@ -148,7 +158,7 @@ def _rooms(size, rng):
     # With three rooms the doorways are cut so that none ends in a wall.
     middle = rng.uniform(0.3 + gap / 2, depth - 0.3 - gap / 2)
     inner, doorways = _wall_with_doorway((x, 0), (x, depth), middle, gap), [(x, middle, gap)]
-    rooms = [(0, 0, x, depth), (x, 0, width, depth)]
+    rooms: list[Room] = [(0, 0, x, depth), (x, 0, width, depth)]
     if three:
         left = rng.random() < 0.5
         start, end = (0, x) if left else (x, width)
@@ -164,12 +174,12 @@ def _rooms(size, rng):
         Box((float(cx), float(cy), WALL_HEIGHT / 2), (float(hx), float(hy), WALL_HEIGHT / 2), 0.0, WALL_COLOR)
         for (cx, cy), (hx, hy) in outer + inner
     )
-    return tuple(tuple(map(float, room)) for room in rooms), walls, doorways
+    return tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in rooms), walls, doorways
 
 
-def _wall_with_doorway(start, end, middle, gap):
+def _wall_with_doorway(start: Pair, end: Pair, middle: float, gap: float) -> list[Wall]:
     (x0, y0), (x1, y1) = start, end
-    pieces = []
+    pieces: list[Wall] = []
     length = (x1 - x0) + (y1 - y0)
     for near, far in ((0.0, middle - gap / 2), (middle + gap / 2, length)):
         half, at = (far - near) / 2, (far + near) / 2
@@ -177,7 +187,9 @@ def _wall_with_doorway(start, end, middle, gap):
     return pieces
 
 
-def _furnish(rooms, doorways, rng) -> tuple[Furniture, ...]:
+def _furnish(
+    rooms: Sequence[Room], doorways: Sequence[tuple[float, float, float]], rng: np.random.Generator
+) -> tuple[Furniture, ...]:
     taken = [(x, y, gap / 2 + 0.25, gap / 2 + 0.25) for x, y, gap in doorways]
     tables = [table for room in rooms for table in _tables(room, taken, rng)]
     rest = [piece for room in rooms for piece in _shelves(room, taken, rng)]
@@ -185,21 +197,30 @@ def _furnish(rooms, doorways, rng) -> tuple[Furniture, ...]:
     return tuple(tables + rest)
 
 
-def _tables(room, taken, rng):
+def _tables(room: Room, taken: list[Room], rng: np.random.Generator) -> Iterator[Furniture]:
     for _ in range(1 + (rng.random() < 0.4)):
         half = float(rng.uniform(0.45, 0.7)), float(rng.uniform(0.28, 0.36))
         height, color = float(rng.uniform(0.50, 0.62)), WOODS[rng.integers(len(WOODS))]
         yield from _place("table", room, half, height, color, taken, rng, apart=0.75)
 
 
-def _shelves(room, taken, rng):
+def _shelves(room: Room, taken: list[Room], rng: np.random.Generator) -> Iterator[Furniture]:
     if rng.random() < 0.7:
         half = float(rng.uniform(0.3, 0.55)), 0.16
         height, color = float(rng.uniform(0.9, 1.4)), WOODS[rng.integers(len(WOODS))]
         yield from _place("shelf", room, half, height, color, taken, rng, apart=0.75)
 
 
-def _place(kind, room, half, height, color, taken, rng, apart):
+def _place(
+    kind: str,
+    room: Room,
+    half: Pair,
+    height: float,
+    color: tuple[float, float, float],
+    taken: list[Room],
+    rng: np.random.Generator,
+    apart: float,
+) -> Iterator[Furniture]:
     """The piece with its long side against a wall of the room, or with luck free in its middle; none if it is full."""
     x0, y0, x1, y1 = room
     for _ in range(30):
@@ -221,7 +242,9 @@ def _place(kind, room, half, height, color, taken, rng, apart):
             return
 
 
-def _chairs(table, rooms, taken, rng):
+def _chairs(
+    table: Furniture, rooms: Sequence[Room], taken: list[Room], rng: np.random.Generator
+) -> Iterator[Furniture]:
     """Up to two chairs about a table, a little askew, each turned towards it."""
     for _ in range(int(rng.integers(0, 3))):
         side, end = rng.choice((-1, 1), size=2)

@@ -14,9 +14,10 @@ import numpy as np
 from askonce.pipeline.tasks.navpick import options
 from askonce.pipeline.tasks.navpick.env import GRIP, MAX_STEPS, STOP
 from askonce.pipeline.tasks.navpick.expert import Expert
+from askonce.pipeline.tasks.navpick.mujoco_simulator import MujocoSimulator
 from askonce.pipeline.tasks.navpick.stages import beside
 from askonce.pipeline.tasks.navpick.task import AdvisedBatch, NavPickTask
-from askonce.pipeline.tasks.task import Act, Lesson
+from askonce.pipeline.tasks.task import Act, Batch, Lesson
 
 TOGETHER = 25
 # After so many steps an episode is over: Pick starts where Navigate has ended.
@@ -61,8 +62,9 @@ class OptionLesson(Lesson):
             ended += self._play(batch, act)
         return ended
 
-    def expert(self, batch: AdvisedBatch) -> Callable[[int], np.ndarray]:
-        experts = [Expert(env.simulator) for env in batch.envs]
+    def expert(self, batch: Batch) -> Callable[[int], np.ndarray]:
+        assert isinstance(batch, AdvisedBatch)
+        experts = [Expert(env.simulator) for env in batch.envs if isinstance(env.simulator, MujocoSimulator)]
         for expert in experts:
             expert.reset()
         if self.option == "pick":

@@ -40,7 +40,7 @@ class Way(NamedTuple):
 class Memory:
     """The map of one episode, `seen`: (S, S) uint8 in the frame in which the robot began, which is the middle."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seen = np.zeros((SIDE, SIDE), np.uint8)
         self.reset()
 
@@ -65,7 +65,7 @@ class Memory:
     def way(self, pose: np.ndarray, place: np.ndarray) -> Way:
         """From the robot in `pose` to a stand about `place` (x, y), m in its frame."""
         here, far = _on_map((0.0, 0.0), pose), self._far(pose, place)
-        chosen = way.ahead(far, self._cost, *here, AHEAD)
+        chosen = way.ahead(far, self._cost, here[0], here[1], AHEAD)
         if chosen == _cell_of(here):
             return Way((float(place[0]), float(place[1])), 0.0)
         x, y = CELL * (np.array(chosen) + 0.5 - here)
@@ -131,7 +131,7 @@ def _cell(place: float) -> int:
     return int(min(max((place + EXTENT) / CELL, 0), SIDE - 1))
 
 
-def _on_map(place: tuple[float, float], pose: np.ndarray) -> np.ndarray:
+def _on_map(place: tuple[float, float] | np.ndarray, pose: np.ndarray) -> np.ndarray:
     """(x, y) m about a robot in `pose` → (2,) in cells, with fractions."""
     x, y, heading = pose
     c, s = np.cos(heading), np.sin(heading)
@@ -141,7 +141,8 @@ def _on_map(place: tuple[float, float], pose: np.ndarray) -> np.ndarray:
 
 def _cell_of(place: np.ndarray) -> tuple[int, int]:
     """The cell of a place in cells."""
-    return tuple(place.astype(np.int64).tolist())
+    i, j = place.astype(np.int64).tolist()
+    return i, j
 
 
 def _left(far: np.ndarray, here: np.ndarray) -> float:
@@ -152,7 +153,8 @@ def _left(far: np.ndarray, here: np.ndarray) -> float:
 def _rays() -> np.ndarray:
     """(4096, 3) where each pixel looks from the camera in the robot's frame, for a metre along the camera's axis."""
     rays, along = directions(DEPTH_PIXELS, DEPTH_PIXELS, robot.FIELD_OF_VIEW)
-    return ((rays / along[:, None]) @ tilted(robot.CAMERA_TILT).T).astype(np.float32)
+    found: np.ndarray = ((rays / along[:, None]) @ tilted(robot.CAMERA_TILT).T).astype(np.float32)
+    return found
 
 
 def _around() -> np.ndarray:

@@ -25,9 +25,12 @@ FINGERS = "left_finger", "right_finger"
 class MujocoSimulator:
     """See `pipeline.tasks.navpick.simulator.Simulator`."""
 
-    def __init__(self):
+    model: mujoco.MjModel
+    data: mujoco.MjData
+
+    def __init__(self) -> None:
         self.camera = Camera()
-        self.number = None
+        self.number: int | None = None
 
     def reset(self, seed: int, beside: bool = False) -> None:
         self.episode = episode(seed, beside)
@@ -117,7 +120,8 @@ class MujocoSimulator:
 
     @property
     def _end_effector(self) -> np.ndarray:
-        return self.data.site_xpos[self._site]
+        place: np.ndarray = self.data.site_xpos[self._site]
+        return place
 
     @property
     def pose(self) -> tuple[float, float, float]:

@@ -54,8 +54,9 @@ class OptionNetwork(nn.Module):
 
     def forward(self, view: torch.Tensor) -> torch.Tensor:
         images, sensors = view[:, :-SENSORS], view[:, -SENSORS:][:, : self.told]
-        images = images.unflatten(1, IMAGE_SHAPE)[..., self.pictures].permute(0, 3, 1, 2)
-        return self.mlp(self.streams(images, sensors))
+        images = images.reshape(-1, *IMAGE_SHAPE)[..., self.pictures].permute(0, 3, 1, 2)
+        actions: torch.Tensor = self.mlp(self.streams(images, sensors))
+        return actions
 
 
 @cache
@@ -91,10 +92,11 @@ def load(name: str, path: Path) -> OptionNetwork:
 
 def as_policy(network: OptionNetwork) -> OptionPolicy:
     # Convolutions are faster with channels last, as they are in the view.
-    network.eval().to(memory_format=torch.channels_last)
+    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # left out of torch's stubs
 
     @torch.inference_mode()
     def act(view: np.ndarray) -> np.ndarray:
-        return network(torch.from_numpy(view)).clamp(-1, 1).numpy()
+        actions: np.ndarray = network(torch.from_numpy(view)).clamp(-1, 1).numpy()
+        return actions
 
     return act

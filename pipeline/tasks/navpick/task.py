@@ -5,9 +5,9 @@ what the simulator identifies in the camera's picture (`Simulator.sights`), and 
 it knows of the robot's place (`Reading`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,13 +63,10 @@ class NavPickTask(Interned, Task):
     action_names = ACTIONS
     view_size = VIEW_SIZE
     image_shape = IMAGE_SHAPE
+    idle_action = idle()
     # A batch of more gains nothing on a few cores, and the first episodes in a hundred homes compile as many models.
     together = 100
     fixed_options = tuple(f"{verb} the {which} object" for which in ("wanted", "other") for verb in POLICIES)
-
-    @cached_property
-    def idle_action(self) -> np.ndarray:
-        return idle()
 
     def batch(self, size: int) -> "AdvisedBatch":
         return AdvisedBatch(self, size)
@@ -199,7 +196,7 @@ class AdvisedBatch(NavPickBatch, Batch):
             np.zeros((*shape, len(ACTIONS)), np.float32),
             np.zeros(shape, np.float32),
             DEVIATION,
-            np.ones(shape, dtype=bool),
+            ended := np.ones(shape, dtype=bool),
         )
         advice.actions[:] = self._still[:, None]
         wanting: dict[tuple[int, Call], list[int]] = {}
@@ -208,7 +205,7 @@ class AdvisedBatch(NavPickBatch, Batch):
                 advice.probabilities[n, k] = probability
                 if (call := next((call for call in calls if not self._over(n, call)), None)) is not None:
                     wanting.setdefault((n, call), []).append(k)
-                    advice.ended[n, k] = False
+                    ended[n, k] = False
         for (n, _), ks, action in zip(wanting, wanting.values(), self._carried_out(list(wanting))):
             advice.actions[n, ks] = action
         return advice
@@ -252,7 +249,7 @@ class AdvisedBatch(NavPickBatch, Batch):
         actions[rows, GRIP] = 1.0
         return actions
 
-    def _shown(self, wanting: Iterable[tuple[int, Call]]) -> np.ndarray:
+    def _shown(self, wanting: Sequence[tuple[int, Call]]) -> np.ndarray:
         """(M, VIEW_SIZE) the views, as if the called object were the wanted one."""
         rows = [n for n, _ in wanting]
         views = self.view[rows]

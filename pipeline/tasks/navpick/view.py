@@ -14,7 +14,7 @@ SENSORS = 34  # of which the last `WAY` tell the way to the wanted object
 WAY = 4
 VIEW_SIZE = DEPTH_PIXELS * DEPTH_PIXELS * 3 + SENSORS
 
-JOINTS = np.float32([2.0] * 7 + [robot.OPEN])  # what joints are measured by
+JOINTS = np.array([2.0] * 7 + [robot.OPEN], np.float32)  # what joints are measured by
 FAR = 10.0  # m
 
 

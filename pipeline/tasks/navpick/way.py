@@ -10,7 +10,7 @@ from numba import njit
 import numpy as np
 
 # What a metre costs by the squared distance, in cells of 0.15 m, to the nearest obstacle; 1 beyond. There is no 3, 6, 7.
-COSTS = np.float32([40, 25, 12, 0, 4, 3, 0, 0, 1.8, 1.5])
+COSTS = np.array([40, 25, 12, 0, 4, 3, 0, 0, 1.8, 1.5], np.float32)
 AIRY = np.float32(1.5)  # what costs no more is passed straight on
 NEAR = 3  # cells
 STAND = 0.45, 0.66  # m on the floor about a place: where the robot stands to take what is there

@@ -5,6 +5,7 @@ else group 1. Objects are held by friction
 alone: elliptic cones with torsion, and a few iterations against slow slip.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from askonce.pipeline.tasks.navpick import robot
 from askonce.pipeline.tasks.navpick.homes import WALL_HEIGHT, Home, home
-from askonce.pipeline.tasks.navpick.things import BY_NAME, Kind
+from askonce.pipeline.tasks.navpick.things import BY_NAME, Kind, Part
 
 TIMESTEP = 0.005  # s
 
@@ -74,7 +75,7 @@ def _rolls(kind: Kind) -> bool:
     return any(part.shape in ("sphere", "capsule") for part in kind.parts)
 
 
-def _volume(part) -> float:
+def _volume(part: Part) -> float:
     """Relative, to share out an object's mass among its parts."""
     size = part.size
     return {
@@ -85,5 +86,5 @@ def _volume(part) -> float:
     }[part.shape]()
 
 
-def _words(numbers) -> str:
+def _words(numbers: Iterable[float]) -> str:
     return " ".join(format(number, ".6g") for number in numbers)

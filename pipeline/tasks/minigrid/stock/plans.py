@@ -14,7 +14,7 @@ NOTHING = Thing("", -1)
 class Plans:
     """The teacher's decisions by text, compiled for each choice of colours in which a text is met."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.answers: dict[str, list[tuple[Decision, float]]] = {}
         self.compiled: dict[str, dict[Facts, list[tuple[tuple[Step, ...], float]]]] = {}
 

@@ -5,6 +5,7 @@ Environments that differ only in size have the same prompt, so that one pays for
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from minigrid.core.constants import IDX_TO_OBJECT
 
@@ -18,14 +19,14 @@ _ON_THE_WAY = {
 }
 OPTIONS = tuple(replace(option, help=_ON_THE_WAY.get(option.name, option.help)) for option in doorkey.OPTIONS)
 
-_KEY_EXAMPLE = dict(
+_KEY_EXAMPLE: dict[str, Any] = dict(
     example_text="Agent sees a red key, holds nothing.",
     example_observation="The agent sees a red key and holds nothing. It has not seen a locked door yet.",
     example_reasoning="It will need the key for a locked door, and its hands are free, so it should walk to the red "
     "key and then take it.",
     example_decision=("go to red key", "pick up red key"),
 )
-_BARE_EXAMPLE = dict(
+_BARE_EXAMPLE: dict[str, Any] = dict(
     example_text="Agent sees nothing, holds nothing.",
     example_observation="The agent sees nothing of interest and holds nothing.",
     example_reasoning="It does not know yet where to go, so it should look around.",
