@@ -11,7 +11,7 @@ demo: setup
 	$(BIN)/cli demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # What CI runs before the tests.
 lint: tools
