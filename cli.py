@@ -26,7 +26,7 @@ from askonce.commands import (
     training,
     watching,
 )
-from askonce.commands.show import alone_on_stdout, print_json
+from askonce.commands.show import alone_on_stdout, print_json, visible
 
 app = typer.Typer(
     name="cli",
@@ -89,9 +89,9 @@ def main() -> None:
 def _fail(message: str, exit_code: int, missing: Sequence[str] = ()) -> NoReturn:
     if "--json" in sys.argv:
         print_json({"error": message} | ({"missing": list(missing)} if missing else {}))
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {visible(message)}", file=sys.stderr)
     for text in missing:
-        print(f"  missing: {text}", file=sys.stderr)
+        print(f"  missing: {visible(text)}", file=sys.stderr)
     sys.exit(exit_code)
 
 

@@ -60,10 +60,11 @@ class Exported:
 
 @dataclass(frozen=True)
 class Imported:
-    """`added` completions were new, `held` were there before."""
+    """`added` completions were new, `held` were there before, `refused` as in `Merged`."""
 
     added: int
     held: int
+    refused: list[str]
 
 
 def export(directory: str | Path, to: str | Path, license: str = "unknown") -> Exported:
@@ -91,15 +92,16 @@ def export(directory: str | Path, to: str | Path, license: str = "unknown") -> E
     return exported
 
 
-def import_dataset(path: str | Path, directory: str | Path) -> Imported:
+def import_dataset(path: str | Path, directory: str | Path, strict: bool = False) -> Imported:
     """Adds the answers of an exported dataset to a cache, which is created where it is absent.
 
-    To import again adds nothing. AskonceError where the files are not a cache's dataset, or one is damaged;
+    To import again adds nothing. Rows that cannot be a server's answers are treated as by `merge`. AskonceError
+    where the files are not a cache's dataset, or one is damaged;
     what then was added already is sound.
     """
     files = _files(Path(path))
     store.create(directory)
-    imported = query.read(partial(_add, files, Path(directory) / layout.SEGMENTS), mine=directory)
+    imported = query.read(partial(_add, files, Path(directory) / layout.SEGMENTS, strict), mine=directory)
     try:
         coverage.carry(path, directory)
     except OSError as error:
@@ -175,10 +177,10 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _add(files: list[Path], folder: Path, connection: duckdb.DuckDBPyConnection) -> Imported:
+def _add(files: list[Path], folder: Path, strict: bool, connection: duckdb.DuckDBPyConnection) -> Imported:
     try:
         query.define(connection, "theirs", Snapshot(files, [], SCHEMA.empty_table()))
-        return Imported(*add_missing(folder, connection))
+        return Imported(*add_missing(folder, connection, strict))
     except (duckdb.Error, pa.ArrowException, ValueError) as error:
         if isinstance(error, duckdb.IOException):
             raise

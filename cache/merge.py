@@ -4,13 +4,15 @@ Rows are added that are not there yet, as they are stored; numbers are given by 
 again adds nothing, and whichever of two caches is merged into the other, readers see the same.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
-from askonce.cache import coverage, layout, query, segment, store
+from askonce.cache import coverage, layout, query, segment, sound, store
 from askonce.cache.completion import IDENTITY
 from askonce.cache.errors import AskonceError
 
@@ -55,15 +57,21 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Merged:
-    """`added` rows were new, `held` were there before; `disagreements` from the largest to the smallest."""
+    """`added` rows were new, `held` were there before; `disagreements` from the largest to the smallest.
+
+    `refused` has a line for each row that cannot be a server's answer (`cache.sound`).
+    """
 
     added: int
     held: int
     disagreements: list[Disagreement]
+    refused: list[str] = field(default_factory=list)
 
 
-def merge(into: str | Path, other: str | Path) -> Merged:
+def merge(into: str | Path, other: str | Path, strict: bool = False) -> Merged:
     """Adds the answers of `other`, which stays as it is, to `into`, which is created where it is absent.
+
+    Rows that cannot be a server's answers are left out; `strict`: an AskonceError names the first, and nothing is added.
 
     AskonceError where `other` is no cache, either is damaged, or `into` cannot be written. Killed at any
     moment, it leaves a sound cache to merge into again.
@@ -73,7 +81,7 @@ def merge(into: str | Path, other: str | Path) -> Merged:
     store.create(into)
     if into.samefile(other):
         raise AskonceError(f"{into} and {other} are the same cache; name two", 2)
-    merged = query.read(partial(_merge, into / layout.SEGMENTS), mine=into, theirs=other)
+    merged = query.read(partial(_merge, into / layout.SEGMENTS, strict), mine=into, theirs=other)
     try:
         coverage.carry(other, into)
     except OSError as error:
@@ -81,8 +89,11 @@ def merge(into: str | Path, other: str | Path) -> Merged:
     return merged
 
 
-def add_missing(folder: Path, connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
-    """Writes the rows of the view `theirs_rows` that `mine_rows` lacks: rows added, rows held before."""
+def add_missing(folder: Path, connection: duckdb.DuckDBPyConnection, strict: bool) -> tuple[int, int, list[str]]:
+    """Writes the rows of the view `theirs_rows` that `mine_rows` lacks: rows added, rows held before, rows refused.
+
+    AskonceError where one has to be refused, and it is to be `strict`.
+    """
     equal = " AND ".join(f"mine.{name} IS NOT DISTINCT FROM theirs.{name}" for name in IDENTITY)
     # Of a row that an older version wrote, the other may hold a copy that says more.
     equal += " AND (mine.usage IS NOT NULL OR theirs.usage IS NULL)"
@@ -92,14 +103,29 @@ def add_missing(folder: Path, connection: duckdb.DuckDBPyConnection) -> tuple[in
     [(added, held)] = connection.execute(
         "SELECT count(*), (SELECT count(*) FROM theirs_rows) - count(*) FROM missing"
     ).fetchall()
-    rows = connection.sql(f"FROM missing ORDER BY {query.IN_ORDER}")
+    refused: list[str] = []
+
+    def sound_rows() -> Iterator[pa.Table]:
+        for batch in connection.sql(f"FROM missing ORDER BY {query.IN_ORDER}").to_arrow_reader(segment.GROUP_ROWS):
+            rows = pa.Table.from_batches([batch])
+            wrong = sound.faults(rows)
+            refused.extend(sound.named(rows, wrong))
+            if strict and refused:
+                raise AskonceError(f"nothing was added: {refused[0]}; without --strict the other rows are taken")
+            yield sound.without(rows, wrong)
+
+    if strict:
+        # Before the first of them is written.
+        for _ in sound_rows():
+            pass
     try:
-        segment.write(folder, rows.to_arrow_reader(segment.GROUP_ROWS))
+        segment.write(folder, sound_rows())
     except OSError as error:
         raise store.unwritable(folder.parent, error) from error
-    return added, held
+    return added - len(refused), held, refused
 
 
-def _merge(folder: Path, connection: duckdb.DuckDBPyConnection) -> Merged:
+def _merge(folder: Path, strict: bool, connection: duckdb.DuckDBPyConnection) -> Merged:
     disagreements = [Disagreement(*row) for row in connection.execute(DISAGREEMENTS).fetchall()]
-    return Merged(*add_missing(folder, connection), disagreements)
+    added, held, refused = add_missing(folder, connection, strict)
+    return Merged(added, held, disagreements, refused)

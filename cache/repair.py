@@ -13,7 +13,7 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from askonce.cache import durable, footer, journal, layout, segment, store
+from askonce.cache import durable, footer, journal, layout, segment, sound, store
 from askonce.cache.completion import SCHEMA
 from askonce.cache.verify import Verified, check_marker, verify
 
@@ -22,6 +22,7 @@ KEY = re.compile(rb"v\d+-[a-z0-9]+:[0-9a-f]{64}")
 
 
 # A key, and the task and text that were asked about, where they can be read.
+WHICH = "key", "task", "text"
 Which = tuple[str, str | None, str | None]
 
 
@@ -87,6 +88,9 @@ def repair(directory: str | Path) -> Repaired:
             salvage = _of_segment(path) if path.suffix == layout.SEGMENT else _of_journal(path)
             # A segment of an older version lacks some columns.
             rows = pa.concat_tables([SCHEMA.empty_table(), *salvage.tables], promote_options="default")
+            wrong = sound.faults(rows)
+            salvage.lost.update(tuple(rows[name][number].as_py() for name in WHICH) for number in wrong)
+            rows = sound.without(rows, wrong)
             _quarantine(directory, path)
             # A segment that is saved whole gets the very name of the damaged one, which it replaces.
             if path not in segment.write(directory / layout.SEGMENTS, [segment.in_order(rows)]):
@@ -108,15 +112,17 @@ def repair(directory: str | Path) -> Repaired:
 
 def _of_segment(path: Path) -> _Salvage:
     """The row groups whose columns all agree with their checksums; of the others, the keys."""
+    if segment.digest(path) == path.stem:
+        return _Salvage([pq.read_table(path)], Counter(), complete=True)
     kept = footer.read(footer.path_of(path))
     if kept is None:
         # Nothing says where in the file a row begins, nor whether it is still what it was.
         return _Salvage([], Counter(), complete=False)
     salvage = _Salvage([], Counter(), complete=True)
     with durable.unfinished(path.parent) as restored:
-        sound = footer.restore(kept, path, restored)
+        intact = footer.restore(kept, path, restored)
         with pq.ParquetFile(restored) as file:
-            for group, columns in enumerate(sound):
+            for group, columns in enumerate(intact):
                 if columns == set(file.schema_arrow.names):
                     salvage.tables.append(file.read_row_group(group))
                 elif "key" in columns:
@@ -126,11 +132,10 @@ def _of_segment(path: Path) -> _Salvage:
     return salvage
 
 
-def _lost(file: pq.ParquetFile, group: int, sound: set[str]) -> Counter[Which]:
-    names = ("key", "task", "text")
-    rows = file.read_row_group(group, columns=[name for name in names if name in sound])
+def _lost(file: pq.ParquetFile, group: int, intact: set[str]) -> Counter[Which]:
+    rows = file.read_row_group(group, columns=[name for name in WHICH if name in intact])
     missing = [None] * rows.num_rows
-    columns = [rows[name].to_pylist() if name in sound else missing for name in names]
+    columns = [rows[name].to_pylist() if name in intact else missing for name in WHICH]
     return Counter(zip(*columns, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Every byte of a cache against its checksum, and every file against what belongs there.
+"""Every byte of a cache against its checksum, every file against what belongs there, every row against what it can be.
 
 What no checksum can tell: that a whole file is gone, or that a journal was cut exactly between two
 records, which looks like a writer that was killed there. `build-cache` asks again for whatever is missing.
@@ -12,7 +12,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from askonce.cache import checked, durable, journal, layout, segment, store
+from askonce.cache import checked, durable, journal, layout, segment, sound, store
 from askonce.cache.completion import SCHEMA
 
 # Versions that are yet to come: their caches are not damaged, and not ours to repair.
@@ -28,7 +28,8 @@ Kind = Literal["damaged", "torn", "unfinished", "foreign"]
 class Finding:
     """Something about a file that is not as it should be; `path` is relative to the cache.
 
-    damaged     its bytes are not those that were written: `cache.repair` saves what is sound
+    damaged     its bytes are not those that were written, or rows of it cannot be a server's answers (`cache.sound`):
+                `cache.repair` saves what is sound
     torn        a journal ends in a record that was not finished and never counted: harmless
     unfinished  a writer is writing it, or left it when it was killed: harmless, read by nobody
     foreign     it does not belong there: left alone, read by nobody
@@ -113,7 +114,8 @@ def check_segment(path: Path) -> tuple[int, list[tuple[Kind, str]]]:
     missing = REQUIRED - set(file.schema_arrow.names)
     if missing:
         return 0, [("damaged", f"lacks the columns {', '.join(sorted(missing))}")]
-    return file.metadata.num_rows, []
+    groups = (file.read_row_group(group) for group in range(file.num_row_groups))
+    return file.metadata.num_rows, [fault for rows in groups for fault in _of_rows(rows)]
 
 
 def check_journal(path: Path) -> tuple[int, list[tuple[Kind, str]]]:
@@ -122,7 +124,14 @@ def check_journal(path: Path) -> tuple[int, list[tuple[Kind, str]]]:
     found: list[tuple[Kind, str]] = [("damaged", f"{len(piece):,} bytes are no record") for piece in records.damaged]
     if records.torn:
         found.append(("torn", f"the last {records.torn:,} bytes are a record that was not finished"))
-    return sum(batch.num_rows for batch in records.batches), found
+    return records.table.num_rows, [*found, *_of_rows(records.table)]
+
+
+def _of_rows(rows: pa.Table) -> list[tuple[Kind, str]]:
+    wrong = sound.faults(rows)
+    first = sound.named(rows, dict([*wrong.items()][:1]))
+    more = f", and so are {len(wrong) - 1:,} more rows" if len(wrong) > 1 else ""
+    return [("damaged", f"{line}{more}") for line in first]
 
 
 def check_json(path: Path) -> tuple[int, list[tuple[Kind, str]]]:

@@ -8,7 +8,7 @@ from rich.table import Table
 import typer
 
 from askonce.commands.flags import CacheDir, Json, Model, Seed, Simulator, TaskName, TeacherForm
-from askonce.commands.show import err, live, out, print_json, visible
+from askonce.commands.show import err, live, out, print_json
 
 
 def audit(
@@ -107,11 +107,11 @@ def _list(title: str, costliest) -> None:
     for row, met in costliest:
         cost = "" if row.cost is None else f", costs {row.cost:.3f} ({row.cost_low:.3f} – {row.cost_high:.3f}) a time"
         rule = f" ({row.rule})" if row.rule and row.decision is not None else ""
-        said = "no decision" if row.decision is None else visible(row.decision)
+        said = "no decision" if row.decision is None else row.decision
         out.print(f"{row.verdict}{rule}, {met:.2%} of visits{cost}", soft_wrap=True)
         out.print(f"  {row.text}", soft_wrap=True)
         out.print(f"  said: {said}  ({row.probability:.0%}, {row.completion})", soft_wrap=True)
-        out.print(f"  {visible(row.reason)}{f'; best: {row.best}' if row.best else ''}", soft_wrap=True)
+        out.print(f"  {row.reason}{f'; best: {row.best}' if row.best else ''}", soft_wrap=True)
 
 
 def _habits_table(run: str, habits, costliest) -> Table:
@@ -132,10 +132,7 @@ def _habits_table(run: str, habits, costliest) -> Table:
                 f"{habit.difference:+.3f}\n{habit.difference_low:+.3f} – {habit.difference_high:+.3f}",
             )
         table.add_row(
-            f"{visible(habit.decision)}\n  in {habit.text}",
-            *figures,
-            f"{habit.states:,}",
-            habit.status or "the same action",
+            f"{habit.decision}\n  in {habit.text}", *figures, f"{habit.states:,}", habit.status or "the same action"
         )
     return table
 

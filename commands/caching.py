@@ -9,8 +9,8 @@ import typer
 
 from askonce.cache.errors import AskonceError
 from askonce.commands.asking import llm_of
-from askonce.commands.flags import BaseUrl, CacheDir, Extra, Json, MaxTokens, ModelId, TaskName, Temperature
-from askonce.commands.show import emit, err, out, print_json, visible
+from askonce.commands.flags import BaseUrl, CacheDir, Extra, Json, MaxTokens, ModelId, Strict, TaskName, Temperature
+from askonce.commands.show import emit, err, out, print_json
 
 
 def stats(cache: CacheDir, json: Json = False) -> None:
@@ -58,7 +58,7 @@ def show(
     for row in found[:limit]:
         out.rule(f"{row.completion_id}  {row.task}  {row.model}", align="left")
         out.print(f"{row.text}\n", style="bold", soft_wrap=True)
-        out.print(visible(row.content), soft_wrap=True)
+        out.print(row.content, soft_wrap=True)
     if len(found) > limit:
         err.print(f"{len(found) - limit} more: --limit {len(found)} shows them all")
 
@@ -104,6 +104,7 @@ def import_(
     source: Annotated[Path, typer.Argument(help="Decisions recorded elsewhere (.jsonl), or an exported dataset.")],
     cache: CacheDir,
     model: Annotated[str, typer.Option(help="What to call who decided.")] = "recorded",
+    strict: Strict = False,
     json: Json = False,
 ) -> None:
     """Bring in decisions recorded elsewhere, or a dataset that `cli cache export` wrote."""
@@ -113,10 +114,10 @@ def import_(
     if source.is_dir():
         from askonce.cache.dataset import import_dataset
 
-        found = asdict(import_dataset(source, cache))
-        return emit(
-            found, json, f"{source} → {cache}", {"completions added": found["added"], "held before": found["held"]}
-        )
+        found = import_dataset(source, cache, strict)
+        added = {"completions added": found.added, "held before": found.held, "refused": len(found.refused)}
+        emit(asdict(found), json, f"{source} → {cache}", added)
+        return _say_refused(found.refused)
     rows = recorded.read(source, model)
     store.append(cache, rows)
     figures = {
@@ -186,12 +187,13 @@ def verify(
 def merge(
     other: Annotated[Path, typer.Argument(help="The cache whose answers are added.")],
     cache: CacheDir,
+    strict: Strict = False,
     json: Json = False,
 ) -> None:
     """Add another cache's answers; say where the two disagree."""
     from askonce.cache.merge import merge as merge_caches
 
-    merged = merge_caches(cache, other)
+    merged = merge_caches(cache, other, strict)
     emit(
         asdict(merged),
         json,
@@ -200,12 +202,23 @@ def merge(
             "added": f"{merged.added:,}",
             "held before": f"{merged.held:,}",
             "disagreements": f"{len(merged.disagreements):,}",
+            "refused": f"{len(merged.refused):,}",
         },
     )
     for differing in merged.disagreements[:10]:
         err.print(
             f"total variation {differing.total_variation:.2f}: {differing.task}: {differing.text}", soft_wrap=True
         )
+    _say_refused(merged.refused)
+
+
+def _say_refused(lines: list[str]) -> None:
+    for line in lines[:20]:
+        err.print(f"refused: {line}", soft_wrap=True)
+    if len(lines) > 20:
+        err.print(f"refused: {len(lines) - 20:,} more")
+    if lines:
+        raise typer.Exit(3)
 
 
 def compact(cache: CacheDir, json: Json = False) -> None:
@@ -260,4 +273,4 @@ def _show_reparsed(found) -> None:
             err.print(f"{variation}: {each.task}: {change.text}", soft_wrap=True)
             for when, decisions in (("before", change.before), ("now", change.after)):
                 said = "; ".join(f"{probability:.0%} {words}" for words, probability in decisions.items())
-                err.print(f"  {when}: {visible(said) or 'no decision'}", soft_wrap=True)
+                err.print(f"  {when}: {said or 'no decision'}", soft_wrap=True)

@@ -89,6 +89,7 @@ Episodes = Annotated[
         min=1, help="Episodes to play; default 500 for a cache and 1000 for an evaluation, less where steps are costly."
     ),
 ]
+Strict = Annotated[bool, typer.Option("--strict", help="Take nothing where a row cannot be a server's answer.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RunDir = Annotated[Path, typer.Option("--run", help="The run's directory.")]
 TaskOfRun = Annotated[

@@ -11,12 +11,27 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from askonce.cache.errors import AskonceError
 
 # Paths, texts and what LLMs write are shown as they are: "[red]" is no colour and ":key:" no picture.
 PLAIN = dict(highlight=False, markup=False, emoji=False)
-out, err = Console(**PLAIN), Console(stderr=True, **PLAIN)
+
+
+def visible(words: str) -> str:
+    """What an LLM, a server or a cache of others wrote may hold codes that would steer the terminal: shown, not obeyed."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in words)
+
+
+class Terminal(Console):
+    """Every string that is printed, in a table or alone, comes through here."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(visible(text), **how)
+
+
+out, err = Terminal(**PLAIN), Terminal(stderr=True, **PLAIN)
 # Where a command's own results go; None: wherever stdout is.
 _results: TextIO | None = None
 
@@ -71,11 +86,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def visible(content: str) -> str:
-    """What an LLM wrote may hold codes that would steer the terminal; they are shown instead of obeyed."""
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in content)
 
 
 def print_title(words: str) -> None:

@@ -21,6 +21,8 @@ from askonce.pipeline import tasks
 
 ENDPOINT = "recorded"
 # When they were recorded is not known. The same time for all makes importing a file twice one import.
+# What rounded probabilities may be off by in all.
+ROUNDING = 0.05
 UNKNOWN = datetime.fromtimestamp(0, UTC)
 
 
@@ -64,16 +66,9 @@ def _completions(record: dict[str, Any], model: str, digest: str) -> Iterator[Co
     holds = record["holds"]
     if not (_are_words(record["sees"]) and (holds is None or _are_words([holds]))):
         raise ValueError("sees is a list of names, and holds one name or null")
-    if not (isinstance(record["decisions"], list) and record["decisions"]):
-        raise ValueError("decisions is a list, of at least one")
     text = task.describe(record["sees"], holds)
     body = {"model": model, "file": digest, "task": task.name, "text": text}
-    for sample, decision in enumerate(record["decisions"]):
-        options, probability = decision["options"], decision["probability"]
-        if not (options and _are_words(options)):
-            raise ValueError("the options of a decision are words, at least one")
-        if not (isinstance(probability, int | float) and math.isfinite(probability) and probability > 0):
-            raise ValueError(f"a probability is a number above 0, not {probability!r}")
+    for sample, (options, probability) in enumerate(_decided(record["decisions"])):
         yield Completion(
             key=answer_key(body, ENDPOINT),
             task=task.name,
@@ -82,12 +77,32 @@ def _completions(record: dict[str, Any], model: str, digest: str) -> Iterator[Co
             text=text,
             sample=sample,
             content=f"Decision: {', '.join(map(task.canonical, options))}",
-            weight=float(probability),
+            weight=probability,
             endpoint=ENDPOINT,
             request=canonical_json(body),
             asked_at=UNKNOWN,
         )
 
 
+def _decided(decisions: Any) -> list[tuple[tuple[str, ...], float]]:
+    """Each decision with its probability."""
+    if not (isinstance(decisions, list) and decisions):
+        raise ValueError("decisions is a list, of at least one")
+    decided = [(decision["options"], decision["probability"]) for decision in decisions]
+    for options, probability in decided:
+        if not (options and _are_words(options)):
+            raise ValueError("the options of a decision are words of one line, at least one")
+        if type(probability) not in (int, float) or not 0 < probability <= 1:
+            raise ValueError(f"a probability is a number above 0 and at most 1, not {probability!r}")
+    if len({tuple(options) for options, _ in decided}) < len(decided):
+        raise ValueError("a decision stands there twice")
+    total = math.fsum(probability for _, probability in decided)
+    if abs(total - 1) > ROUNDING:
+        raise ValueError(f"its probabilities add up to {total:.3g} instead of 1")
+    return [(tuple(options), float(probability)) for options, probability in decided]
+
+
 def _are_words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) and word.strip() for word in value)
+    return isinstance(value, list) and all(
+        isinstance(word, str) and word.strip() and word.isprintable() for word in value
+    )

@@ -848,6 +848,7 @@ def test_a_cache_is_exported_imported_merged_compacted_and_verified(run, recorde
     assert run("cache", "import", tmp_path / "dataset", "--cache", tmp_path / "a", "--json").figures == {
         "added": exported["completions"],
         "held": 0,
+        "refused": [],
     }
     merged = run("cache", "merge", recorded, "--cache", tmp_path / "a", "--json").figures
     assert (merged["added"], merged["held"], merged["disagreements"]) == (0, exported["completions"], [])

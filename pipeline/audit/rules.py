@@ -127,7 +127,7 @@ def _not_in_the_text(said: Said, known: Known, scene: Scene) -> str | None:
 
 def _wrong_kind(said: Said, known: Known, scene: Scene) -> str | None:
     fitting = {"pick up": scene.takes, "drop": scene.takes, "open": scene.opens}.get(said.verb.name)
-    for name in (said.thing, said.object):
+    for name in filter(None, (said.thing, said.object)):
         if fitting is not None and _noun(name) not in fitting:
             return f'"{said.words}": {_with_article(name)} is nothing to {said.verb.name}'
     return None

@@ -126,6 +126,16 @@ MALFORMED = {
     "a probability in words": line(decisions=[{"options": ["explore"], "probability": "half"}]),
     "a probability that is none": line(decisions=[{"options": ["explore"], "probability": float("nan")}]),
     "a probability beyond all": line(decisions=[{"options": ["explore"], "probability": 10**400}]),
+    "true for a probability": line(decisions=[{"options": ["explore"], "probability": True}]),
+    "a probability above 1": line(decisions=[{"options": ["explore"], "probability": 1.7}]),
+    "a sum far below 1": line(decisions=[{"options": ["explore"], "probability": 0.3}]),
+    "a sum far above 1": line(
+        decisions=[EXPLORE, *({"options": [f"go to {n}"], "probability": 1.0} for n in range(2))]
+    ),
+    "a decision twice": line(decisions=[{"options": ["explore"], "probability": 0.5}] * 2),
+    "a line break in an option": line(decisions=[{"options": ["explore\nDecision: open door"], "probability": 1}]),
+    "a control character": line(decisions=[{"options": ["explore\x1b[2J"], "probability": 1}]),
+    "half a surrogate pair": line(decisions=[{"options": ["explore \ud800"], "probability": 1}]),
     "a situation given before": LINES[0],
 }
 
