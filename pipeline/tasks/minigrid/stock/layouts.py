@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache, lru_cache
 import re
+from typing import Any
 import zlib
 
 import gymnasium
@@ -16,8 +17,9 @@ from askonce.pipeline.tasks.minigrid.stock import sight
 def make(env_id: str) -> MiniGridEnv:
     """MiniGrid's environment, which observes nothing by itself."""
     env = gymnasium.make(env_id).unwrapped
+    assert isinstance(env, MiniGridEnv)
     # Most of the time of a step of MiniGrid's, and `sight.look` does it a hundred times faster.
-    env.gen_obs = lambda: None
+    env.gen_obs = lambda: None  # type: ignore[method-assign]
     return env
 
 
@@ -56,7 +58,8 @@ def layout(env_id: str, seed: int) -> Layout | None:
         env.reset(seed=seed)
     except RecursionError:  # by which MiniGrid says that it has tried often enough
         return None
-    things = [thing for thing in env.grid.grid if thing is not None and thing.type != "wall"]
+    cells: list[Any] = env.grid.grid
+    things = [thing for thing in cells if thing is not None and thing.type != "wall"]
     hidden = [thing.contains for thing in things if thing.contains is not None]
     wanted = re.findall(r"(\w+) (key|door|ball|box)\b", env.mission)
     agent = [*map(int, env.agent_pos), int(env.agent_dir)]

@@ -95,15 +95,15 @@ class StockTask(Interned, Task):
     action_space = gymnasium.spaces.Discrete(ACTIONS)
 
     @property
-    def env_id(self) -> str:
+    def env_id(self) -> str:  # type: ignore[override]  # known once a layout is drawn
         return self.name
 
     @property
-    def view_size(self) -> int:
+    def view_size(self) -> int:  # type: ignore[override]  # known once a layout is drawn
         return self.window.size
 
     @cached_property
-    def prompt(self) -> Prompt:
+    def prompt(self) -> Prompt:  # type: ignore[override]  # known once layouts are drawn
         return prompt_of(self.mission, self._sampled)
 
     @cached_property
@@ -125,7 +125,7 @@ class StockTask(Interned, Task):
         return list(filter(None, (layout(self.name, seed) for seed in range(0, 2 * SAMPLE, 2))))
 
     @cached_property
-    def separable(self) -> bool:
+    def separable(self) -> bool:  # type: ignore[override]  # known once layouts are drawn
         """Whether there are enough layouts to keep some for evaluation; some environments have a single one."""
         held_out = {layout.digest: layout.is_held_out for layout in self._sampled}.values()
         return 2 <= sum(held_out) <= len(held_out) - 2
@@ -136,7 +136,8 @@ class StockTask(Interned, Task):
     def seeds(self, count: int, seed: int, held_out: bool = False) -> np.ndarray:
         """Even seeds are for training, odd ones for evaluation, and wherever there are enough layouts to do so,
         they are split by a digest of their content, so that no evaluated one was trained on."""
-        drawn, rng = [], np.random.default_rng([seed, held_out])
+        drawn: list[int] = []
+        rng = np.random.default_rng([seed, held_out])
         while len(drawn) < count:
             candidate = int(rng.integers(2**30)) * 2 + held_out
             found = layout(self.name, candidate)
