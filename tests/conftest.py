@@ -1,9 +1,13 @@
+import signal
 import sys
 
 import pytest
 
 from askonce import cli
 from tests.command import SECRET, Result, files_with_secret
+
+# A suite that a script starts in the background is deaf to Ctrl-C, and so would be all processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
