@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 import fcntl
 import hashlib
+from io import BufferedRandom
 import json
 from pathlib import Path
 import shutil
 from tempfile import TemporaryFile
 import threading
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 import uuid
 
 from askonce.cache import durable
@@ -89,9 +90,9 @@ class State:
 class Submission:
     """The requests of one batch. They stand in a file that only memory knows of until `write_down`."""
 
-    def __init__(self, folder: Path, file: IO[bytes] | None = None, name: str = "", state: State | None = None):
+    def __init__(self, folder: Path, file: BufferedRandom | None = None, name: str = "", state: State | None = None):
         self.folder, self.name, self._state = folder, name, state
-        self.file: IO[bytes] = file or TemporaryFile(dir=folder)  # noqa: SIM115
+        self.file = file or TemporaryFile(dir=folder)  # noqa: SIM115
         self.requests: list[Request] = []
         # How many bytes they are, and how many of them somebody waits for.
         self.size = self.wanted = 0
@@ -122,7 +123,7 @@ class Submission:
     def write_down(self, server: str) -> None:
         """On disk on return, and locked until `unlock`."""
         self.file.seek(0)
-        digest = _digest(self.file)
+        digest = hashlib.file_digest(self.file, "sha256").hexdigest()
         # The same requests may have been submitted before, in another batch.
         self.name = f"{digest[:24]}-{uuid.uuid4().hex[:8]}"
         with durable.unfinished(self.folder) as temporary:
@@ -231,21 +232,13 @@ def _open(path: Path, server: str, stop: threading.Event) -> Submission | None:
 
 
 def _take_in(submission: Submission, path: Path) -> None:
-    if _digest(submission.file) != submission.state.sha256:
+    if hashlib.file_digest(submission.file, "sha256").hexdigest() != submission.state.sha256:
         raise _damaged(path)
     submission.file.seek(0)
     for line in submission.file:
         name = line[len(HEAD) : line.index(b'"', len(HEAD))].decode()
         digest, n, first = name.split("-")
         submission.add(line, digest, int(first), int(n))
-
-
-def _digest(file: IO[bytes]) -> str:
-    """From where the file stands."""
-    digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _read(path: Path) -> State | None:
@@ -273,7 +266,7 @@ def _remove(*paths: Path) -> None:
         durable.sync(path.parent)
 
 
-def _lock(file: IO[bytes]) -> bool:
+def _lock(file: BufferedRandom) -> bool:
     """False where another process holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
