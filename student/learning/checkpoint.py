@@ -76,7 +76,7 @@ def describe(directory: Path) -> dict:
         raise AskonceError(
             f"there is no run at {directory}; train one with `cli train --task … --cache … --run {directory}`"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AskonceError(f"cannot read {directory / 'run.json'}: {error}") from None
     if isinstance(about, dict) and about.get("version") == 2:
         about = _of_version_2(about)
@@ -119,6 +119,8 @@ def load(directory: Path, task: str, network: ActorCritic, adam: torch.optim.Ada
         # Of several lines the first says no more than that loading failed.
         reason = str(error).splitlines()[-1].strip()
         raise AskonceError(f"cannot use {directory / about['checkpoint']}: {reason}; train the run again") from None
+    if not all(parameter.isfinite().all() for parameter in network.parameters()):
+        raise AskonceError(f"{directory / about['checkpoint']} holds weights that are no numbers: train the run again")
     return about
 
 

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from safetensors.torch import load_file, save_file
 import torch
 
 from askonce.cache.errors import AskonceError
@@ -85,12 +86,20 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def not_a_number(path):
+    tensors = load_file(path)
+    next(tensor for name, tensor in tensors.items() if name.startswith("network.")).fill_(torch.nan)
+    save_file(tensors, path)
+
+
 @pytest.mark.parametrize(
     "damage, says",
     [
         (lambda run: (run / "run.json").unlink(), "there is no run"),
         (lambda run: (run / "run.json").write_text("{"), "cannot read"),
         (lambda run: (run / "run.json").write_bytes(b"\xff"), "cannot read"),
+        (lambda run: (run / "run.json").write_text("[" * 100_000), "cannot read"),
+        (lambda run: not_a_number(next(run.glob("checkpoint-*"))), "no numbers"),
         (lambda run: (run / "run.json").write_text("[]"), "does not describe a run"),
         (lambda run: (run / "run.json").write_text('{"format": "another"}'), "does not describe a run"),
         (lambda run: edit(run, version=checkpoint.VERSION + 1), "this version can read"),
