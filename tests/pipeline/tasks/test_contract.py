@@ -1,8 +1,10 @@
 """A task that gives no more than the contract demands goes the whole way, and what it leaves out is as documented."""
 
 from itertools import islice
+import subprocess
+import sys
 
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 import numpy as np
 import pytest
 
@@ -29,9 +31,8 @@ class Walk(Task):
 
     name, env_id, view_size = "Walk", "Walk-v0", 1
     action_space = Discrete(2)
-    prompt = Prompt(
-        "Walk.", (Option("walk", "walk"), Option("wait", "wait")), FAR, "It is far.", "It walks.", ("walk",)
-    )
+    options = Option("walk", "walk", takes_object=False), Option("wait", "wait", takes_object=False)
+    prompt = Prompt("Walk.", options, FAR, "It is far.", "It walks.", ("walk",))
 
     def batch(self, size: int) -> "WalkBatch":
         return WalkBatch(size)
@@ -117,7 +118,8 @@ def test_the_audit_says_that_it_cannot_play_it_out(taught):
     task, folder = taught
     found = askonce.audit(task, folder / "cache")
     assert not found.playable and {row.text for row in found.rows} == {NEAR, FAR}
-    assert all(row.cost is None for row in found.rows)
+    assert all((row.cost, row.verdict) == (None, "undecided") for row in found.rows)
+    assert all("this task cannot play decisions out" in row.reason for row in found.rows)
 
 
 def test_what_a_task_leaves_out_is_as_documented():
@@ -126,6 +128,8 @@ def test_what_a_task_leaves_out_is_as_documented():
         {},
         (),
     )
+    assert (task.action_names, task.image_shape, task.fixed_options) == ((),) * 3
+    assert (task.idle_action, task.together, task.separable, task.simulator) == (0.0, None, True, None)
     assert task.canonical("a Walk") == "a Walk" and task.carry_out(FAR) == () and not task.acts_by_options
     assert action_names(task) == ("action 0", "action 1") and worth_playing(task, 500) == 500
     assert set(task.random_actions(np.random.default_rng(0), 100)) == {0, 1}
@@ -135,6 +139,29 @@ def test_what_a_task_leaves_out_is_as_documented():
         task.over_options()
 
 
+def test_a_task_of_vectors_that_takes_long_acts_at_random_within_its_space_and_is_played_less_often():
+    class Drive(Walk):
+        action_space, together = Box(np.array([-1, 2], np.float32), np.array([1, 3], np.float32)), 20
+
+    actions = Drive().random_actions(np.random.default_rng(0), 1000)
+    assert actions.shape == (1000, 2) and np.allclose(actions.mean(axis=0), [0, 2.5], atol=0.1)
+    assert (actions >= [-1, 2]).all() and (actions <= [1, 3]).all()
+    assert action_names(Drive()) == ("action 0", "action 1")
+    assert worth_playing(Drive(), 500) == 20 and worth_playing(Drive(), 5) == 5
+
+
+def test_a_task_with_fixed_options_has_them_for_actions():
+    class Chosen(Walk):
+        fixed_options = "walk", "wait"
+
+        def carry_out(self, text: str):
+            return self.decisions(text)
+
+    by_options = Chosen().over_options()
+    assert by_options.acts_by_options and by_options.action_space == Discrete(2)
+    assert action_names(by_options) == ("walk", "wait") and by_options.name == "Walk"
+
+
 def test_what_a_batch_leaves_out_is_as_documented():
     batch = Walk().batch(4)
     assert batch.ones is None and batch.kernels() is None and batch.durations.tolist() == [1] * 4
@@ -142,10 +169,32 @@ def test_what_a_batch_leaves_out_is_as_documented():
     assert batch.worth(np.array([1.0, 0.0, 0.5, 0.0]), 0.9).tolist() == [1.0, 0.0, 0.5, 0.0]
 
 
+def test_a_reward_is_worth_less_the_longer_its_step_took_and_one_of_no_step_is_as_it_is():
+    class Slow(WalkBatch):
+        durations = np.array([0, 1, 2, 4])
+
+    assert Slow(4).worth(np.ones(4), 0.5).tolist() == [1.0, 1.0, 0.5, 0.125]
+
+
 @pytest.mark.parametrize("base", [Task, Batch, Playout, Lesson])
 def test_what_lacks_something_that_is_demanded_cannot_be_made(base):
     for lacking in sorted(base.__abstractmethods__):
         others = {name: lambda self: None for name in base.__abstractmethods__ - {lacking}}
-        with pytest.raises(TypeError, match=lacking):
+        with pytest.raises(TypeError, match=rf"method '?{lacking}\b"):
             type("Incomplete", (base,), others)()
     type("Complete", (base,), {name: lambda self: None for name in base.__abstractmethods__})()
+
+
+@pytest.mark.parametrize(
+    "call, loaded",
+    [("names()", set()), ("find('ColoredDoorKey')", {"minigrid", "numba"}), ("find('NavPick')", {"mujoco", "numba"})],
+)
+def test_a_world_is_loaded_only_once_one_of_its_tasks_is_wanted(call, loaded):
+    program = f"""
+import sys
+from askonce.pipeline import tasks
+tasks.{call}
+print(*(name for name in ("minigrid", "mujoco", "numba", "torch") if name in sys.modules))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, check=True)
+    assert set(ended.stdout.split()) == loaded
