@@ -156,3 +156,16 @@ def test_environments_that_are_held_back_stand_still():
         assert np.array_equal(now[held], then[held])
     assert (batch.durations[going] > 0).all() and not batch.durations[held].any()
     assert not (rewards[held].any() or terminated[held].any() or truncated[held].any())
+
+
+def test_stepping_one_half_and_then_the_other_is_stepping_all_at_once():
+    at_once, in_turn, first = fresh(), fresh(), np.arange(WORLDS) % 2 == 0
+    rng = np.random.default_rng(0)
+    while (at_once.state.ended == RUNNING).any():
+        chosen = rng.integers(len(NAMES), size=WORLDS)
+        rewards, *ends = at_once.step(chosen)
+        paid, *_ = in_turn.step(chosen, first)
+        also_paid, *ends_in_turn = in_turn.step(chosen, ~first)
+        assert np.array_equal(paid + also_paid, rewards) and np.array_equal(ends, ends_in_turn)
+    for expected, found in zip(at_once.state, in_turn.state, strict=True):
+        assert np.array_equal(expected, found)
