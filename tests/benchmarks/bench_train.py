@@ -5,16 +5,20 @@ wide one. The peers are the same run with torch's learner, and MiniGrid's enviro
 without any learning: the most that a trainer over the environment itself could reach.
 """
 
+from dataclasses import fields
 import json
 from pathlib import Path
 import tempfile
 import time
 
 from bench_engine import minigrid_rate
+import numpy as np
 
 from askonce.pipeline import build, tasks
 from askonce.pipeline.llm import LLM
 from askonce.pipeline.tasks.minigrid import NAMES as GRID_TASKS
+from askonce.pipeline.tasks.minigrid.doorkey import DoorKeyBatch, DoorKeyTask
+from askonce.pipeline.tasks.minigrid.view import one_hot
 from askonce.student.learning.anneal import Schedule
 from askonce.student.learning.distill import Teacher
 from askonce.student.learning.ppo import Hyperparameters
@@ -24,21 +28,29 @@ SETTINGS = {"": Hyperparameters(), "_wide": Hyperparameters(num_envs=40, minibat
 EPISODES, TORCH_EPISODES = 6000, 1000
 
 
-class Hiding:
-    """A task or a batch that does not say which inputs are 1, so that torch has to learn from it."""
+class Hiding(DoorKeyTask):
+    """A task whose batches do not say which inputs are 1, so that torch has to learn from them."""
 
-    def __init__(self, hidden):
-        self.hidden = hidden
+    def batch(self, size: int) -> "HidingBatch":
+        return HidingBatch(self, size)
 
-    def __getattr__(self, name):
-        if name == "ones":
-            return None
-        if name == "kernels":
-            return lambda: None
-        return getattr(self.hidden, name)
 
-    def batch(self, size: int) -> "Hiding":
-        return Hiding(self.hidden.batch(size))
+class HidingBatch(DoorKeyBatch):
+    @property
+    def view(self) -> np.ndarray:
+        one_hot(super().ones, self._view)
+        return self._view
+
+    @property
+    def ones(self) -> None:
+        return None
+
+    def kernels(self) -> None:
+        return None
+
+
+def hiding(task: DoorKeyTask) -> Hiding:
+    return Hiding(**{field.name: getattr(task, field.name) for field in fields(task) if field.init})
 
 
 def rate(task, distributions, hyperparameters: Hyperparameters, episodes: int) -> float:
@@ -60,7 +72,7 @@ def main() -> None:
         minigrid = minigrid_rate(task)
         for label, hyperparameters in SETTINGS.items():
             rate(task, distributions, hyperparameters, hyperparameters.num_envs)
-            torch = rate(Hiding(task), distributions, hyperparameters, TORCH_EPISODES)
+            torch = rate(hiding(task), distributions, hyperparameters, TORCH_EPISODES)
             ours = rate(task, distributions, hyperparameters, EPISODES)
             print(
                 json.dumps(
