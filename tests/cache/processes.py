@@ -2,16 +2,11 @@
 
 from contextlib import contextmanager
 from itertools import count
-import multiprocessing
 
 from askonce.cache import compact, store
 from askonce.cache.merge import merge
 from tests.cache.example import completion
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["askonce.cache.store", "askonce.cache.compact", "askonce.cache.merge", "tests.cache.example"]
-)
+from tests.forked import CONTEXT
 
 
 def write(reports, directory, name, seal_size, rows):

@@ -3,7 +3,6 @@ cache, what is missing is listed, and nothing is asked that the cache could answ
 
 from collections import Counter
 from dataclasses import replace
-import multiprocessing
 import os
 from pathlib import Path
 import random
@@ -22,6 +21,7 @@ from askonce.pipeline.build import builder
 from askonce.pipeline.llm import LLM, prompt_digest
 from askonce.pipeline.questions import Wanted
 from tests.command import SECRET, files_with_secret
+from tests.forked import CONTEXT
 from tests.pipeline.asking.faulty_server import CUT, FAULTS, HUNG, RESET, TRICKLE
 
 TASK = tasks.find("SimpleDoorKey")
@@ -114,14 +114,12 @@ def _builder(url: str, cache: Path, asked: list[str], counted) -> None:
 
 
 def test_twenty_kills_lose_nothing_that_was_counted_and_nothing_stored_is_asked_again(server, tmp_path):
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([__name__])
     draw = random.Random(0)
     asked, kills, after = texts(3000), 0, Counter()
     while kills < 20:
-        before, counted = after, processes.Value("i", 0)
+        before, counted = after, CONTEXT.Value("i", 0)
         server.set(delay=0.01)
-        child = processes.Process(target=_builder, args=(server.url, tmp_path, asked, counted))
+        child = CONTEXT.Process(target=_builder, args=(server.url, tmp_path, asked, counted))
         child.start()
         while not counted.value:
             assert child.is_alive()

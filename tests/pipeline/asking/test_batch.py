@@ -4,7 +4,6 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import cache
 import json
-import multiprocessing
 import os
 from pathlib import Path
 import signal
@@ -30,15 +29,13 @@ from askonce.pipeline.asking.retry import Patience
 from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.llm import LLM, connect, request
 from tests.command import SECRET
+from tests.forked import CONTEXT
 from tests.pipeline.asking import faulty_process
 from tests.pipeline.asking.faulty_batches import CLIENT, CUT, KILLED, KILLED_BEFORE, LOST
 from tests.pipeline.doorkey_prompt import PROMPT
 
 HURRY = Patience(attempts=3, first_wait=0.01, longest_wait=0.05, timeout=5, in_all=20)
 SMALL = Limits(requests=4)
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload([__name__])
 
 
 @pytest.fixture(scope="module")
