@@ -26,7 +26,7 @@ from tests.pipeline.asking.faulty_server import CUT, FAULTS, HUNG, RESET, TRICKL
 
 TASK = tasks.find("SimpleDoorKey")
 CONCURRENCY = 16
-HURRY = Patience(attempts=2, first_wait=0.01, longest_wait=0.02, timeout=5, in_all=1.5)
+HURRY = Patience(attempts=2, first_wait=0.01, longest_wait=0.02, timeout=5, in_all=0.6)
 
 
 def texts(count: int) -> list[str]:
