@@ -2,6 +2,7 @@
 script itself, the rest through its entry point in this process, which spares their start."""
 
 from dataclasses import replace
+from functools import partial
 import json
 from pathlib import Path
 import shutil
@@ -14,12 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from askonce.cache import query, store
+from askonce.pipeline.asking import retry
 from askonce.pipeline.audit import states
 from askonce.pipeline.recorded import read
 from askonce.pipeline.simulated.serve import Response, SimulatedServer, failure, running
 from askonce.pipeline.simulated.serve import completion as completion_object
 from askonce.student.reproducing import reproduce as reproducing
 from tests.cache.example import completion
+from tests.called import called
 from tests.command import SECRET, Result, command, files_with_secret, finish, start
 from tests.pipeline.servers import Server, closed_port
 
@@ -38,27 +41,10 @@ BUILD = ("build-cache", "--task", "SimpleDoorKey", "--episodes", 30, "--samples"
 TRAIN = ("train", *TASK, "--iterations", 2, "--json")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def processes(recorded, tmp_path_factory):
-    """Commands that run beside the tests until one reads them; by name, each with its directory."""
-    home = tmp_path_factory.mktemp("processes")
-    unreachable = f"http://127.0.0.1:{closed_port()}/v1"
-    commands = {
-        "unreachable": (*BUILD, "--cache", home / "unreachable", "--base-url", unreachable),
-        "built": (*BUILD, "--cache", home / "built"),
-        "trained": (*TRAIN, "--cache", recorded, "--cache-only", "--run", home / "trained"),
-    }
-    started = {name: (home / name, start(*arguments)) for name, arguments in commands.items()}
-    yield started
-    for _, process in started.values():
-        process.kill()
-        process.communicate()
-
-
 @pytest.fixture(scope="module")
-def built(processes) -> tuple[Path, Result]:
-    cache, process = processes["built"]
-    return cache, finish(process)
+def built(tmp_path_factory) -> tuple[Path, Result]:
+    cache = tmp_path_factory.mktemp("built") / "cache"
+    return cache, called(*BUILD, "--cache", cache)
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +57,9 @@ def recorded(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(processes) -> tuple[Path, Result]:
-    run, process = processes["trained"]
-    return run, finish(process)
+def trained(recorded, tmp_path_factory) -> tuple[Path, Result]:
+    run = tmp_path_factory.mktemp("trained") / "run"
+    return run, called(*TRAIN, "--cache", recorded, "--cache-only", "--run", run)
 
 
 def texts(cache: Path) -> set[str]:
@@ -409,12 +395,16 @@ def test_a_missing_text_is_asked_once_and_stored(run, tmp_path):
 
 
 def test_training_need_not_wait_for_answers(run, tmp_path):
-    released = threading.Event()
-    server = Server(lambda request, number: released.wait(2) and None)
-    with running(server) as url:
+    def late(request, number):
+        """Not before the first training has come to its end, which writes a checkpoint; in a minute, had it failed."""
+        for _ in range(6000):
+            if list((tmp_path / "first").glob("checkpoint-*")):
+                return
+            time.sleep(0.01)
+
+    with running(Server(late)) as url:
         asking = (*TRAIN, "--cache", tmp_path / "cache", "--samples", 2, "--base-url", url, "--on-miss", "defer")
         first = run(*asking, "--run", tmp_path / "first").figures
-        released.set()
         open_to_the_end = ("--iterations", 400, "--i2", 400)
         later = run(*asking, "--run", tmp_path / "later", *open_to_the_end).figures
     # No answer came in time for the two iterations, yet what was in flight is stored, and is there at once.
@@ -837,8 +827,10 @@ def test_the_right_key_is_written_nowhere_either(run, tmp_path):
     assert files_with_secret(tmp_path) == []
 
 
-def test_an_unreachable_server_is_named(processes):
-    ended = finish(processes["unreachable"][1])
+def test_an_unreachable_server_is_named(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(retry, "Patience", partial(retry.Patience, first_wait=0.01))
+    unreachable = f"http://127.0.0.1:{closed_port()}/v1"
+    ended = run(*BUILD, "--cache", tmp_path / "cache", "--base-url", unreachable)
     assert ended.code == 1 and is_one_line(ended)
     assert "http://127.0.0.1:" in ended.err and "--base-url" in ended.err
 

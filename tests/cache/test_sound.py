@@ -14,7 +14,6 @@ from askonce.cache.merge import merge
 from askonce.cache.repair import repair
 from askonce.cache.verify import verify
 from tests.cache.example import completion
-from tests.command import command
 
 DAY = datetime(9999, 12, 31, tzinfo=UTC)
 UNSOUND = {
@@ -89,12 +88,12 @@ def test_what_was_written_here_is_sound(tmp_path):
     assert verify(tmp_path).findings == ()
 
 
-def test_the_command_line_names_what_it_refuses_and_steers_no_terminal(tmp_path):
+def test_the_command_line_names_what_it_refuses_and_steers_no_terminal(run, tmp_path):
     written(tmp_path / "foreign", completion("good"), completion("\x1b[2Jbad", weight=-1.0))
-    ended = command("cache", "merge", tmp_path / "foreign", "--cache", tmp_path / "mine")
+    ended = run("cache", "merge", tmp_path / "foreign", "--cache", tmp_path / "mine")
     assert ended.code == 3 and "\x1b" not in ended.out + ended.err and "bad" in ended.err
-    ended = command("cache", "merge", tmp_path / "foreign", "--cache", tmp_path / "other", "--strict")
+    ended = run("cache", "merge", tmp_path / "foreign", "--cache", tmp_path / "other", "--strict")
     assert ended.code == 1 and ended.err.count("\n") == 1 and "\x1b" not in ended.err
     written(tmp_path / "named", completion("t", task="\x1b[31mred", model="\x1b]0;title\x07"))
-    ended = command("cache", "stats", "--cache", tmp_path / "named")
+    ended = run("cache", "stats", "--cache", tmp_path / "named")
     assert ended.code == 0 and "\x1b" not in ended.out + ended.err and "\x07" not in ended.out
