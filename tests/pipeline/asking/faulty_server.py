@@ -39,10 +39,10 @@ def _without(field: str) -> Response:
 # Name → what is answered in place of the simulated LLM's answer.
 FAULTS = {
     "429": lambda: Response(429, BUSY),
-    "429 for 0.5 s": lambda: Response(429, BUSY, {"Retry-After": "0.5"}),
+    "429 for 0.2 s": lambda: Response(429, BUSY, {"Retry-After": "0.2"}),
     "429 until a date": lambda: Response(429, BUSY, {"Retry-After": formatdate(int(time.time()) + 1, usegmt=True)}),
     "429 quota": lambda: failure(429, "you exceeded your current quota", "insufficient_quota"),
-    "503 for 0.5 s": lambda: Response(503, BUSY, {"Retry-After": "0.5"}),
+    "503 for 0.2 s": lambda: Response(503, BUSY, {"Retry-After": "0.2"}),
     "500": lambda: failure(500, "oh", "server_error"),
     "500 with usage": lambda: Response(
         500, {"error": {"message": "oh"}, "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
@@ -74,7 +74,7 @@ FAULTS = {
         {
             "x-ratelimit-limit-requests": "60",
             "x-ratelimit-remaining-requests": "0",
-            "x-ratelimit-reset-requests": "700ms",
+            "x-ratelimit-reset-requests": "300ms",
         },
     ),
 }
