@@ -18,7 +18,8 @@ and is not a fault of the program is an `AskonceError` of one line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,17 +29,38 @@ from askonce.cache.errors import AskonceError, Unfinished
 if TYPE_CHECKING:
     from torch import nn
 
+    from askonce.cache.compact import compact as compact_cache
+    from askonce.cache.dataset import export as export_dataset
+    from askonce.cache.dataset import import_dataset
+    from askonce.cache.explain import Explanation
+    from askonce.cache.merge import merge as merge_caches
+    from askonce.cache.query import show as find_completions
+    from askonce.cache.query import stats as cache_stats
+    from askonce.cache.repair import repair as repair_cache
+    from askonce.cache.verify import verify as verify_cache
     from askonce.pipeline.adaptive import Precision
     from askonce.pipeline.asking.function import Chat
+    from askonce.pipeline.asking.prices import Price
     from askonce.pipeline.asking.terms import Terms
     from askonce.pipeline.audit.audit import Audit
     from askonce.pipeline.build import AskingProgress, Plan, Report
     from askonce.pipeline.llm import LLM
+    from askonce.pipeline.recorded import import_decisions
+    from askonce.pipeline.reparse import reparse as reparse_cache
+    from askonce.pipeline.simulated.serve import serve as serve_simulated
     from askonce.pipeline.tasks.gym_task import GymTask
-    from askonce.pipeline.tasks.task import Advice, Batch, Decision, Option, Prompt, Task
+    from askonce.pipeline.tasks.task import Advice, Batch, Decision, Option, Prompt, Task, Watched
+    from askonce.student.deploying.export import export as export_student
+    from askonce.student.judging.compare import compared as compare_audits
     from askonce.student.judging.evaluate import Evaluation
+    from askonce.student.judging.unlearned import habits
+    from askonce.student.learning import pretrain as pretraining
     from askonce.student.learning.profile import Laps
     from askonce.student.learning.train import Progress, Settings
+    from askonce.student.reproducing.reproduce import reproduce
+    from askonce.student.showing.report.gather import Report as Reported
+    from askonce.student.showing.runs import find as find_runs
+    from askonce.student.showing.watch import Frame
 
 __all__ = [
     "LLM",
@@ -53,26 +75,65 @@ __all__ = [
     "Unfinished",
     "audit",
     "build_cache",
+    "cache_stats",
+    "compact_cache",
+    "compare_audits",
     "evaluate",
+    "evaluate_option",
+    "explain",
+    "export_dataset",
+    "export_student",
+    "find_completions",
+    "find_runs",
     "find_task",
+    "habits",
+    "import_dataset",
+    "import_decisions",
     "load_student",
     "look_up",
+    "merge_caches",
     "open_cache",
     "plan_cache",
+    "pretrain_option",
+    "reparse_cache",
+    "repair_cache",
+    "reproduce",
+    "serve_simulated",
     "train",
+    "verify_cache",
+    "watch",
+    "write_report",
 ]
 
-# What is imported only when it is used: it takes a second.
+# What is offered as a room has it, where it lives and what it is called there. Imported only when it is used: that
+# takes a second.
 _HOMES = {
-    "LLM": "askonce.pipeline.llm",
-    "GymTask": "askonce.pipeline.tasks.gym_task",
-    **dict.fromkeys(("Advice", "Batch", "Decision", "Option", "Prompt", "Task"), "askonce.pipeline.tasks.task"),
+    "LLM": "pipeline.llm:LLM",
+    "GymTask": "pipeline.tasks.gym_task:GymTask",
+    **{name: f"pipeline.tasks.task:{name}" for name in ("Advice", "Batch", "Decision", "Option", "Prompt", "Task")},
+    "cache_stats": "cache.query:stats",
+    "compact_cache": "cache.compact:compact",
+    "compare_audits": "student.judging.compare:compared",
+    "export_dataset": "cache.dataset:export",
+    "export_student": "student.deploying.export:export",
+    "find_completions": "cache.query:show",
+    "find_runs": "student.showing.runs:find",
+    "habits": "student.judging.unlearned:habits",
+    "import_dataset": "cache.dataset:import_dataset",
+    "import_decisions": "pipeline.recorded:import_decisions",
+    "merge_caches": "cache.merge:merge",
+    "reparse_cache": "pipeline.reparse:reparse",
+    "repair_cache": "cache.repair:repair",
+    "reproduce": "student.reproducing.reproduce:reproduce",
+    "serve_simulated": "pipeline.simulated.serve:serve",
+    "verify_cache": "cache.verify:verify",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        module, _, attribute = _HOMES[name].partition(":")
+        return getattr(import_module(f"askonce.{module}"), attribute)
     if name == "__version__":
         return import_module("importlib.metadata").version("askonce")
     raise AttributeError(f"module 'askonce' has no attribute {name!r}")
@@ -158,6 +219,17 @@ def look_up(
 ) -> Mapping[Decision, float] | None:
     """What `open_cache` gives for one text."""
     return open_cache(cache, task, model)(text)
+
+
+def explain(
+    cache: str | Path, task: str | Task, text: str, llm: LLM | Callable[[list[Chat]], list[str]] | None = None
+) -> Explanation:
+    """Whether the cache would answer a question about `text`, and if not, in what the nearest stored one differs."""
+    from askonce.cache.explain import explain as compare
+    from askonce.pipeline.llm import endpoint, request
+
+    world, asked = find_task(task), _llm(llm)
+    return compare(cache, world.name, request(asked, world.prompt, text), endpoint(asked), text)
 
 
 def audit(
@@ -256,6 +328,82 @@ def load_student(task: str | Task, run: str | Path) -> nn.Module:
     from askonce.student.deploying.export import policy_of
 
     return policy_of(find_task(task), Path(run))
+
+
+def watch(
+    task: str | Task,
+    shown: Watched | None = None,
+    *,
+    run: str | Path | None = None,
+    cache: str | Path | None = None,
+    model: str | None = None,
+    teacher_form: str = "soft",
+    episodes: int = 3,
+    seed: int = 0,
+) -> Iterator[Frame]:
+    """Held-out episodes step by step: of the student of `run`, with what the LLM of `cache` would do, or of that alone.
+
+    `shown` is the task's `watched()`, for those who draw it as it goes.
+    """
+    from askonce.student.learning.teachers import offline_teacher
+    from askonce.student.showing.watch import frames
+
+    world = find_task(task)
+    teacher = offline_teacher(world, Path(cache), model, teacher_form)[0] if cache else None
+    return frames(world, shown or world.watched(), Path(run) if run else None, teacher, episodes, seed)
+
+
+def write_report(
+    cache: str | Path,
+    to: str | Path,
+    runs: Sequence[str | Path] = (),
+    task: str | Task | None = None,
+    *,
+    prices: Mapping[str, Price] = {},
+    episodes: int = 1000,
+    seed: int = 0,
+) -> Reported:
+    """Writes one HTML file: what the cache holds, what its audit found, and what the students of `runs` made of it."""
+    from askonce.student.showing.report.gather import gather
+    from askonce.student.showing.report.page import write
+
+    world = None if task is None else find_task(task)
+    found = gather(Path(cache), [Path(run) for run in runs], world, prices, episodes, seed)
+    write(found, Path(to))
+    return found
+
+
+def pretrain_option(
+    task: str | Task,
+    option: str,
+    to: str | Path | None = None,
+    settings: pretraining.Settings | None = None,
+    show: Callable[[pretraining.Round], None] = lambda ended: None,
+) -> None:
+    """An option of the task learns from its scripted expert; its weights go to `to`, or replace the project's own."""
+    import torch
+
+    from askonce.student.learning import pretrain
+
+    world, settings = find_task(task), settings or pretrain.Settings()
+    lesson = pretrain.lesson_of(world, option)
+    torch.set_num_threads(1)
+    lesson.save(pretrain.pretrain(world, lesson, settings, show), Path(to or lesson.weights), asdict(settings))
+
+
+def evaluate_option(
+    task: str | Task, option: str, weights: str | Path | None = None, episodes: int = 100, seed: int = 0
+) -> tuple[nn.Module, list[tuple[str, int]]]:
+    """A pre-trained option's network, and how held-out episodes of it alone end, and after how many steps."""
+    import torch
+
+    from askonce.student.learning import pretrain
+
+    world = find_task(task)
+    lesson = pretrain.lesson_of(world, option)
+    torch.set_num_threads(1)
+    network = lesson.load(Path(weights or lesson.weights))
+    return network, pretrain.evaluate(world, lesson, lesson.policy(network), episodes, seed)
 
 
 def _llm(llm: LLM | Callable[[list[Chat]], list[str]] | None) -> LLM:

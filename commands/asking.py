@@ -105,10 +105,10 @@ def serve_teacher(
     json: Json = False,
 ) -> None:
     """Offer the simulated LLM on loopback, to try the network path. Ends with Ctrl-C."""
+    import askonce
     from askonce.pipeline.simulated.llm import Errors
-    from askonce.pipeline.simulated.serve import serve
 
-    with serve(Errors(incorrect, inefficient, inconsistent), seed, port) as base_url:
+    with askonce.serve_simulated(Errors(incorrect, inefficient, inconsistent), seed, port) as base_url:
         if json:
             print_json({"base_url": base_url, "model": "simulated"})
         else:

@@ -66,16 +66,16 @@ def audit(
 
 
 def _habits(world, found, run: Path, cache: Path):
-    from askonce.student.judging.unlearned import habits
+    import askonce
 
-    return habits(world, found, run, cache)
+    return askonce.habits(world, found, run, cache)
 
 
 def _compared(world, found, cache, form, other, other_model, other_form, seed):
-    from askonce.student.judging.compare import compared
+    import askonce
 
     with live("texts judged") as show:
-        return compared(world, found, cache, form, other, other_model, other_form, seed=seed, show=show)
+        return askonce.compare_audits(world, found, cache, form, other, other_model, other_form, seed=seed, show=show)
 
 
 def _remarks(found) -> list[str]:

@@ -15,9 +15,9 @@ from askonce.commands.show import emit, err, out, print_json
 
 def stats(cache: CacheDir, json: Json = False) -> None:
     """Who answered how much, for which task, and the room it takes."""
-    from askonce.cache import query
+    import askonce
 
-    found = query.stats(cache)
+    found = askonce.cache_stats(cache)
     if json:
         return print_json(asdict(found))
     table = Table()
@@ -47,9 +47,9 @@ def show(
     json: Json = False,
 ) -> None:
     """Completions word for word."""
-    from askonce.cache import query
+    import askonce
 
-    found = query.show(cache, what)
+    found = askonce.find_completions(cache, what)
     if not found:
         raise AskonceError(f"{cache} holds nothing that {what!r} names: give a completion's id or a part of a text")
     if json:
@@ -76,13 +76,10 @@ def explain(
     json: Json = False,
 ) -> None:
     """Say whether a question would be answered from the cache, and if not, what is different."""
-    from askonce.cache.explain import explain as explain_question
-    from askonce.pipeline import tasks
-    from askonce.pipeline.llm import endpoint, request
+    import askonce
 
-    world = tasks.find(task)
-    teacher = llm_of("sampling", model, base_url, model_id, temperature, max_tokens, extra)
-    found = explain_question(cache, world.name, request(teacher, world.prompt, text), endpoint(teacher), text)
+    llm = llm_of("sampling", model, base_url, model_id, temperature, max_tokens, extra)
+    found = askonce.explain(cache, task, text, llm)
     if json:
         return print_json(asdict(found) | {"hit": found.completions > 0})
     out.print(f"key {found.key}", soft_wrap=True)
@@ -108,29 +105,16 @@ def import_(
     json: Json = False,
 ) -> None:
     """Bring in decisions recorded elsewhere, or a dataset that `cli cache export` wrote."""
-    from askonce.cache import store
-    from askonce.pipeline import recorded
+    import askonce
 
     if source.is_dir():
-        from askonce.cache.dataset import import_dataset
-
-        found = import_dataset(source, cache, strict)
+        found = askonce.import_dataset(source, cache, strict)
         added = {"completions added": found.added, "held before": found.held, "refused": len(found.refused)}
         emit(asdict(found), json, f"{source} → {cache}", added)
         return _say_refused(found.refused)
-    rows = recorded.read(source, model)
-    store.append(cache, rows)
-    figures = {
-        "texts": len({(row.task, row.text) for row in rows}),
-        "completions": len(rows),
-        "tasks": list(dict.fromkeys(row.task for row in rows)),
-    }
-    emit(
-        figures,
-        json,
-        f"{source} → {cache}",
-        {"tasks": ", ".join(figures["tasks"]), "texts": figures["texts"], "decisions": figures["completions"]},
-    )
+    read = askonce.import_decisions(source, cache, model)
+    figures = {"tasks": ", ".join(read.tasks), "texts": read.texts, "decisions": read.completions}
+    emit(asdict(read), json, f"{source} → {cache}", figures)
 
 
 def export(
@@ -140,9 +124,9 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the cache as a Hugging Face dataset, with its card."""
-    from askonce.cache import dataset
+    import askonce
 
-    written = asdict(dataset.export(cache, to, license))
+    written = asdict(askonce.export_dataset(cache, to, license))
     emit(written, json, f"{cache} → {to}", {name: f"{figure:,}" for name, figure in written.items()})
 
 
@@ -152,11 +136,10 @@ def verify(
     json: Json = False,
 ) -> None:
     """Read every byte of the cache and name every file that is not as it was written."""
-    from askonce.cache import repair as repairing
-    from askonce.cache import verify as verifying
+    import askonce
 
-    repaired = repairing.repair(cache) if repair else None
-    found = repaired.found if repaired else verifying.verify(cache)
+    repaired = askonce.repair_cache(cache) if repair else None
+    found = repaired.found if repaired else askonce.verify_cache(cache)
     emit(
         asdict(repaired or found),
         json,
@@ -191,9 +174,9 @@ def merge(
     json: Json = False,
 ) -> None:
     """Add another cache's answers; say where the two disagree."""
-    from askonce.cache.merge import merge as merge_caches
+    import askonce
 
-    merged = merge_caches(cache, other, strict)
+    merged = askonce.merge_caches(cache, other, strict)
     emit(
         asdict(merged),
         json,
@@ -223,9 +206,9 @@ def _say_refused(lines: list[str]) -> None:
 
 def compact(cache: CacheDir, json: Json = False) -> None:
     """Join small segments and seal what killed writers left; others may go on using the cache."""
-    from askonce.cache.compact import compact as compact_cache
+    import askonce
 
-    found = asdict(compact_cache(cache))
+    found = asdict(askonce.compact_cache(cache))
     emit(
         found,
         json,
@@ -240,10 +223,9 @@ def reparse(
     json: Json = False,
 ) -> None:
     """Read all stored completions with the present parser, and say what that changed."""
-    from askonce.pipeline import reparse as reparsing
-    from askonce.pipeline import tasks
+    import askonce
 
-    found, unknown = reparsing.reparse(cache, tasks.find(task) if task else None)
+    found, unknown = askonce.reparse_cache(cache, askonce.find_task(task) if task else None)
     if json:
         print_json({"teachers": [asdict(each) for each in found], "unknown_tasks": unknown})
     else:

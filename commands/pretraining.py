@@ -1,13 +1,11 @@
 """`cli pretrain`."""
 
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from askonce.cache.errors import AskonceError
 from askonce.commands.flags import Json, Seed, TaskName
 from askonce.commands.show import emit, err
 
@@ -28,26 +26,15 @@ def pretrain(
     json: Json = False,
 ) -> None:
     """Pre-train an option of a task by its scripted expert, and measure it on layouts that it has never seen."""
-    import torch
+    import askonce
+    from askonce.student.learning.pretrain import Settings, lesson_of
 
-    from askonce.pipeline import tasks
-    from askonce.student.learning import pretrain as pretraining
-
-    world = tasks.find(task)
-    lessons = world.lessons()
-    if option not in lessons:
-        raise AskonceError(
-            f"{task} has no option {option!r} to learn: --option is one of {', '.join(lessons) or 'none'}", 2
-        )
-    lesson = lessons[option]
-    torch.set_num_threads(1)
-    path = to or lesson.weights
+    world = askonce.find_task(task)
+    path = to or lesson_of(world, option).weights
     if not only_evaluate:
-        settings = pretraining.Settings(seed, rounds, episodes)
-        network = pretraining.pretrain(world, lesson, settings, lambda ended: err.print(_line(ended), soft_wrap=True))
-        lesson.save(network, path, asdict(settings))
-    network = lesson.load(path)
-    endings = pretraining.evaluate(world, lesson, lesson.policy(network), evaluate, seed)
+        settings = Settings(seed, rounds, episodes)
+        askonce.pretrain_option(world, option, path, settings, lambda ended: err.print(_line(ended), soft_wrap=True))
+    network, endings = askonce.evaluate_option(world, option, path, evaluate, seed)
     figures = _figures(option, path, endings)
     figures["parameters"] = sum(parameter.numel() for parameter in network.parameters())
     emit(figures, json, f"{option}: {path}", _rows(figures))

@@ -25,16 +25,13 @@ def report(
     json: Json = False,
 ) -> None:
     """Write one HTML file that shows what a cache holds, what its audit found, and what students made of it."""
-    from askonce.pipeline import tasks
+    import askonce
     from askonce.pipeline.asking.prices import read_prices
-    from askonce.student.showing.report import page
-    from askonce.student.showing.report.gather import gather
 
     check_target(to)
-    found = gather(
-        cache, run, tasks.find(task) if task else None, read_prices(prices) if prices else {}, episodes, seed
-    )
-    size = page.write(found, to)
+    known = read_prices(prices) if prices else {}
+    found = askonce.write_report(cache, to, run, task, prices=known, episodes=episodes, seed=seed)
+    size = to.stat().st_size
     if json:
         return print_json(
             {

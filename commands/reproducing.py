@@ -44,47 +44,34 @@ def reproduce(
     json: Json = False,
 ) -> None:
     """The paper's table and figures from a cache, beside the paper's own; what was run is not run again."""
-    from askonce.student.reproducing import figures
-    from askonce.student.reproducing import reproduce as reproducing
-    from askonce.student.reproducing.paper import GRID_TASKS, TASKS
+    import askonce
+    from askonce.student.reproducing.planned import ABOUT, QUICK, Scale
+    from askonce.student.reproducing.reproduce import needed
 
-    if unknown := set(table) - {3} | set(figure) - set(reproducing.ABOUT):
+    if unknown := set(table) - {3}:
         raise AskonceError(f"there is no {min(unknown)} to reproduce: --table 3, --figure 3, 4, 6 or 7, or --all", 2)
     if not (table or figure or everything):
         raise AskonceError("say what to reproduce: --table 3, --figure 3, 4, 6 or 7, or --all", 2)
-    # NavPick, whose runs take hours, only where it is named or its figure is.
-    of_all = GRID_TASKS if table or everything else ()
-    needed = dict.fromkeys((*of_all, *(name for number in figure for name in reproducing.ABOUT[number])))
-    names = tuple(dict.fromkeys(name.strip() for name in wanted.split(","))) if wanted else tuple(needed)
-    if unknown := [name for name in names if name not in TASKS]:
-        raise AskonceError(f"the paper has no task {unknown[0]!r}: --tasks takes {', '.join(TASKS)}", 2)
-    scale = reproducing.QUICK if quick else reproducing.Scale()
+    names = [name.strip() for name in wanted.split(",")] if wanted else needed(True, figure) if everything else []
+    numbers = [number for number, of in ABOUT.items() if set(of) & set(names)] if everything else figure
     given = {"seeds": seeds, "iterations": iterations, "preset": preset}
-    scale = replace(scale, **{name: value for name, value in given.items() if value is not None})
-    about = reproducing.ABOUT.items()
-    numbers = [number for number, of in about if set(of) & set(names)] if everything else figure
-    made = reproducing.series_of(cache, names, bool(table) or everything, numbers, model, logprobs, preset)
-    runs = {name: list(reproducing.runs_of(series, scale, cache, to)) for name, series in made.items()}
+    scale = replace(QUICK if quick else Scale(), **{name: value for name, value in given.items() if value is not None})
+    asked = bool(table) or everything, numbers, names, scale, model, logprobs, processes
     with going_on("run the same command again to go on"), live("steps", transient=False) as show:
-        reproducing.carry_out([run for of_one in runs.values() for run in of_one], processes, show)
-    rows, files = figures.write(runs, scale, to)
+        found = askonce.reproduce(cache, to, *asked, show)
     if json:
+        rows = [asdict(row) | {"difference": row.difference} for row in found.rows]
         return print_json(
-            {
-                "quick": quick,
-                "scale": asdict(scale),
-                "teachers": reproducing.teachers(made),
-                "rows": [asdict(row) | {"difference": row.difference} for row in rows],
-                "files": files,
-            }
+            {"quick": quick, "scale": asdict(scale), "teachers": found.teachers, "rows": rows, "files": found.files}
         )
-    if rows:
-        _print_table(rows, figures, scale)
-    for path in files:
+    if found.rows:
+        _print_table(found.rows, scale)
+    for path in found.files:
         out.print(str(path), soft_wrap=True)
 
 
-def _print_table(rows, figures, scale) -> None:
+def _print_table(rows, scale) -> None:
+    from askonce.student.reproducing import figures
     from askonce.student.showing.curves import METHOD_NAMES
 
     title = "Table 3: ours, the paper's, the difference" + (" (QUICK: compare nothing by it)" if scale.quick else "")

@@ -20,9 +20,9 @@ def runs(
     json: Json = False,
 ) -> None:
     """List runs with their figures."""
-    from askonce.student.showing.runs import find
+    import askonce
 
-    found, damaged = find(directory)
+    found, damaged = askonce.find_runs(directory)
     if json:
         listed = [asdict(run) | {"when": run.when.isoformat()} for run in found]
         print_json({"runs": listed, "damaged": damaged})
@@ -44,13 +44,14 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the policy that is deployed alone, and print a program that runs it without this project."""
-    from askonce.student.deploying import export as exporting
+    import askonce
+    from askonce.student.deploying.export import SUFFIXES
 
-    form = format or exporting.SUFFIXES.get(to.suffix.lower())
+    form = format or SUFFIXES.get(to.suffix.lower())
     if form is None:
         raise AskonceError(f"{to}: name it *.onnx or *.pt, or say which by --format", 2)
     check_target(to)
-    found = exporting.export(task_of(run, task), run, to, form)
+    found = askonce.export_student(task_of(run, task), run, to, form)
     if json:
         return print_json(asdict(found))
     given = f"{found.input} (N, {', '.join(map(str, found.shape))}) {found.dtype}"
@@ -88,6 +89,7 @@ def _until(run) -> str:
 
 def task_of(run: Path, name: str | None, simulator: str | None = None):
     """The task that a run was of, or the named one; over the simulator of the run, if it is its task, unless one is named."""
+    import askonce
     from askonce.pipeline import tasks
     from askonce.student.learning.checkpoint import describe
 
@@ -99,7 +101,7 @@ def task_of(run: Path, name: str | None, simulator: str | None = None):
     name = name or about["task"]
     if name == about["task"]:
         simulator = simulator or about.get("simulator")
-    return tasks.find(name, simulator)
+    return askonce.find_task(name, simulator)
 
 
 def check_target(to: Path) -> None:

@@ -32,22 +32,20 @@ def watch(
     json: Json = False,
 ) -> None:
     """Play held-out episodes of a student or of its teacher, with what they think of every action."""
-    from askonce.pipeline import tasks
-    from askonce.student.learning.teachers import offline_teacher
+    import askonce
     from askonce.student.showing import animation
-    from askonce.student.showing import watch as watching
 
     if to:
         animation.check(to)
         check_target(to)
     if run is None and (task is None or cache is None):
         raise AskonceError("name a student by --run DIR, or a teacher by --task NAME and --cache DIR", 2)
-    world = task_of(run, task, simulator) if run else tasks.find(task, simulator)
-    teacher = offline_teacher(world, cache, model, teacher_form)[0] if cache else None
+    world = task_of(run, task, simulator) if run else askonce.find_task(task, simulator)
     shown = world.watched()
-    frames, fps = watching.frames(world, shown, run, teacher, episodes, seed), fps or shown.fps
+    of_whom = {"run": run, "cache": cache, "model": model, "teacher_form": teacher_form}
+    frames, fps = askonce.watch(world, shown, **of_whom, episodes=episodes, seed=seed), fps or shown.fps
     if to:
-        kept = _write(world, shown, frames, to, fps)
+        kept = animation.film(world, shown, frames, to, fps)
     elif json:
         kept = list(frames)
     else:
@@ -77,22 +75,6 @@ def _play(world, shown, frames, fps: float) -> None:
                 for frame in episode:
                     live.update(view(frame), refresh=True)
                     time.sleep(1 / fps)
-
-
-def _write(world, shown, frames, to: Path, fps: float) -> list:
-    from askonce.pipeline.tasks.task import action_names
-    from askonce.student.showing import animation
-
-    kept, actions = [], action_names(world)
-
-    def drawn():
-        for frame in frames:
-            picture = shown.picture and shown.picture(animation.SIDE)
-            kept.append(frame)
-            yield animation.draw(world.name, frame, picture, actions), frame.ended
-
-    animation.save(to, drawn(), fps)
-    return kept
 
 
 def _played(world, frames) -> list[dict[str, Any]]:

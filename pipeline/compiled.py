@@ -12,11 +12,14 @@ from numba.core.caching import IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 
 
-def compiled(function: FunctionType, names: Mapping[str, Any] | None = None, **options: Any) -> Callable[..., Any]:
+def compiled(
+    function: Callable[..., Any], names: Mapping[str, Any] | None = None, **options: Any
+) -> Callable[..., Any]:
     """`function`, compiled; `names` are put in the place of globals, so that one loop serves several worlds.
 
     The cache on disk holds for as long as no file changes in a folder that the function calls into.
     """
+    assert isinstance(function, FunctionType)
     bound = FunctionType(function.__code__, {**function.__globals__, **(names or {})}, function.__name__)
     bound.__qualname__, bound.__module__ = function.__qualname__, function.__module__
     dispatcher: Any = njit(bound, cache=True, nogil=True, **options)

@@ -7,6 +7,7 @@ color1, color2 stand for colours in the order in which the text names them.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 import hashlib
 import json
@@ -14,16 +15,35 @@ import math
 from pathlib import Path
 from typing import Any
 
+from askonce.cache import store
 from askonce.cache.completion import Completion
 from askonce.cache.errors import AskonceError
 from askonce.cache.key import answer_key, canonical_json
 from askonce.pipeline import tasks
 
 ENDPOINT = "recorded"
-# When they were recorded is not known. The same time for all makes importing a file twice one import.
 # What rounded probabilities may be off by in all.
 ROUNDING = 0.05
+# When they were recorded is not known. The same time for all makes importing a file twice one import.
 UNKNOWN = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    texts: int
+    completions: int
+    tasks: list[str]
+
+
+def import_decisions(source: str | Path, cache: str | Path, model: str = "recorded") -> Recorded:
+    """Puts decisions recorded elsewhere, a line of JSON for each situation, into a cache as answers of `model`.
+
+    AskonceError names the first line that cannot be used, and nothing is stored.
+    """
+    rows = read(Path(source), model)
+    store.append(cache, rows)
+    texts = len({(row.task, row.text) for row in rows})
+    return Recorded(texts, len(rows), list(dict.fromkeys(row.task for row in rows)))
 
 
 def read(path: Path, model: str) -> list[Completion]:

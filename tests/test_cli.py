@@ -20,7 +20,7 @@ from askonce.pipeline.audit import states
 from askonce.pipeline.recorded import read
 from askonce.pipeline.simulated.serve import Response, SimulatedServer, failure, running
 from askonce.pipeline.simulated.serve import completion as completion_object
-from askonce.student.reproducing import reproduce as reproducing
+from askonce.student.reproducing import carry_out, planned
 from tests.cache.example import completion
 from tests.called import called
 from tests.command import SECRET, Result, command, files_with_secret, finish, start
@@ -266,10 +266,10 @@ def test_figure_4_compares_sampling_letters_and_the_hard_teacher(run, tmp_path):
         held = run("cache", "stats", "--cache", cache, "--json").figures["teachers"]
         said += [name for entry in held if (name := f"{entry['model']}@{entry['prompt']}") not in said]
     # What is finished is not run again, and here needs no other process.
-    scale = replace(reproducing.QUICK, seeds=1, iterations=2)
-    series = reproducing.series_of(cache, ["DivergedDoorKey"], False, [4], *said)["figure-4"]
-    for one in reproducing.runs_of(series, scale, cache, to):
-        reproducing.finish(one)
+    scale = replace(planned.QUICK, seeds=1, iterations=2)
+    series = planned.series_of(cache, ["DivergedDoorKey"], False, [4], *said)["figure-4"]
+    for one in planned.runs_of(series, scale, cache, to):
+        carry_out.finish(one)
     figures = run(
         "reproduce",
         "--figure",

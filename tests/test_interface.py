@@ -82,6 +82,25 @@ def test_everything_that_is_offered_is_there_and_documented():
     assert askonce.__version__ and not hasattr(askonce, "nothing")
 
 
+def test_what_the_commands_do_can_be_done_from_python(tmp_path):
+    cache, run = tmp_path / "cache", tmp_path / "run"
+    asked = askonce.build_cache(TASK, cache, samples=2, episodes=30)
+    other = askonce.explain(cache, TASK, "Agent sees nothing, holds nothing.", askonce.LLM(temperature=0.5))
+    assert not other.completions and [found.field for found in other.differences] == ["temperature"]
+    assert askonce.cache_stats(cache).teachers[0].completions == asked.completions
+    assert askonce.explain(cache, TASK, "Agent sees nothing, holds nothing.").completions == 2
+    assert askonce.verify_cache(cache).rows == asked.completions and not askonce.repair_cache(cache).ask_again
+    assert askonce.export_dataset(cache, tmp_path / "dataset").completions == asked.completions
+    assert askonce.import_dataset(tmp_path / "dataset", tmp_path / "other").added == asked.completions
+    assert askonce.merge_caches(cache, tmp_path / "other").held == asked.completions
+    askonce.train(TASK, run, cache=cache, iterations=2)
+    assert [found.run for found in askonce.find_runs(tmp_path)[0]] == [run]
+    frames = list(askonce.watch(TASK, run=run, cache=cache, episodes=1))
+    assert frames[-1].ended and frames[0].student is not None and frames[0].teacher is not None
+    written = askonce.write_report(cache, tmp_path / "report.html", [run], episodes=5)
+    assert (tmp_path / "report.html").exists() and len(written.held) == 1
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["cache", "--help"]])
 def test_help_loads_nothing_that_takes_long(tmp_path, arguments):
     program = """

@@ -258,12 +258,17 @@ class Playout(ABC):
     that sees no more than the agent does. Both have the task's whole time, however late the state was visited.
     The same call gives the same result. A careful execution goes around what kills and has been seen.
 
-    time       the most steps of an episode
-    dangerous  whether anything kills, so that a careful execution may differ
     """
 
-    time: int
-    dangerous: bool
+    @property
+    @abstractmethod
+    def time(self) -> int:
+        """The most steps of an episode."""
+
+    @property
+    @abstractmethod
+    def dangerous(self) -> bool:
+        """Whether anything kills, so that a careful execution may differ."""
 
     @abstractmethod
     def copy(self, batch: "Batch", index: np.ndarray) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from askonce.cache.errors import AskonceError
 from askonce.pipeline.tasks.task import Batch, Lesson, Task
 from askonce.student.learning.rollout import taking_turns
 
@@ -47,6 +48,15 @@ class Round:
     states: int
     error: float
     endings: Counter[str]
+
+
+def lesson_of(task: Task, option: str) -> Lesson:
+    """AskonceError where the task has no such option to learn."""
+    lessons = task.lessons()
+    if option not in lessons:
+        offered = ", ".join(lessons) or "none"
+        raise AskonceError(f"{task.name} has no option {option!r} to learn: --option is one of {offered}", 2)
+    return lessons[option]
 
 
 def pretrain(

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from askonce.pipeline.statistics import over_seeds
 from askonce.student.learning.anneal import ITERATIONS
 from askonce.student.reproducing.paper import NAVPICK, OTHER_SCALE, TABLE_3, WHY_OTHER_SCALE
-from askonce.student.reproducing.reproduce import PlannedRun, Scale, Series, teachers
+from askonce.student.reproducing.planned import PlannedRun, Scale, Series, teachers
 from askonce.student.showing.curves import METHOD_NAMES, SMOOTHED_OVER, smooth
 
 # A figure's name in evaluations, and its place in the paper's table.

@@ -1,394 +1,61 @@
 """The paper's Table 3 and Figures 3, 4, 6 and 7 from a cache: every run they need, once.
 
-    DIR/runs/<task>-<what>-<seed>-<digest>/   a run, its evaluation-N.json, its curves.parquet
-    DIR/table-3.*, DIR/figure-N*              what was made of them (see `figures`); quick ones say so in their names
-
-The digest is of all that a run depends on: its task, method and settings, what its teacher has answered, and the
-code that plays and learns. So a finished run is not repeated, whatever is asked for next, one that was killed goes
-on from its checkpoint, and neither is taken for what other code would have made.
-
-Methods are compared after as many iterations on MiniGrid. On NavPick, where an episode that fails may be three times as
-long as one that succeeds, or end at once, baselines take as many environment steps as LLM4Teach of the same seed took.
+DIR/runs/                       the runs (see `planned`)
+DIR/table-3.*, DIR/figure-N*    what was made of them (see `figures`); quick ones say so in their names
 """
 
-import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache as cached
-import hashlib
-import json
-import logging
-import multiprocessing
-import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-import queue
-import time
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from askonce.cache import durable
-from askonce.cache.errors import AskonceError, Unfinished
-from askonce.cache.teachers import choose_teacher
-from askonce.pipeline import answered, tasks
-from askonce.pipeline.interrupt import interruption
-from askonce.student.judging import evaluate
-from askonce.student.learning import anneal, checkpoint, distill, presets
-from askonce.student.learning.forms import lookup_of
-from askonce.student.learning.train import Progress, Settings, train
-from askonce.student.reproducing.paper import GRID_TASKS, NAVPICK, TEST_RUNS
-from askonce.student.showing import curves
-
-METHODS = "llm4teach", "hierarchical", "ppo", "teacher"
-# Where the paper compares the forms of a teacher (section 4.1.3).
-DIVERGED = "DivergedDoorKey"
-# Of which tasks the paper's figures are.
-ABOUT = {3: GRID_TASKS, 4: (DIVERGED,), 6: (NAVPICK,), 7: GRID_TASKS}
-# What all tasks share of the code on which the course of a run depends; the rest is `Task.sources`.
-SHARED = (
-    "pipeline/collect.py",
-    "pipeline/compiled.py",
-    "pipeline/growing_plans.py",
-    "pipeline/tasks/*.py",
-    "student/learning/*.py",
-    "student/judging/evaluate.py",
-)
-# How often a worker says how far it is, in seconds.
-SAY_EVERY = 0.3
+from askonce.cache.errors import AskonceError
+from askonce.student.reproducing import figures, planned
+from askonce.student.reproducing.carry_out import carry_out
+from askonce.student.reproducing.figures import TableRow
+from askonce.student.reproducing.paper import GRID_TASKS, TASKS
+from askonce.student.reproducing.planned import ABOUT, Scale
 
 
 @dataclass(frozen=True)
-class Series:
-    """What is run with several seeds: `teacher` is NAME@PROMPT and `answers` a digest of them, None without one.
+class Reproduced:
+    """`teachers` are those on whose answers a task's results stand, as NAME@PROMPT; `files` is all that was written."""
 
-    `as_long_as` is the series whose run with the same seed says how many environment steps this one takes.
-    """
-
-    task: str
-    method: str
-    form: str | None = None
-    schedule: str | None = None
-    teacher: str | None = None
-    answers: str | None = None
-    as_long_as: "Series | None" = None
-
-    @property
-    def name(self) -> str:
-        return "-".join(filter(None, (self.method, self.form, self.schedule)))
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much is run; a quick one shows that all works, and little about methods.
-
-    What is None is the preset's, or as many test runs as the paper's: of a quick one a tenth, and a fifth.
-    """
-
-    seeds: int = 5
-    iterations: int | None = None
-    episodes: int | None = None
-    preset: str = "default"
-    quick: bool = False
-
-    def of(self, name: str) -> "Scale":
-        """What it is for a task."""
-        iterations = presets.preset(self.preset, tasks.find(name)).iterations // (10 if self.quick else 1)
-        episodes = TEST_RUNS[name] // (5 if self.quick else 1)
-        return replace(self, iterations=self.iterations or iterations, episodes=self.episodes or episodes)
-
-
-QUICK = Scale(seeds=3, quick=True)
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One seed of a series, and the directory under which it lives. Its scale is `of` its task."""
-
-    series: Series
-    seed: int
     scale: Scale
-    cache: Path
-    runs: Path
-
-    @property
-    def before(self) -> "PlannedRun | None":
-        """The run that has to be finished first."""
-        return self.series.as_long_as and replace(self, series=self.series.as_long_as)
-
-    @property
-    def settings(self) -> Settings:
-        """All but `steps`."""
-        distill_coef = anneal.WITHOUT_TEACHER
-        if self.series.schedule:
-            distill_coef = anneal.schedule(self.series.schedule, self.scale.iterations)
-        preset = presets.preset(self.scale.preset, tasks.find(self.series.task))
-        return Settings(self.seed, self.scale.iterations, preset.of(self.series.method), distill_coef, preset.torso)
-
-    @property
-    def path(self) -> Path:
-        # What a teacher alone does depends on no setting of training.
-        settings = {"seed": self.seed} if self.series.method == "teacher" else asdict(self.settings)
-        known = json.dumps([code(self.series.task), asdict(self.series), settings], sort_keys=True)
-        digest = hashlib.sha256(known.encode()).hexdigest()[:16]
-        return self.runs / f"{self.series.task}-{self.series.name}-{self.seed}-{digest}"
-
-    @property
-    def evaluation(self) -> Path:
-        return self.path / f"evaluation-{self.scale.episodes}.json"
-
-    @property
-    def curve(self) -> Path:
-        return self.path / "curve.parquet"
-
-    @property
-    def finished(self) -> bool:
-        return self.evaluation.exists() and (self.series.method == "teacher" or self.curve.exists())
+    teachers: dict[str, list[str]]
+    rows: list[TableRow]
+    files: list[Path]
 
 
-@cached
-def code(task: str, root: Path = Path(__file__).parents[2]) -> str:
-    """A digest of all that is in the project and that the course of a task's runs depends on."""
-    paths = [*(path for pattern in SHARED for path in root.glob(pattern)), *tasks.find(task).sources()]
-    sources = {
-        path.as_posix().removeprefix(root.as_posix()): path.read_text() for path in paths if path.suffix == ".py"
-    }
-    others = (hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in sorted(paths) if path.suffix != ".py")
-    return "-".join([digest_of(sources), *others])
-
-
-def digest_of(sources: Mapping[str, str]) -> str:
-    """Of Python sources by their names, as they are carried out: comments, docstrings and layout do not count."""
-    trees = {name: ast.parse(source) for name, source in sources.items()}
-    for tree in trees.values():
-        for node in ast.walk(tree):
-            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            if documented and ast.get_docstring(node, clean=False) is not None:
-                del node.body[0]
-    carried_out = [(name, ast.dump(tree)) for name, tree in sorted(trees.items())]
-    return hashlib.sha256(json.dumps(carried_out).encode()).hexdigest()[:16]
-
-
-def series_of(
+def reproduce(
     cache: Path,
-    names: Sequence[str],
-    table: bool,
-    figures: Sequence[int],
+    to: Path,
+    table: bool = False,
+    numbers: Sequence[int] = (),
+    names: Sequence[str] = (),
+    scale: Scale = Scale(),
     model: str | None = None,
     logprobs: str | None = None,
-    preset: str = "default",
-) -> dict[str, list[Series]]:
-    """ "table-3", "figure-4", … → what it is made of. `logprobs` names a teacher made of log-probabilities."""
-    for number in figures:
-        if not set(ABOUT[number]) & set(names):
-            one = " or ".join(ABOUT[number])
-            raise AskonceError(f"figure {number} is about {one}: add it to --tasks, or leave out --figure {number}", 2)
-    usual = {name: presets.preset(preset, tasks.find(name)).schedule for name in names}
-    known = {name: _answers(cache, name, model) for name in names}
-    taught = lambda name, form, schedule, about: Series(name, "llm4teach", form, schedule, *about)
-    methods = {name: list(_methods(name, taught(name, "soft", usual[name], known[name]))) for name in names}
-    of_methods = lambda about: [one for name in names if name in about for one in methods[name]]
-    made = {"table-3": of_methods(names)} if table else {}
-    made |= {f"figure-{number}": of_methods(ABOUT[number]) for number in (3, 6) if number in figures}
-    if 4 in figures:
-        made["figure-4"] = [taught(DIVERGED, form, usual[DIVERGED], known[DIVERGED]) for form in ("soft", "hard")]
-        if logprobs:
-            made["figure-4"].append(taught(DIVERGED, "soft", usual[DIVERGED], _answers(cache, DIVERGED, logprobs)))
-    if 7 in figures:
-        grids = [name for name in names if name in ABOUT[7]]
-        made["figure-7"] = [taught(name, "soft", one, known[name]) for name in grids for one in anneal.COMPARED]
-    return made
+    processes: int = 2,
+    show: Callable[[int, int, str], None] = lambda done, total, line: None,
+) -> Reproduced:
+    """Table 3 and the figures with these numbers, of the tasks `names`; what was run is not run again.
 
-
-def _methods(name: str, taught: Series) -> Iterator[Series]:
-    """One for each of `METHODS`."""
-    for method in METHODS:
-        if method == "llm4teach":
-            yield taught
-        elif method == "teacher":
-            yield replace(taught, method=method, schedule=None)
-        else:
-            yield Series(name, method, as_long_as=taught if name == NAVPICK else None)
-
-
-def _answers(cache: Path, name: str, model: str | None) -> tuple[str, str]:
-    """A teacher's NAME@PROMPT, and a digest of what it has answered, in whatever order it is stored."""
-    chosen, total = choose_teacher(cache, name, model), hashlib.sha256()
-    entries = answered.entries(cache, tasks.find(name), chosen.model, chosen.prompt)
-    said = (json.dumps([text, sorted(map(list, entry.distribution.items()))]) for text, entry in entries)
-    for digest in sorted(hashlib.sha256(one.encode()).digest() for one in said):
-        total.update(digest)
-    return chosen.name, total.hexdigest()[:16]
-
-
-# ---- Running -----------------------------------------------------------------------------------------------
-
-
-def carry_out(
-    runs: Sequence[PlannedRun], processes: int, show: Callable[[int, int, str], None] = lambda done, total, line: None
-) -> None:
-    """Finishes all runs, some at a time in processes of their own; `show` is told iterations done and of how many.
-
-    Those `before` others among them go first.
-
-    Ctrl-C and SIGTERM write the checkpoints and raise KeyboardInterrupt. Unfinished where runs failed.
+    Without names those tasks that the table and the figures are about. `logprobs` names a teacher made of
+    log-probabilities, for figure 4. AskonceError where the paper has no such figure or task; Unfinished where runs
+    failed.
     """
-    todo = [run for run in dict.fromkeys(runs) if not run.finished]
-    total, at, failed = sum(map(_size, todo)), [0.0] * len(todo), {}
-    if not todo:
-        return
-    # Not forked: torch and numba have threads that a fork leaves behind.
-    context = multiprocessing.get_context("spawn")
-    waiting, news = context.Queue(), context.Queue()
-    # What nobody takes any more must not keep this process from ending.
-    waiting.cancel_join_thread()
-    for number, run in enumerate(todo):
-        if run.before not in todo:
-            waiting.put((number, run))
-    workers = [
-        context.Process(target=_work, args=(waiting, news, os.getpid()), daemon=True)
-        for _ in range(min(processes, len(todo)))
-    ]
-    for worker in workers:
-        worker.start()
-    try:
-        with interruption() as interrupted:
-            left = len(todo)
-            while left and not interrupted.is_set():
-                try:
-                    number, done, words, error = news.get(timeout=SAY_EVERY)
-                except queue.Empty:
-                    _all_well(workers)
-                    continue
-                run = todo[number]
-                at[number] = _size(run) if done is None else done
-                if error:
-                    failed[run.path.name] = error
-                if done is None:
-                    left -= 1
-                    for later, one in enumerate(todo):
-                        if one.before == run:
-                            news.put((later, None, "", error)) if error else waiting.put((later, one))
-                finished = len(todo) - left
-                line = f"{finished} of {len(todo)} runs  {run.series.task} {run.series.name} seed {run.seed}{words}"
-                show(round(sum(at)), total, line)
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-    finally:
-        for worker in workers:
-            # Asks for a checkpoint; to one that has nothing left to do it does nothing.
-            worker.terminate()
-        for worker in workers:
-            worker.join()
-    if failed:
-        why = "; ".join(sorted(set(failed.values())))
-        raise Unfinished(f"{len(failed)} of {len(todo)} runs failed: {why}", sorted(failed))
+    if unknown := set(numbers) - set(ABOUT):
+        raise AskonceError(f"there is no {min(unknown)} to reproduce: --table 3, --figure 3, 4, 6 or 7, or --all", 2)
+    if unknown := [name for name in names if name not in TASKS]:
+        raise AskonceError(f"the paper has no task {unknown[0]!r}: --tasks takes {', '.join(TASKS)}", 2)
+    names = tuple(dict.fromkeys(names)) or needed(table, numbers)
+    made = planned.series_of(cache, names, table, numbers, model, logprobs, scale.preset)
+    runs = {name: list(planned.runs_of(series, scale, cache, to)) for name, series in made.items()}
+    carry_out([run for of_one in runs.values() for run in of_one], processes, show)
+    rows, files = figures.write(runs, scale, to)
+    return Reproduced(scale, planned.teachers(made), rows, files)
 
 
-def _size(run: PlannedRun) -> int:
-    """In iterations; a run of as many steps as another takes as long as that."""
-    return 1 if run.series.method == "teacher" else run.scale.iterations
-
-
-def _done(run: PlannedRun, progress: Progress) -> float:
-    """How much of its size."""
-    steps = _steps(run)
-    return progress.iteration if steps is None else min(progress.env_steps / steps, 1) * _size(run)
-
-
-def _all_well(workers) -> None:
-    for worker in workers:
-        if worker.exitcode:
-            raise AskonceError(
-                f"a process that trained was ended from outside (exit code {worker.exitcode}): run the same command "
-                "again to go on from the checkpoints, with fewer --processes if memory was short"
-            )
-
-
-def _work(waiting, news, parent: int) -> None:
-    """One worker: run after run."""
-    # The parent alone gets a terminal's Ctrl-C, and asks its workers to stop.
-    os.setpgrp()
-    # TensorBoard warns of what a killed run wrote twice, which is as it should be.
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)
-    while True:
-        number, run = waiting.get()
-
-        def say(progress: Progress) -> None:
-            words = f": {progress.env_steps:,} steps, success {progress.success_rate:.0%}"
-            news.put((number, _done(run, progress), words, None))
-
-        try:
-            finish(run, _every(SAY_EVERY, say, parent))
-        except KeyboardInterrupt:
-            return
-        except Exception as error:
-            # Whatever it is, the parent says it, and the other runs go on.
-            news.put((number, None, "", str(error) if isinstance(error, AskonceError) else repr(error)))
-        else:
-            news.put((number, None, "", None))
-
-
-def _every(seconds: float, say: Callable[[Progress], None], parent: int) -> Callable[[Progress], None]:
-    said = time.monotonic()
-
-    def show(progress: Progress) -> None:
-        nonlocal said
-        if time.monotonic() - said >= seconds:
-            said = time.monotonic()
-            if os.getppid() != parent:
-                # Nobody is left to work for.
-                raise KeyboardInterrupt
-            say(progress)
-
-    return show
-
-
-def finish(run: PlannedRun, show: Callable[[Progress], None] = lambda progress: None) -> None:
-    """Trains and evaluates one run, or the rest of it; the one `before` it is finished."""
-    series, world = run.series, tasks.find(run.series.task)
-    run.path.mkdir(parents=True, exist_ok=True)
-    if series.method == "teacher":
-        act = evaluate.teacher(world, _lookup(run))
-    else:
-        world = world.over_options() if series.method == "hierarchical" else world
-        teacher = distill.Teacher(world, _lookup(run) if series.teacher else distill.go_without)
-        about = {"method": series.method, "schedule": series.schedule} | (
-            {"teacher": series.teacher, "teacher_form": series.form} if series.teacher else {}
-        )
-        settings = replace(run.settings, steps=_steps(run))
-        train(world, teacher, settings, run.path, (run.path / "run.json").exists(), about, show)
-        if not run.curve.exists():
-            _keep_curve(run)
-        act = evaluate.student(world, run.path)
-    found = evaluate.evaluate(world, act, run.scale.episodes, run.seed)
-    durable.write(run.evaluation, json.dumps(asdict(found)).encode())
-
-
-def _steps(run: PlannedRun) -> int | None:
-    """The environment steps that the run `before` it took."""
-    return run.before and checkpoint.describe(run.before.path)["progress"]["env_steps"]
-
-
-def _lookup(run: PlannedRun):
-    world = tasks.find(run.series.task)
-    return lookup_of(world, run.cache, choose_teacher(run.cache, world.name, run.series.teacher), run.series.form)
-
-
-def _keep_curve(run: PlannedRun) -> None:
-    """The run's TensorBoard scalars as a small table, a row an iteration."""
-    table = curves.read(run.path)
-    with durable.unfinished(run.path) as temporary:
-        pq.write_table(pa.table(table), temporary)
-        durable.rename(temporary, run.curve)
-
-
-def runs_of(series: Sequence[Series], scale: Scale, cache: Path, to: Path) -> Iterator[PlannedRun]:
-    for one in series:
-        for seed in range(scale.seeds):
-            yield PlannedRun(one, seed, scale.of(one.task), cache, to / "runs")
-
-
-def teachers(made: dict[str, list[Series]]) -> dict[str, list[str]]:
-    """Task → whose answers its results stand on, as NAME@PROMPT."""
-    named = sorted({(one.task, one.teacher) for series in made.values() for one in series if one.teacher})
-    return {task: [name for of_task, name in named if of_task == task] for task, _ in named}
+def needed(table: bool, numbers: Sequence[int]) -> tuple[str, ...]:
+    """NavPick, whose runs take hours, only where its figure is."""
+    return tuple(dict.fromkeys((*(GRID_TASKS if table else ()), *(name for each in numbers for name in ABOUT[each]))))

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from askonce.cache import durable
 from askonce.cache.errors import AskonceError
+from askonce.pipeline.tasks.task import Task, Watched, action_names
 from askonce.student.showing.watch import Frame
 
 # Pixels of the finished picture.
@@ -69,6 +70,20 @@ def check(path: Path) -> None:
             import av  # noqa: F401
         except ImportError:
             raise AskonceError("an MP4 needs PyAV: pip install 'askonce[video]', or name it *.gif") from None
+
+
+def film(task: Task, shown: Watched, frames: Iterable[Frame], to: Path, frames_a_second: float) -> list[Frame]:
+    """Writes the frames of `watch` as a GIF or an MP4, and returns them."""
+    kept, actions = [], action_names(task)
+
+    def drawn() -> Iterator[tuple[Image.Image, bool]]:
+        for frame in frames:
+            picture = shown.picture and shown.picture(SIDE)
+            kept.append(frame)
+            yield draw(task.name, frame, picture, actions), frame.ended
+
+    save(to, drawn(), frames_a_second)
+    return kept
 
 
 def save(path: Path, frames: Iterable[tuple[Image.Image, bool]], frames_a_second: float) -> None:

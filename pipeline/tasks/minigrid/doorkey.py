@@ -31,6 +31,7 @@ from askonce.pipeline.tasks.task import (
     Watched,
 )
 
+ACTION_NAMES: tuple[str, ...] = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 OPTIONS = (
     Option(
         "explore",
@@ -89,7 +90,7 @@ class DoorKeyTask(Task):
     view_size: int = field(init=False)
 
     action_space = gymnasium.spaces.Discrete(engine.ACTIONS)
-    action_names = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
+    action_names = ACTION_NAMES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "env_id", f"askonce.pipeline.tasks.minigrid.register:askonce/{self.name}-v0")

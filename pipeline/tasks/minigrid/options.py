@@ -39,6 +39,7 @@ from askonce.pipeline.tasks.minigrid.engine import (
     TOGGLE,
     UNSEEN,
     WALL,
+    State,
 )
 from askonce.pipeline.tasks.minigrid.envs import NO_AGENT, VIEW
 
@@ -90,7 +91,7 @@ def with_room(plans: Plans | None, used: int, shape: tuple[int, int, int]) -> Pl
 
 
 @njit(cache=True, nogil=True)
-def advise(state, plans, actions: np.ndarray, probabilities: np.ndarray) -> None:
+def advise(state: State, plans: Plans, actions: np.ndarray, probabilities: np.ndarray) -> None:
     """Writes each decision's next action, (N, K) int64, and its probability, (N, K) float32."""
     scratch = make_scratch(state)
     for n in range(actions.shape[0]):

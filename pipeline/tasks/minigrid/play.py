@@ -18,7 +18,7 @@ there; with the clock as it stood, any step wasted would be a failure in states 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from numba import njit
 import numpy as np
@@ -43,7 +43,7 @@ from askonce.pipeline.tasks.minigrid.picture import as_named, picture
 from askonce.pipeline.tasks.task import Batch, Decision, Outcomes, Playout, Trace
 
 if TYPE_CHECKING:
-    from askonce.pipeline.tasks.minigrid.doorkey import DoorKeyTask
+    from askonce.pipeline.tasks.minigrid.doorkey import DoorKeyBatch, DoorKeyTask
 
 # What stands in the place of a slot: a name that the text lacks; a colour that it lacks, and any.
 ABSENT, OTHER_COLOR, ANY_COLOR = -1, -2, -1
@@ -235,7 +235,7 @@ class DoorKeyPlayout(Playout):
         return "lava" in self.task.contents
 
     def copy(self, batch: Batch, index: np.ndarray) -> State:
-        return State(*(array[index] for array in batch.state))
+        return State(*(array[index] for array in cast("DoorKeyBatch", batch).state))
 
     def play(self, states: State, decision: Decision, careful: bool = False) -> Outcomes:
         count = len(states.steps)
@@ -286,7 +286,9 @@ class DoorKeyPlayout(Playout):
         known = self.task.facts(int(states.situation[0]))
         return steps_of([self.task.compile(words, known) for words in decision], decision, known)
 
-    def _run(self, states, part, steps, careful, outcomes, poses) -> np.ndarray:
+    def _run(
+        self, states: State, part: slice, steps: Steps, careful: bool, outcomes: Outcomes, poses: np.ndarray
+    ) -> np.ndarray:
         copies = State(*(array[part].copy() for array in states))
         decided = np.zeros(len(copies.steps), np.int64)
         _play(

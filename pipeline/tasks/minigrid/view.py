@@ -10,7 +10,7 @@ from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
 from numba import njit
 import numpy as np
 
-from askonce.pipeline.tasks.minigrid.engine import DX, DY, UNSEEN
+from askonce.pipeline.tasks.minigrid.engine import DX, DY, UNSEEN, State
 from askonce.pipeline.tasks.minigrid.envs import GRID
 
 # Cells on each side of the agent.
@@ -35,7 +35,7 @@ def view_size(contents: tuple[str, ...]) -> int:
 
 
 @njit(cache=True, nogil=True)
-def egocentric_ones(state, planes: np.ndarray, count: int, ones: np.ndarray) -> None:
+def egocentric_ones(state: State, planes: np.ndarray, count: int, ones: np.ndarray) -> None:
     """Writes which inputs are 1, (N, MOST_ONES) uint16 filled up with view_size.
 
     `planes` is a plane_table of `count` contents.

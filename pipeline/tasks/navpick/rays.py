@@ -16,6 +16,7 @@ PLANE, SPHERE, CAPSULE, CYLINDER, BOX = (
 NOTHING = np.inf
 NEAR = 1e-3  # m before the camera
 TINY = 1e-12
+Triple = tuple[float, float, float]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -56,7 +57,7 @@ def cast(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _extent(kind: int, size: np.ndarray) -> tuple:
+def _extent(kind: int, size: np.ndarray) -> Triple:
     """Half the sides of the box around a shape."""
     if kind == BOX:
         return size[0], size[1], size[2]
@@ -66,7 +67,7 @@ def _extent(kind: int, size: np.ndarray) -> tuple:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _shown(extent: tuple, start: np.ndarray, turn: np.ndarray, tangents: np.ndarray) -> tuple:
+def _shown(extent: Triple, start: np.ndarray, turn: np.ndarray, tangents: np.ndarray) -> tuple[int, int, int, int]:
     """Rows and columns, first and beyond the last, of the pixels that can show a box seen from `start` in its frame.
 
     They are those of its corners, and of where its edges pass the camera.
@@ -93,7 +94,7 @@ def _shown(extent: tuple, start: np.ndarray, turn: np.ndarray, tangents: np.ndar
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _corner(corner: int, extent: tuple, start: np.ndarray, turn: np.ndarray) -> tuple:
+def _corner(corner: int, extent: Triple, start: np.ndarray, turn: np.ndarray) -> Triple:
     """One of a box's eight corners in the camera's frame."""
     a = (extent[0] if corner & 1 else -extent[0]) - start[0]
     b = (extent[1] if corner & 2 else -extent[1]) - start[1]
@@ -106,7 +107,7 @@ def _corner(corner: int, extent: tuple, start: np.ndarray, turn: np.ndarray) -> 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pixels(high: float, low: float, tangents: np.ndarray) -> tuple:
+def _pixels(high: float, low: float, tangents: np.ndarray) -> tuple[int, int]:
     """Those between two tangents: they fall from one end to the other by equal steps."""
     last = len(tangents) - 1
     step = (tangents[0] - tangents[last]) / last
@@ -116,7 +117,7 @@ def _pixels(high: float, low: float, tangents: np.ndarray) -> tuple:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _meet(kind: int, size: np.ndarray, start: np.ndarray, ray: tuple) -> float:
+def _meet(kind: int, size: np.ndarray, start: np.ndarray, ray: Triple) -> float:
     """By how many times its own length the ray meets the shape, in the shape's frame."""
     if kind == BOX:
         return _meet_box(size, start, ray)
@@ -144,7 +145,7 @@ def _meet(kind: int, size: np.ndarray, start: np.ndarray, ray: tuple) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _meet_box(half: np.ndarray, start: np.ndarray, ray: tuple) -> float:
+def _meet_box(half: np.ndarray, start: np.ndarray, ray: Triple) -> float:
     """Between the farthest of its three slabs' entries and the nearest of their exits."""
     enter, leave = -NOTHING, NOTHING
     for axis in range(3):

@@ -13,6 +13,7 @@ import numpy as np
 COSTS = np.array([40, 25, 12, 0, 4, 3, 0, 0, 1.8, 1.5], np.float32)
 AIRY = np.float32(1.5)  # what costs no more is passed straight on
 NEAR = 3  # cells
+Cell = tuple[int, int]
 STAND = 0.45, 0.66  # m on the floor about a place: where the robot stands to take what is there
 
 
@@ -34,7 +35,7 @@ def costs(obstacles: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def distances(cost: np.ndarray, cell: float, goal: tuple, low: tuple, high: tuple) -> np.ndarray:
+def distances(cost: np.ndarray, cell: float, goal: tuple[float, float], low: Cell, high: Cell) -> np.ndarray:
     """(S, S) float32 m, weighted by `cost`, from each cell between `low` and `high` to a stand about `goal`; else inf.
 
     Places are (i, j) in cells, the goal's with fractions. Sweeps to and fro until nothing gets nearer.
@@ -66,7 +67,7 @@ def distances(cost: np.ndarray, cell: float, goal: tuple, low: tuple, high: tupl
 
 
 @njit(cache=True, nogil=True)
-def ahead(far: np.ndarray, cost: np.ndarray, x: float, y: float, most: int) -> tuple:
+def ahead(far: np.ndarray, cost: np.ndarray, x: float, y: float, most: int) -> Cell:
     """The farthest cell down the way from (x, y), at most so many, to which going straight comes no closer to obstacles.
 
     The next one in any case; its own where the way ends.
@@ -91,7 +92,7 @@ def ahead(far: np.ndarray, cost: np.ndarray, x: float, y: float, most: int) -> t
 
 
 @njit(cache=True, nogil=True)
-def _highest(cost: np.ndarray, x: float, y: float, to_x: float, to_y: float) -> float:
+def _highest(cost: np.ndarray, x: float, y: float, to_x: float, to_y: float) -> np.float32:
     """The highest cost on a straight line."""
     highest = np.float32(1)
     parts = int(2 * max(abs(to_x - x), abs(to_y - y))) + 1

@@ -19,19 +19,9 @@ from askonce.pipeline.statistics import over_seeds
 from askonce.student.learning.anneal import COMPARED
 from askonce.student.learning.presets import CONTROL
 from askonce.student.reproducing import figures
+from askonce.student.reproducing.carry_out import carry_out, finish
 from askonce.student.reproducing.paper import NAVPICK, TABLE_3, TASKS
-from askonce.student.reproducing.reproduce import (
-    METHODS,
-    PlannedRun,
-    Scale,
-    Series,
-    carry_out,
-    code,
-    digest_of,
-    finish,
-    runs_of,
-    series_of,
-)
+from askonce.student.reproducing.planned import METHODS, PlannedRun, Scale, Series, code, digest_of, runs_of, series_of
 
 TASK = "DivergedDoorKey"
 SMALL = Scale(seeds=1, iterations=3, episodes=5)
@@ -119,7 +109,7 @@ def test_a_runs_place_follows_from_the_code_that_makes_it_but_not_from_its_comme
     assert len({digest_of(sources) for sources in [{"ppo.py": source}, *others]}) == 4
     one = next(runs_of(series_of(cache, [TASK], False, [7])["figure-7"], SMALL, cache, tmp_path))
     before = one.path
-    monkeypatch.setattr("askonce.student.reproducing.reproduce.code", lambda task: "other")
+    monkeypatch.setattr("askonce.student.reproducing.planned.code", lambda task: "other")
     assert one.path != before
 
 
