@@ -20,6 +20,7 @@ from askonce.commands import (
     demo,
     listing,
     pretraining,
+    prompting,
     reporting,
     reproducing,
     runs,
@@ -65,6 +66,12 @@ for command in (
 ):
     cache_app.command(command.__name__.rstrip("_"))(alone_on_stdout(command))
 app.add_typer(cache_app, name="cache")
+
+prompt_app = typer.Typer(no_args_is_help=True, help="Look at what an LLM is asked.")
+# With one command alone typer would leave its name out.
+prompt_app.callback()(lambda: None)
+prompt_app.command()(alone_on_stdout(prompting.show))
+app.add_typer(prompt_app, name="prompt")
 
 
 def main() -> None:

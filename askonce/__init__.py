@@ -86,6 +86,7 @@ __all__ = [
     "find_completions",
     "find_runs",
     "find_task",
+    "first_request",
     "habits",
     "import_dataset",
     "import_decisions",
@@ -226,10 +227,20 @@ def explain(
 ) -> Explanation:
     """Whether the cache would answer a question about `text`, and if not, in what the nearest stored one differs."""
     from askonce.cache.explain import explain as compare
-    from askonce.pipeline.llm import endpoint, request
+    from askonce.pipeline.llm import endpoint
 
     world, asked = find_task(task), _llm(llm)
-    return compare(cache, world.name, request(asked, world.prompt, text), endpoint(asked), text)
+    return compare(cache, world.name, first_request(world, text, asked), endpoint(asked), text)
+
+
+def first_request(
+    task: str | Task, text: str, llm: LLM | Callable[[list[Chat]], list[str]] | None = None
+) -> dict[str, Any]:
+    """The first chat-completions request by which `llm` is asked about `text`, as it is sent."""
+    from askonce.pipeline.questions import questions, stages
+
+    first = stages(_llm(llm))[0]
+    return questions(find_task(task), first, text)[0]
 
 
 def audit(

@@ -26,6 +26,7 @@ from askonce.commands.flags import (
     MaxTv,
     ModelId,
     Prices,
+    PromptFile,
     Retry,
     Rpm,
     Samples,
@@ -48,7 +49,8 @@ def build_cache(
     samples: Samples = "10",
     max_tv: MaxTv = 0.1,
     confidence: Confidence = 0.95,
-    estimator: Estimator = "sampling",
+    estimator: Estimator = "text",
+    prompt: PromptFile = "three-stages",
     model: Annotated[
         str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")
     ] = "simulated",
@@ -76,7 +78,7 @@ def build_cache(
     import askonce
 
     world = askonce.find_task(task, simulator)
-    llm = llm_of(estimator, model, base_url, model_id, temperature, max_tokens, extra)
+    llm = llm_of(estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra)
     asked = {
         "samples": 1 if estimator == "hard" else samples_of(samples, max_tv, confidence),
         "retry": tuple(retry),
@@ -124,6 +126,7 @@ def serve_teacher(
 
 def llm_of(
     estimator: str,
+    prompt: str,
     model: str,
     base_url: str | None,
     model_id: str | None,
@@ -131,7 +134,6 @@ def llm_of(
     max_tokens: int,
     extra: str | None,
 ):
-    from askonce.pipeline.estimators import LOGPROBS, SAMPLING
     from askonce.pipeline.llm import LLM
 
     try:
@@ -147,7 +149,8 @@ def llm_of(
         max_tokens,
         model_id=model_id,
         extra=fields,
-        estimator=LOGPROBS if estimator == "logprobs" else SAMPLING,
+        estimator="text" if estimator == "hard" else estimator,
+        prompt=prompt,
     )
 
 

@@ -9,7 +9,19 @@ import typer
 
 from askonce.cache.errors import AskonceError
 from askonce.commands.asking import llm_of
-from askonce.commands.flags import BaseUrl, CacheDir, Extra, Json, MaxTokens, ModelId, Strict, TaskName, Temperature
+from askonce.commands.flags import (
+    BaseUrl,
+    CacheDir,
+    Estimator,
+    Extra,
+    Json,
+    MaxTokens,
+    ModelId,
+    PromptFile,
+    Strict,
+    TaskName,
+    Temperature,
+)
 from askonce.commands.show import emit, err, out, print_json
 
 
@@ -68,6 +80,8 @@ def explain(
     text: Annotated[str, typer.Option(help="The text that would be asked about.")],
     cache: CacheDir,
     model: Annotated[str, typer.Option(help="The LLM's name.")] = "simulated",
+    estimator: Estimator = "text",
+    prompt: PromptFile = "three-stages",
     base_url: BaseUrl = None,
     model_id: ModelId = None,
     temperature: Temperature = 1.0,
@@ -78,7 +92,7 @@ def explain(
     """Say whether a question would be answered from the cache, and if not, what is different."""
     import askonce
 
-    llm = llm_of("sampling", model, base_url, model_id, temperature, max_tokens, extra)
+    llm = llm_of(estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra)
     found = askonce.explain(cache, task, text, llm)
     if json:
         return print_json(asdict(found) | {"hit": found.completions > 0})

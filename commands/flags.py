@@ -37,10 +37,20 @@ Extra = Annotated[
     str | None, typer.Option(rich_help_panel=ASKING, help="Further fields of the request, as JSON: '{\"top_p\": 0.9}'.")
 ]
 Estimator = Annotated[
-    Literal["sampling", "logprobs", "hard"],
+    Literal["text", "json", "scored", "hard", "sampling", "logprobs"],
     typer.Option(
         rich_help_panel=ASKING,
-        help="How distributions are made: counted, from letters' log-probabilities, or one answer at temperature 0.",
+        help="How the LLM is asked: for free text; for JSON over the text's own options; for a letter, whose "
+        "log-probability counts; or, hard, for one text at temperature 0. sampling and logprobs: earlier names of text "
+        "and scored.",
+    ),
+]
+PromptFile = Annotated[
+    str,
+    typer.Option(
+        "--prompt",
+        rich_help_panel=ASKING,
+        help="three-stages, few-shot, without-reasoning, or a file of your own (docs/asking.md).",
     ),
 ]
 Concurrency = Annotated[

@@ -25,6 +25,7 @@ from askonce.commands.flags import (
     ModelId,
     Preset,
     Prices,
+    PromptFile,
     Samples,
     Seed,
     Simulator,
@@ -101,7 +102,8 @@ def train(
     max_tokens: MaxTokens = 512,
     extra: Extra = None,
     samples: Samples = "10",
-    estimator: Estimator = "sampling",
+    estimator: Estimator = "text",
+    prompt: PromptFile = "three-stages",
     max_cost: MaxCost = None,
     max_requests: MaxRequests = None,
     prices: Prices = None,
@@ -188,7 +190,7 @@ def train(
         if on_miss in ("ask", "defer"):
             model = held_model(cache, world.name, model)
             asking = {
-                "llm": llm_of(estimator, model, base_url, model_id, temperature, max_tokens, extra),
+                "llm": llm_of(estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra),
                 "samples": 1 if estimator == "hard" else samples_of(samples, 0.1, 0.95),
                 "terms": terms_of(model, 256, None, None, 120.0, max_cost, max_requests, prices),
             }

@@ -3,9 +3,10 @@
 What answers depend on (`key`) is the request and the endpoint; how they are asked for (`Terms`) is not.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from typing import Any
 from askonce.cache.errors import AskonceError
 from askonce.cache.key import answer_key, endpoint_identity
 from askonce.pipeline import estimators
+from askonce.pipeline import prompt as prompts
 from askonce.pipeline.asking import asker as asking
 from askonce.pipeline.asking import batch
 from askonce.pipeline.asking.asker import Asker
@@ -23,12 +25,12 @@ from askonce.pipeline.asking.endpoint import Endpoint
 from askonce.pipeline.asking.function import Function, FunctionAsker
 from askonce.pipeline.asking.function import address as function_address
 from askonce.pipeline.asking.terms import Terms
-from askonce.pipeline.prompt import messages
+from askonce.pipeline.prompt import Template, messages
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated import serve
 from askonce.pipeline.simulated.llm import Errors
 from askonce.pipeline.simulated.response import SETTINGS
-from askonce.pipeline.tasks.task import Prompt
+from askonce.pipeline.tasks.task import Decision, Prompt
 
 OPENAI_URL = "https://api.openai.com/v1"
 # A server without accounts takes any key, but the client insists on sending one.
@@ -46,8 +48,9 @@ class LLM:
     `base_url` None: OPENAI_BASE_URL, else OpenAI's own; for the model "simulated" a server within this
     process, whose `errors` and `seed` mean nothing to others. `model_id` names a model that is served
     under several addresses, and stands for them in the key. `extra` are further fields of the wire body,
-    such as top_p or response_format. `estimator` is the way of asking, a name in `estimators.ESTIMATORS`. A
-    `function` of this process is asked in the place of a server.
+    such as top_p or response_format. `estimator` is the way of asking, a name in `estimators.ESTIMATORS`; `prompt` a
+    template, one of the built-in ones by name or a file (`pipeline.prompt`). A `function` of this process is asked in
+    the place of a server.
     """
 
     model: str = simulated.MODEL
@@ -58,23 +61,37 @@ class LLM:
     seed: int = 0
     model_id: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-    estimator: str = estimators.SAMPLING
+    estimator: str = estimators.TEXT
+    prompt: str | Path = prompts.THREE_STAGES
     function: Function | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "estimator", estimators.ALIASES.get(self.estimator, self.estimator))
+        if self.estimator not in estimators.ESTIMATORS:
+            known = ", ".join(sorted(estimators.ESTIMATORS))
+            raise AskonceError(f"there is no estimator {self.estimator!r}: it is one of {known}", 2)
         if self.model_id is not None and (not self.model_id.strip() or "://" in self.model_id):
             raise AskonceError("--model-id is a name of your own for the model, not an address", 2)
         if reserved := sorted(RESERVED & set(self.extra)):
             raise AskonceError(f"further fields of the request cannot be {', '.join(reserved)}", 2)
+
+    @cached_property
+    def template(self) -> Template:
+        """AskonceError where there is none, or it cannot be used."""
+        return prompts.find(self.prompt)
 
     @property
     def in_process(self) -> bool:
         return self.model == simulated.MODEL and self.base_url is None and self.function is None
 
 
-def request(llm: LLM, prompt: Prompt, text: str) -> dict[str, Any]:
-    """The wire body that asks about `text`, without the number of samples."""
-    return body(llm, messages(prompt, text))
+def request(llm: LLM, prompt: Prompt, text: str, decisions: Sequence[Decision] = ()) -> dict[str, Any]:
+    """The wire body that asks about `text`, without the number of samples and what the estimator adds.
+
+    `decisions` are the single options that make sense in this text, for prompts that list them.
+    """
+    form = estimators.ESTIMATORS[llm.estimator].form(llm.template.reasons)
+    return body(llm, messages(prompt, text, decisions, form, llm.template))
 
 
 def body(llm: LLM, chat: list[dict[str, str]]) -> dict[str, Any]:
@@ -103,7 +120,7 @@ def endpoint(llm: LLM) -> str:
 
 def prompt_digest(llm: LLM, prompt: Prompt) -> str:
     """8 hex digits that stand for all that the answers to any text depend on, the text aside."""
-    asked = estimators.ESTIMATORS[llm.estimator].stands_for(request(llm, prompt, ""))
+    asked = estimators.ESTIMATORS[llm.estimator].stands_for(request(llm, prompt, ""), llm.template.reasons)
     return answer_key(asked, endpoint(llm)).rpartition(":")[2][:8]
 
 

@@ -44,9 +44,7 @@ class Parsed:
 
 def parse(completion: str, options: Sequence[Option]) -> Parsed:
     """The decision of one raw LLM answer, for a task with these options."""
-    verbs = _verbs(tuple(options))
-    visible = THOUGHT.sub(" ", completion)
-    visible = visible[max((tag.end() for tag in THOUGHT_END.finditer(visible)), default=0) :]
+    verbs, visible = _verbs(tuple(options)), without_thoughts(completion)
     answer, *unfinished_thought = THOUGHT_START.split(visible, maxsplit=1)
     if not answer.strip():
         return Parsed(None, THINKING if unfinished_thought else EMPTY)
@@ -55,6 +53,12 @@ def parse(completion: str, options: Sequence[Option]) -> Parsed:
     chosen = _closing_lines(lines, verbs) if labelled is None else labelled
     decision = tuple(step.option for step in _options(chosen, verbs))
     return Parsed(decision) if decision else Parsed(None, _why_none(answer, labelled))
+
+
+def without_thoughts(completion: str) -> str:
+    """What comes after the thinking, where that has ended."""
+    visible = THOUGHT.sub(" ", completion)
+    return visible[max((tag.end() for tag in THOUGHT_END.finditer(visible)), default=0) :]
 
 
 def reading(options: Sequence[Option]) -> str:

@@ -14,7 +14,8 @@ from askonce.cache.errors import AskonceError
 from askonce.cache.key import answer_key
 from askonce.pipeline.adaptive import Precision
 from askonce.pipeline.asking.client import Job
-from askonce.pipeline.estimators import ESTIMATORS, Body
+from askonce.pipeline.estimators import ESTIMATORS
+from askonce.pipeline.estimators.question import About, Body
 from askonce.pipeline.llm import LLM, endpoint, prompt_digest, request
 from askonce.pipeline.tasks.task import Task
 
@@ -73,8 +74,8 @@ class Outstanding:
 
 def missing(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted: Wanted) -> Open:
     """The open questions of `llm`'s own estimator."""
-    if ESTIMATORS[llm.estimator].AFTER:
-        yield from _after_others(directory, task, llm, texts, wanted.samples)
+    if not ESTIMATORS[llm.estimator].REPEATED:
+        yield from _each_once(directory, task, llm, texts, wanted.samples)
     elif isinstance(wanted.samples, Precision):
         yield from _until_known(directory, task, llm, texts, wanted.samples, wanted.reasons)
     else:
@@ -82,8 +83,8 @@ def missing(directory: Path, task: Task, llm: LLM, texts: Iterable[str], wanted:
 
 
 def key(task: Task, llm: LLM, text: str) -> str | None:
-    """The key of the answers to `text`; None where there are several, known only once others are answered."""
-    if ESTIMATORS[llm.estimator].AFTER:
+    """The key of the answers to `text`; None where there may be several."""
+    if not ESTIMATORS[llm.estimator].REPEATED:
         return None
     return answer_key(_question(task, llm, text), endpoint(llm))
 
@@ -97,7 +98,7 @@ def few_keys(task: Task, llm: LLM, texts: Collection[str]) -> list[str]:
 
 def stages(llm: LLM) -> list[LLM]:
     """Who is asked, one after the other: an estimator may go on from what the same LLM answered to another."""
-    after = ESTIMATORS[llm.estimator].AFTER
+    after = ESTIMATORS[llm.estimator].after(llm.template.reasons)
     return [*stages(replace(llm, estimator=after)), llm] if after else [llm]
 
 
@@ -135,22 +136,28 @@ def _jobs(task: Task, llm: LLM, text: str, n: int, first: int) -> list[Job]:
 
 
 def _question(task: Task, llm: LLM, text: str) -> Body:
-    """The only question about `text` of an estimator that goes on from no other."""
-    (asked,) = _questions(task, llm, text, ())
+    """The only question about `text` of an estimator that repeats it."""
+    (asked,) = questions(task, llm, text)
     return asked
 
 
-def _questions(task: Task, llm: LLM, text: str, before: Sequence[query.Answer]) -> list[Body]:
-    body = request(llm, task.prompt, text)
-    return ESTIMATORS[llm.estimator].questions(body, task, text, before)
+def questions(
+    task: Task, llm: LLM, text: str, before: Sequence[query.Answer] = (), most: int | None = None
+) -> list[Body]:
+    """The wire bodies that ask about `text`; `before` and `most` as for `Estimator.questions`."""
+    body = request(llm, task.prompt, text, task.decisions(text) if llm.template.lists_decisions else ())
+    return ESTIMATORS[llm.estimator].questions(About(task, text, body, llm.template.reasons), before, most)
 
 
-def _after_others(directory: Path, task: Task, llm: LLM, texts: Iterable[str], samples: int | Precision) -> Open:
-    """One question after each of a text's first answers to the stage before, or after all that made it known."""
-    held, before = query.keys(directory, *_who(task, llm)), stages(llm)[-2]
+def _each_once(directory: Path, task: Task, llm: LLM, texts: Iterable[str], samples: int | Precision) -> Open:
+    """Questions after a text's first answers to the stage before, or after all that made it known; or the only ones."""
+    held, before = query.keys(directory, *_who(task, llm)), stages(llm)[:-1]
     most = samples if isinstance(samples, int) else None
-    for text, answers in query.texts(directory, *_who(task, before), texts):
-        asked = {answer_key(body, endpoint(llm)): body for body in _questions(task, llm, text, answers[:most])}
+    answered: Iterable[tuple[str, Sequence[query.Answer]]] = ((text, ()) for text in texts)
+    if before:
+        answered = query.texts(directory, *_who(task, before[-1]), texts)
+    for text, answers in answered:
+        asked = {answer_key(body, endpoint(llm)): body for body in questions(task, llm, text, answers, most)}
         yield text, [Job(name, body, 1) for name, body in asked.items() if name not in held]
 
 

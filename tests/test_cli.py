@@ -304,7 +304,7 @@ def test_a_server_without_log_probabilities_is_named_before_much_is_asked(run, t
     server = Server(forget)
     with running(server) as url:
         ended = run(*BUILD, "--cache", tmp_path / "cache", "--base-url", url, "--estimator", "logprobs")
-    assert ended.code == 3 and "log-probabilities" in ended.err and "--estimator sampling" in ended.err
+    assert ended.code == 3 and "log-probabilities" in ended.err and "--estimator text" in ended.err
 
 
 def test_one_model_under_two_addresses_is_one_teacher_by_its_name(run, tmp_path):

@@ -6,26 +6,29 @@ and `distribution_of` here.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from askonce.cache.query import Answer
 from askonce.pipeline.asking.reply import Reply
-from askonce.pipeline.estimators import counting, letters
-from askonce.pipeline.tasks.task import Decision, Option, Task
+from askonce.pipeline.estimators import json_object, scored, text
+from askonce.pipeline.estimators.question import About, Body
+from askonce.pipeline.tasks.task import Decision, Option
 
-SAMPLING, LOGPROBS = "sampling", "logprobs"
-
-# A wire body, without the number of samples.
-Body = dict[str, Any]
+TEXT, JSON, SCORED = "text", "json", "scored"
+# What they were called in version 0.1.
+ALIASES = {"sampling": TEXT, "logprobs": SCORED}
 
 
 class Estimator(Protocol):
-    """What a module of this package holds. `body` is the request that asks about a text in the prompt's words.
+    """What a module of this package holds. `reasons` is whether the prompt lets the LLM think before it decides.
 
-    AFTER            the estimator whose answers its questions go on from; None: its only question about a text is
-                     known before, and is asked as often as samples are wanted
+    REPEATED         whether its only question about a text is asked as often as samples are wanted; else there may be
+                     several, each asked once
+    form             the form of answer that the prompt asks for (`prompt.TEXT`, …)
+    after            the estimator whose answers its questions go on from, if any
     stands_for       the request that stands for all of its questions, of any text, in the digest of a prompt
-    questions        the requests about one text; `before` are its answers of AFTER
+    questions        the requests about one text; `before` are its answers of `after`; `most` samples are wanted, None:
+                     as many as are of use
     complaint        what the reply to one of its questions lacks, so that it is no use to ask on
     has_asked        whether `answer` answers one of its questions. To be told from what was asked, never from what
                      came back: a server may add to an answer what nobody asked for
@@ -33,11 +36,15 @@ class Estimator(Protocol):
     distribution_of  one text's distribution, and the sample and reason of each answer left out of it
     """
 
-    AFTER: str | None
+    REPEATED: bool
 
-    def stands_for(self, body: Body) -> Body: ...
+    def form(self, reasons: bool) -> str: ...
 
-    def questions(self, body: Body, task: Task, text: str, before: Sequence[Answer]) -> list[Body]: ...
+    def after(self, reasons: bool) -> str | None: ...
+
+    def stands_for(self, body: Body, reasons: bool) -> Body: ...
+
+    def questions(self, about: About, before: Sequence[Answer], most: int | None) -> list[Body]: ...
 
     def complaint(self, reply: Reply) -> str | None: ...
 
@@ -51,7 +58,7 @@ class Estimator(Protocol):
 
 
 # What asks in a form of its own stands before what reads any text.
-ESTIMATORS: dict[str, Estimator] = {LOGPROBS: letters, SAMPLING: counting}
+ESTIMATORS: dict[str, Estimator] = {SCORED: scored, JSON: json_object, TEXT: text}
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Unparsable:
 
 def of(answers: Sequence[Answer]) -> Estimator:
     """By which estimator one text's answers, all of one prompt, were asked for."""
-    return next(one for one in ESTIMATORS.values() if any(map(one.has_asked, answers)) or one is ESTIMATORS[SAMPLING])
+    return next(one for one in ESTIMATORS.values() if any(map(one.has_asked, answers)) or one is ESTIMATORS[TEXT])
 
 
 def distribution_of(
@@ -84,7 +91,7 @@ def option_distributions(
     to say.
     """
     distributions, unparsable = {}, []
-    for text, found in answers.items():
-        distributions[text], left_out = distribution_of(found, options)
-        unparsable += [Unparsable(text, sample, reason) for sample, reason in left_out]
+    for asked, found in answers.items():
+        distributions[asked], left_out = distribution_of(found, options)
+        unparsable += [Unparsable(asked, sample, reason) for sample, reason in left_out]
     return distributions, unparsable

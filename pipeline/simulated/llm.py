@@ -15,10 +15,11 @@ import hashlib
 import json
 import random
 import re
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from askonce.cache.errors import AskonceError
-from askonce.pipeline.estimators.letters import letters_in
+from askonce.pipeline.estimators.scored import QUESTION, letters_in
 from askonce.pipeline.simulated import errands, missions
 from askonce.pipeline.simulated.errands import Errand
 from askonce.pipeline.simulated.missions import Mission
@@ -80,7 +81,7 @@ def from_identity(text: str) -> tuple[Errors, int]:
 def complete(messages: Sequence[Mapping[str, str]], sample: int, errors: Errors, seed: int) -> str:
     """The completion with index `sample` of a chat as `pipeline.prompt.messages` writes it.
 
-    Where the last message lists choices by letter (`pipeline.estimators.letters.letter_messages`), one of the letters.
+    Where the last message lists choices by letter (`pipeline.estimators.scored.letter_messages`), one of the letters.
     """
     rng = _rng(seed, sample, json.dumps([[message["role"], message["content"]] for message in messages]))
     if letters := letter_probabilities(messages, errors, seed):
@@ -91,6 +92,19 @@ def complete(messages: Sequence[Mapping[str, str]], sample: int, errors: Errors,
     else:
         decision = _any_option(options, facts, rng)
     return _in_words(facts, decision, rng)
+
+
+def complete_json(
+    messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], sample: int, errors: Errors, seed: int
+) -> str:
+    """The same as a JSON object of `schema` (`pipeline.estimators.json_object`), whose options it keeps to."""
+    rng = _rng(seed, sample, json.dumps([[message["role"], message["content"]] for message in messages]))
+    allowed, likely = schema["properties"]["decision"]["items"]["enum"], probabilities(messages, errors, seed)
+    possible = {decision: share for decision, share in likely.items() if set(decision) <= set(allowed)}
+    decided = rng.choices(list(possible), list(possible.values()))[0] if possible else (rng.choice(allowed),)
+    plan = " and then ".join(map(_with_the, decided[:LONGEST_PLAN]))
+    stages = {"observation": _read(messages)[1], "reasoning": f"The agent should {plan}.", "decision": list(decided)}
+    return json.dumps({name: stages[name] for name in schema["properties"]})
 
 
 def probabilities(messages: Sequence[Mapping[str, str]], errors: Errors, seed: int) -> dict[Decision, float]:
@@ -228,11 +242,16 @@ def _noun(thing: str) -> str:
 
 
 def _read(messages: Sequence[Mapping[str, str]]) -> tuple[dict[str, bool], str, Facts, Mission | Errand | None]:
-    """The options that the instructions list, the text that the user asks about first, what it says, and the
-    mission or errand."""
-    asked = next((at for at, message in enumerate(messages) if message["role"] == "user"), len(messages) - 1)
-    instructions = "\n".join(message["content"] for message in messages[:asked])
-    options, text = _options_of(instructions), messages[asked]["content"]
+    """The options that the instructions list, the text that the user asks about last, what it says, and the
+    mission or errand. Where nothing stands in the system's name, the text is the question's last paragraph."""
+    of_user = [message["content"] for message in messages if message["role"] == "user"]
+    # A letter may be asked for within the question about the text, or after its answer.
+    questions = [content.partition(QUESTION)[0].strip() for content in of_user] or [messages[-1]["content"]]
+    text = next(filter(None, reversed(questions)), "")
+    instructions = "\n".join(message["content"] for message in messages if message["role"] == "system")
+    if not instructions:
+        instructions, _, text = text.rpartition("\n\n")
+    options = _options_of(instructions)
     if set(options) >= errands.OPTIONS and (errand := errands.errand_of(text)):
         return options, text, Facts(*errands.facts_of(text)), errand
     return options, text, facts_of(text), missions.mission_of(instructions)

@@ -15,7 +15,7 @@ import re
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 from askonce.cache.errors import AskonceError
 from askonce.pipeline.simulated import llm as simulated
@@ -87,13 +87,25 @@ class SimulatedServer(ThreadingHTTPServer):
         if not 0 <= top <= MOST_LOGPROBS:
             return failure(400, f"top_logprobs is a number from 0 to {MOST_LOGPROBS}", "invalid_value")
         samples = [0] * count if body.get("temperature") == 0 else range(first, first + count)
-        answers = [cut(simulated.complete(chat, sample, errors, seed), limit) for sample in samples]
+        if schema := _schema(body):
+            said = [simulated.complete_json(chat, schema, sample, errors, seed) for sample in samples]
+        else:
+            said = [simulated.complete(chat, sample, errors, seed) for sample in samples]
+        answers = [cut(words, limit) for words in said]
         answer = completion(simulated.MODEL, answers, sum(tokens(m["content"]) for m in chat))
         if body.get("logprobs") is True:
             likely = simulated.letter_probabilities(chat, errors, seed)
             for choice in answer["choices"]:
                 choice["logprobs"] = logprobs(choice["message"]["content"], likely, top)
         return Response(200, answer)
+
+
+def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Of a decision, as `pipeline.estimators.json_object` asks for it."""
+    match body.get("response_format"):
+        case {"json_schema": {"schema": {"properties": {"decision": {"items": {"enum": [_, *_]}}}} as schema}}:
+            return cast(Mapping[str, Any], schema)
+    return None
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -44,11 +44,22 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A text, and the three stages of the answer to it."""
+
+    text: str
+    observation: str
+    reasoning: str
+    decision: Decision
+
+
+@dataclass(frozen=True)
 class Prompt:
     """A task's part of the prompt; `pipeline/prompt.py` frames it.
 
     `setting` says where the agent is, what it must do and by which rules; the worked example is a
-    text with the three stages of its answer: what is seen and held, what should be done, the decision.
+    text with the three stages of its answer: what is seen and held, what should be done, the decision. There may be
+    `more_examples`, which prompts of several examples show after it.
     """
 
     setting: str
@@ -57,6 +68,7 @@ class Prompt:
     example_observation: str
     example_reasoning: str
     example_decision: Decision
+    more_examples: tuple[Example, ...] = ()
 
 
 @dataclass
@@ -406,6 +418,10 @@ class Task(ABC):
     @abstractmethod
     def decisions(self, text: str) -> tuple[Decision, ...]:
         """The single-option decisions that make sense in `text`: what option-driven rollouts draw from."""
+
+    def candidates(self, text: str) -> tuple[Decision, ...]:
+        """The decisions among which an LLM chooses that is asked for one letter: those, and usual plans."""
+        return self.decisions(text)
 
     @abstractmethod
     def plans(self, distributions: Distributions, earlier: Any = None) -> Any:

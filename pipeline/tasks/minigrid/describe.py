@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import re
 
 from askonce.pipeline.tasks.minigrid.engine import FIRST_DOOR, HELD, SLOTS
+from askonce.pipeline.tasks.task import Decision
 
 CANONICAL_COLORS = ("red", "blue", "green")
+GO_TO, HANDLING = "go to ", ("pick up", "open")
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,16 @@ def _fits(words: list[str], name: list[str]) -> bool:
     shorter = words[-1] == noun and set(words[:-1]) <= set(name[:-1])
     longer = words[-1] == name[-1] and set(name) <= set(words)
     return shorter or longer
+
+
+def with_approaches(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+    """Single options, and each that handles a thing once more, after going there."""
+    singles = [option for option, *_ in decisions]
+    approached = {option.removeprefix(GO_TO): option for option in singles if option.startswith(GO_TO)}
+    plans = [
+        (going, option)
+        for option in singles
+        for name, going in approached.items()
+        if option != going and option.endswith(f" {name}") and option.removesuffix(f" {name}") in HANDLING
+    ]
+    return (*decisions, *plans)

@@ -23,6 +23,7 @@ from askonce.pipeline.tasks.task import (
     Batch,
     Decision,
     Distributions,
+    Example,
     Kernels,
     Option,
     Prompt,
@@ -165,6 +166,9 @@ class DoorKeyTask(Task):
             choices.append((f"drop {known.holds}",))
         return tuple(choices)
 
+    def candidates(self, text: str) -> tuple[Decision, ...]:
+        return describe.with_approaches(self.decisions(text))
+
     def plans(self, distributions: Distributions, earlier: options.Plans | None = None) -> options.Plans:
         """Texts that this task cannot write have no effect."""
         answered = [
@@ -278,25 +282,38 @@ _SETTING = (
     "An agent is in a locked room laid out as a grid. It remembers what it has seen, and it can hold one "
     "object at a time. Its task is to open {goal}. {rule}"
 )
-_EXAMPLE = dict(
-    example_text="Agent sees a {key}, holds nothing.",
-    example_observation="The agent sees a {key} and holds nothing. It has not seen a door yet.",
-    example_reasoning="It will need the key for the door, and its hands are free, so it should walk to the {key} "
-    "and then take it.",
+_REASONING = (
+    "It will need the key for the door, and its hands are free, so it should walk to the {key} and then take it."
 )
 
 
-def _prompt(goal: str, rule: str, key: str) -> Prompt:
+def _prompt(goal: str, rule: str, key: str, door: str) -> Prompt:
     return Prompt(
         setting=_SETTING.format(goal=goal, rule=rule),
         options=OPTIONS,
+        example_text=f"Agent sees a {key}, holds nothing.",
+        example_observation=f"The agent sees a {key} and holds nothing. It has not seen a door yet.",
+        example_reasoning=_REASONING.format(key=key),
         example_decision=(f"go to {key}", f"pick up {key}"),
-        **{field: text.format(key=key) for field, text in _EXAMPLE.items()},
+        more_examples=(
+            Example(
+                "Agent sees nothing, holds nothing.",
+                "The agent sees nothing of use and holds nothing.",
+                "It knows of neither a key nor a door, so it should look for them.",
+                ("explore",),
+            ),
+            Example(
+                f"Agent sees {door}, holds a {key}.",
+                f"The agent sees {door} and holds a {key}.",
+                "It holds the key that opens the door, so it should walk to the door and then open it.",
+                (f"go to {door.removeprefix('a ')}", f"open {door.removeprefix('a ')}"),
+            ),
+        ),
     )
 
 
 _ANY_KEY = "A door opens only while the agent holds the key."
-_SIMPLE = _prompt("the door", _ANY_KEY, "key")
+_SIMPLE = _prompt("the door", _ANY_KEY, "key", "a door")
 
 _CONTENTS = ("empty", "wall", "door", "key")
 
@@ -308,7 +325,12 @@ TASKS = (
         "ColoredDoorKey",
         ColoredDoorKeyEnv,
         COLORED,
-        _prompt("the door", "A door opens only while the agent holds a key of the door's own colour.", "red key"),
+        _prompt(
+            "the door",
+            "A door opens only while the agent holds a key of the door's own colour.",
+            "red key",
+            "a red door",
+        ),
         ("empty", "wall", "door", "blue key", "red key"),
         colored=True,
     ),
@@ -316,7 +338,7 @@ TASKS = (
         "DivergedDoorKey",
         DivergedDoorKeyEnv,
         DIVERGED,
-        _prompt("either of the two doors, door1 or door2", _ANY_KEY, "key"),
+        _prompt("either of the two doors, door1 or door2", _ANY_KEY, "key", "door1"),
         _CONTENTS,
         numbered_doors=True,
     ),

@@ -154,6 +154,9 @@ class StockTask(Interned, Task):
         choices += [(f"{verb} {name}",) for name in sees for verb in _VERBS_FOR[name.split()[-1]]]
         return (*choices, (f"drop {holds}",)) if holds else tuple(choices)
 
+    def candidates(self, text: str) -> tuple[Decision, ...]:
+        return describe.with_approaches(self.decisions(text))
+
     def scene(self, text: str) -> Scene:
         """ValueError for what is no text."""
         return scene.registered(*describe.named_in(text))

@@ -14,7 +14,7 @@ from askonce.pipeline import tasks
 from askonce.pipeline.audit.table import SCHEMA
 from askonce.pipeline.collect import draw
 from askonce.pipeline.estimators import option_distributions
-from askonce.pipeline.estimators.counting import read_decision
+from askonce.pipeline.estimators.text import read_decision
 from askonce.pipeline.tasks.task import Decision, Task
 from askonce.student.judging import unlearned
 from askonce.student.showing.report import audits

@@ -1,27 +1,36 @@
-"""Pr(k | c(s)) by counting: the question is asked several times, and each completion is a sample (section 3.2.1).
+"""Pr(k | c(s)) by counting free text: the question is asked several times, and each completion is a sample (section 3.2.1).
 
 Completions are the truth and distributions only derived from them (`pipeline.answered` keeps an index), so a
 better parser costs no new question.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
-from typing import Any
 
 from askonce.cache.query import Answer
+from askonce.pipeline import prompt
 from askonce.pipeline.asking.reply import Reply
+from askonce.pipeline.estimators.question import About, Body
 from askonce.pipeline.parse import Parsed, parse
-from askonce.pipeline.tasks.task import Decision, Option, Task
+from askonce.pipeline.tasks.task import Decision, Option
 
-AFTER: str | None = None
+REPEATED = True
 
 
-def stands_for(body: dict[str, Any]) -> dict[str, Any]:
+def form(reasons: bool) -> str:
+    return prompt.TEXT
+
+
+def after(reasons: bool) -> str | None:
+    return None
+
+
+def stands_for(body: Body, reasons: bool) -> Body:
     return body
 
 
-def questions(body: dict[str, Any], task: Task, text: str, before: Sequence[Answer]) -> list[dict[str, Any]]:
-    return [body]
+def questions(about: About, before: Sequence[Answer], most: int | None) -> list[Body]:
+    return [about.body]
 
 
 def complaint(reply: Reply) -> str | None:
@@ -40,11 +49,17 @@ def decisions_in(answer: Answer, options: tuple[Option, ...]) -> Collection[Deci
 def distribution_of(
     answers: Sequence[Answer], options: tuple[Option, ...]
 ) -> tuple[dict[Decision, float], list[tuple[int, str]]]:
-    """Completions count by their weight."""
+    return counted(answers, options, read_decision)
+
+
+def counted(
+    answers: Sequence[Answer], options: tuple[Option, ...], read: Callable[[Answer, tuple[Option, ...]], Parsed]
+) -> tuple[dict[Decision, float], list[tuple[int, str]]]:
+    """Completions count by their weight; `read` finds the decision in one."""
     weights: dict[Decision, float] = {}
     unparsable = []
     for answer in answers:
-        parsed = read_decision(answer, options)
+        parsed = read(answer, options)
         if parsed.decision is None:
             unparsable.append((answer.sample, parsed.reason))
         else:

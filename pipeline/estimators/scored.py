@@ -1,8 +1,9 @@
-"""Pr(k | c(s)) from token log-probabilities; by counting it is `pipeline.estimators.counting`.
+"""Pr(k | c(s)) from token log-probabilities; by counting it is `pipeline.estimators.text`.
 
-After its reasoning the LLM is shown the decisions as single-letter choices, and the log-probabilities of
-its next token say how likely each is, where sampling would need hundreds of answers. A letter's place
+After its reasoning, or at once where the prompt wants none, the LLM is shown the decisions as single-letter
+choices, and the log-probabilities of its next token say how likely each is, where sampling would need hundreds of answers. A letter's place
 changes its probability, so the letters are rotated from one request to the next and the estimates averaged.
+Requests about one text come one after the other and begin alike, so that a server's cache of prefixes serves them.
 What the server does not list is not zero: it is at most as likely as the least likely token that it lists.
 """
 
@@ -15,12 +16,14 @@ from string import ascii_uppercase
 from typing import Any
 
 from askonce.cache.query import Answer
+from askonce.pipeline import prompt
 from askonce.pipeline.asking.reply import Reply
-from askonce.pipeline.estimators.counting import read_decision
+from askonce.pipeline.estimators.question import About, Body
+from askonce.pipeline.estimators.text import read_decision
 from askonce.pipeline.parse import HEADING, LABEL
-from askonce.pipeline.tasks.task import Decision, Option, Task
+from askonce.pipeline.tasks.task import Decision, Option
 
-AFTER: str | None = "sampling"
+REPEATED = False
 
 # The most that OpenAI's protocol allows.
 TOP_LOGPROBS = 20
@@ -30,23 +33,36 @@ QUESTION = "Which decision follows from this? Answer with one letter and nothing
 ROUNDING = 1e-3
 
 
-def stands_for(body: dict[str, Any]) -> dict[str, Any]:
-    return letter_request(body, "", [("",)], 0)
+def form(reasons: bool) -> str:
+    return prompt.TEXT if reasons else prompt.LETTER
 
 
-def questions(body: Mapping[str, Any], task: Task, text: str, before: Sequence[Answer]) -> list[dict[str, Any]]:
+def after(reasons: bool) -> str | None:
+    return "text" if reasons else None
+
+
+def stands_for(body: Body, reasons: bool) -> Body:
+    return letter_request(body, "" if reasons else None, [("",)], 0)
+
+
+def questions(about: About, before: Sequence[Answer], most: int | None) -> list[Body]:
     """One letter after each reasoning, the letters turned on by one each time: the text's single options, and what
-    the LLM decided after this reasoning, as far as letters reach."""
-    found: list[dict[str, Any]] = []
-    for number, answer in enumerate(before):
-        decided = read_decision(answer, task.prompt.options).decision
-        listed = list(dict.fromkeys([*([decided] if decided else []), *task.decisions(text)]))[:MOST_LETTERS]
-        found.append(letter_request(body, reasoning_of(answer.content), listed, number))
+    the LLM decided after this reasoning, as far as letters reach. Without reasoning a question for each turn."""
+    if not about.reasons:
+        listed = list(about.task.candidates(about.text))[:MOST_LETTERS]
+        turns = len(listed) if most is None else min(most, len(listed))
+        return [letter_request(about.body, None, listed, turn) for turn in range(turns)]
+    found: list[Body] = []
+    for number, answer in enumerate(before[:most]):
+        decided = read_decision(answer, about.task.prompt.options).decision
+        singles = about.task.decisions(about.text)
+        listed = list(dict.fromkeys([*([decided] if decided else []), *singles]))[:MOST_LETTERS]
+        found.append(letter_request(about.body, reasoning_of(answer.content), listed, number))
     return found
 
 
 def complaint(reply: Reply) -> str | None:
-    return "the server gives no log-probabilities: use --estimator sampling" if reply.logprobs is None else None
+    return "the server gives no log-probabilities: use --estimator text" if reply.logprobs is None else None
 
 
 def has_asked(answer: Answer) -> bool:
@@ -94,28 +110,29 @@ def letters(decisions: Sequence[Decision], rotation: int) -> dict[str, Decision]
 
 def letters_in(chat: Sequence[Mapping[str, str]]) -> dict[str, Decision]:
     """The letters of a question that `letter_messages` wrote; empty where the last message is none."""
-    question, _, choices = chat[-1]["content"].partition("\n")
-    if question != QUESTION:
+    _, question, choices = chat[-1]["content"].rpartition(f"{QUESTION}\n")
+    if not question:
         return {}
     listed = re.findall(r"^([A-Z])\) (.+)$", choices, flags=re.MULTILINE)
     return {letter: tuple(words.split(", ")) for letter, words in listed}
 
 
 def letter_messages(
-    chat: Sequence[Mapping[str, str]], reasoning: str, decisions: Sequence[Decision], rotation: int
+    chat: Sequence[Mapping[str, str]], reasoning: str | None, decisions: Sequence[Decision], rotation: int
 ) -> list[dict[str, str]]:
-    """`chat` with the LLM's own `reasoning`, and the question for one letter."""
+    """`chat` with the LLM's own `reasoning`, or without any, and the question for one letter."""
     lettered = letters(decisions, rotation).items()
     listed = "\n".join(f"{letter}) {', '.join(decision)}" for letter, decision in lettered)
-    return [
-        *map(dict, chat),
-        {"role": "assistant", "content": reasoning},
-        {"role": "user", "content": f"{QUESTION}\n{listed}"},
-    ]
+    question = f"{QUESTION}\n{listed}"
+    if reasoning is None:
+        # Many chat templates refuse two messages of the user's one after the other.
+        *before, last = map(dict, chat)
+        return [*before, {**last, "content": f"{last['content']}\n\n{question}"}]
+    return [*map(dict, chat), {"role": "assistant", "content": reasoning}, {"role": "user", "content": question}]
 
 
 def letter_request(
-    body: Mapping[str, Any], reasoning: str, decisions: Sequence[Decision], rotation: int
+    body: Mapping[str, Any], reasoning: str | None, decisions: Sequence[Decision], rotation: int
 ) -> dict[str, Any]:
     """The wire body of the letter question that goes on from the request `body`."""
     limit = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"

@@ -11,7 +11,7 @@ from askonce.pipeline.adaptive import Precision
 from askonce.pipeline.asking.client import Job
 from askonce.pipeline.build import answered, build_cache
 from askonce.pipeline.estimators import option_distributions
-from askonce.pipeline.estimators.letters import (
+from askonce.pipeline.estimators.scored import (
     average,
     distribution,
     letter_messages,
