@@ -91,7 +91,7 @@ class Answer:
     weight: float
     finish_reason: str | None
     logprobs: str | None = None
-    # Of a completion with log-probabilities alone, to tell what its tokens stand for.
+    # Of a completion with log-probabilities, or of JSON, alone: to tell what was asked for.
     request: str | None = None
     key: str = field(default="", compare=False)
 
@@ -102,7 +102,7 @@ class Answer:
 
 
 ANSWER = ", ".join(field.name for field in fields(Answer)).replace(
-    "request", "CASE WHEN logprobs IS NOT NULL THEN request END AS request"
+    "request", "CASE WHEN logprobs IS NOT NULL OR ltrim(content) LIKE '{%' THEN request END AS request"
 )
 
 

@@ -23,7 +23,7 @@ from askonce.pipeline.estimators.scored import (
 )
 from askonce.pipeline.llm import LLM, request
 from askonce.pipeline.prompt import messages
-from askonce.pipeline.questions import Wanted
+from askonce.pipeline.questions import Wanted, questions
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated.llm import Errors
 from askonce.pipeline.simulated.response import Response
@@ -221,3 +221,25 @@ def test_letters_follow_all_the_reasonings_that_made_a_text_known(tmp_path):
     reasonings = build_cache(task, tmp_path, LLM(), episodes=3, wanted=Wanted(Precision(0.3, 0.9)))
     assert (reasonings.asked, report.unparsable) == (0, 0) and report.completions > reasonings.texts
     assert all(sum(found.values()) == pytest.approx(1) for found in answered(task, tmp_path, llm)[0].values())
+
+
+def test_without_reasoning_each_turn_of_the_letters_is_asked_once_after_the_text(tmp_path):
+    task, llm = tasks.find("ColoredDoorKey"), LLM(estimator="scored", prompt="without-reasoning")
+    report = build_cache(task, tmp_path, llm, episodes=30, wanted=Wanted(100))
+    found = answered(task, tmp_path, llm)[0]
+    # Nothing is sampled, and no more is asked than the letters can turn.
+    assert report.completions == sum(len(task.candidates(text)) for text in found) and report.unparsable == 0
+    plans = {decision for distribution in found.values() for decision in distribution if len(decision) > 1}
+    assert ("go to red key", "pick up red key") in plans
+    again = build_cache(task, tmp_path, llm, episodes=30, wanted=Wanted(100))
+    assert (again.asked, again.hits) == (0, report.texts)
+
+
+def test_questions_about_one_text_begin_alike_so_that_a_server_can_keep_what_it_has_read():
+    task = tasks.find("ColoredDoorKey")
+    text = task.describe(["red key"], None)
+    bodies = questions(task, LLM(estimator="scored", prompt="without-reasoning"), text)
+    asked = ["".join(turn["content"] for turn in body["messages"]) for body in bodies]
+    assert len(set(asked)) == len(task.candidates(text)) > 1
+    assert all(one.startswith(asked[0].partition("\nA) ")[0]) for one in asked)
+    assert all(len(body["messages"]) == 2 for body in bodies)
