@@ -430,7 +430,7 @@ def _terms(llm: LLM, max_cost: float | None) -> Terms:
     from askonce.pipeline.asking.prices import price_of
     from askonce.pipeline.asking.terms import Terms
 
-    return Terms(budget=Budget(max_cost, None), price=price_of(llm.model, {}))
+    return Terms(budget=Budget(max_cost, None), price=price_of(llm.model, {}, llm.base_url))
 
 
 def _episodes(task: Task, episodes: int | None, usual: int) -> int:

@@ -84,7 +84,7 @@ def build_cache(
         "retry": tuple(retry),
         "episodes": episodes,
         "seed": seed,
-        "terms": terms_of(model, concurrency, rpm, tpm, timeout, max_cost, max_requests, prices),
+        "terms": terms_of(model, base_url, concurrency, rpm, tpm, timeout, max_cost, max_requests, prices),
     }
     if dry_run:
         plan = askonce.plan_cache(world, cache, llm, **asked)
@@ -166,6 +166,7 @@ def samples_of(samples: str, max_tv: float, confidence: float):
 
 def terms_of(
     model: str,
+    base_url: str | None,
     concurrency: int,
     rpm: float | None,
     tpm: float | None,
@@ -179,7 +180,7 @@ def terms_of(
     from askonce.pipeline.asking.retry import Patience
     from askonce.pipeline.asking.terms import Terms
 
-    price = price_of(model, read_prices(prices) if prices else {})
+    price = price_of(model, read_prices(prices) if prices else {}, base_url)
     return Terms(concurrency, rpm, tpm, Budget(max_cost, max_requests), price, Patience(timeout=timeout))
 
 

@@ -1,24 +1,24 @@
 """What tokens cost, and how many a request will take.
 
-The table holds OpenAI's standard prices of text tokens, looked up in November 2026: of gpt-5-nano and gpt-5.4-nano
-in OpenAI's own pages (https://developers.openai.com/api/docs/models/…), of the others in copies that others made
-of its price list (https://developers.openai.com/api/docs/pricing) between March and September 2026, where at least
-two agreed. Some models cost more for inputs beyond 272,000 tokens. Prices change and differ between providers:
-override them with a JSON file, {"MODEL": {"input": USD, "output": USD}}, USD per million tokens.
+Prices are those of genai-prices, a list that its authors keep current with each release: `pip install --upgrade
+genai-prices`. It looks nothing up in the network. Prices differ between providers, and some models cost more for long
+inputs: override them with a JSON file, {"MODEL": {"input": USD, "output": USD}}, USD per million tokens.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 import json
 import math
 from pathlib import Path
-import re
 from typing import Any
 
 from askonce.cache.errors import AskonceError
 
 # Requests whose body names no limit are taken to answer with at most so many tokens.
 UNLIMITED = 4096
+# The simulated LLM's name.
+SIMULATED = "simulated"
 
 
 @dataclass(frozen=True)
@@ -33,37 +33,25 @@ class Price:
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
 
 
-PRICES = {
-    "gpt-6-sol": Price(2.00, 10.00),
-    "gpt-6-luna": Price(0.10, 0.50),
-    "gpt-5.6-terra": Price(2.00, 12.00),
-    "gpt-5.6-luna": Price(0.20, 1.20),
-    "gpt-5.5": Price(5.00, 30.00),
-    "gpt-5.4": Price(2.50, 15.00),
-    "gpt-5.4-mini": Price(0.75, 4.50),
-    "gpt-5.4-nano": Price(0.20, 1.25),
-    "gpt-5.2": Price(1.75, 14.00),
-    "gpt-5.1": Price(1.25, 10.00),
-    "gpt-5": Price(1.25, 10.00),
-    "gpt-5-mini": Price(0.25, 2.00),
-    "gpt-5-nano": Price(0.05, 0.40),
-    "gpt-4.1": Price(2.00, 8.00),
-    "gpt-4.1-mini": Price(0.40, 1.60),
-    "gpt-4.1-nano": Price(0.10, 0.40),
-    "gpt-4o": Price(2.50, 10.00),
-    "gpt-4o-mini": Price(0.15, 0.60),
-    "o3": Price(2.00, 8.00),
-    "o4-mini": Price(1.10, 4.40),
-    "gpt-3.5-turbo": Price(0.50, 1.50),
-    "simulated": Price(0.0, 0.0),
-}
+# Prices may be graded by length; a request of ours is as short as this.
+SHORT = 1_000
+FREE = Price(0.0, 0.0)
 
 
-def price_of(model: str, own: Mapping[str, Price] = {}) -> Price | None:
-    """The price of `model`, a dated version of it included ("gpt-4o-2024-08-06"); None where unknown."""
-    undated = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model)
-    known = {**PRICES, **own}
-    return known.get(model) or known.get(undated)
+def price_of(model: str, own: Mapping[str, Price] = {}, address: str | None = None) -> Price | None:
+    """The price of `model`, of the provider at `address` where that is a known one; None where it is unknown."""
+    if model in own:
+        return own[model]
+    if model == SIMULATED:
+        return FREE
+    # Not above: it takes a sixth of a second.
+    from genai_prices import Usage, calc_price
+
+    for where in ({"provider_api_url": address}, {}) if address else ({},):
+        with suppress(LookupError):
+            found = calc_price(Usage(input_tokens=SHORT, output_tokens=SHORT), model, **where)
+            return Price(*(float(usd) * 1e6 / SHORT for usd in (found.input_price, found.output_price)))
+    return None
 
 
 def read_prices(path: Path) -> dict[str, Price]:

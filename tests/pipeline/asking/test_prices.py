@@ -15,8 +15,16 @@ from tests.pipeline.doorkey_prompt import PROMPT
 
 def test_a_price_is_known_by_the_model_s_name_and_by_its_dated_name():
     assert price_of("gpt-4o-mini-2024-07-18") == price_of("gpt-4o-mini") != price_of("gpt-4o")
-    assert price_of("gpt-4o-audio-preview") is None and price_of("my-model") is None
+    assert price_of("my-model") is None
     assert price_of("simulated") == Price(0, 0)
+
+
+def test_a_price_is_that_of_the_provider_who_is_asked():
+    at_groq = price_of("llama-3.1-8b-instant", address="https://api.groq.com/openai/v1")
+    assert at_groq and at_groq.output > 0
+    # A server of one's own may pass a known model on.
+    assert price_of("gpt-4o", address="http://127.0.0.1:4000/v1") == price_of("gpt-4o")
+    assert price_of("Qwen2.5-Coder-1.5B", address="http://127.0.0.1:8080/v1") is None
 
 
 def test_a_user_s_own_prices_go_first(tmp_path):
