@@ -8,6 +8,7 @@ DIR/quarantine/                          damaged files that `cache.repair` has m
 DIR/coverage/<digest>.json               how much of what an agent meets is answered (`cache.coverage`)
 DIR/index/                               derived from the rest (`cache.teachers`, `cache.index`)
 DIR/batches/                             what has been asked in batches under way (`pipeline.asking.submission`)
+DIR/servers/<digest>.json                what a server was seen to take (`pipeline.asking.abilities`)
 DIR/audit/                               what `cli audit` found (`pipeline.audit.table`)
 DIR/…/*.tmp                              what a killed writer left; read by nobody
 """
@@ -15,8 +16,8 @@ DIR/…/*.tmp                              what a killed writer left; read by no
 MARKER = "askonce-cache.json"
 
 SEGMENTS, JOURNALS, FOOTERS, QUARANTINE = "segments", "journals", "footers", "quarantine"
-COVERAGE, INDEX, BATCHES, AUDIT = "coverage", "index", "batches", "audit"
-FOLDERS = SEGMENTS, JOURNALS, FOOTERS, COVERAGE, QUARANTINE, INDEX, BATCHES, AUDIT
+COVERAGE, INDEX, BATCHES, AUDIT, SERVERS = "coverage", "index", "batches", "audit", "servers"
+FOLDERS = SEGMENTS, JOURNALS, FOOTERS, COVERAGE, QUARANTINE, INDEX, BATCHES, AUDIT, SERVERS
 
 SEGMENT, JOURNAL, FOOTER, ESTIMATE, ANSWERS, UNFINISHED = ".parquet", ".journal", ".json", ".json", ".answers", ".tmp"
 TEACHERS = "teachers.json"

@@ -81,7 +81,7 @@ def repair(directory: str | Path) -> Repaired:
             if path.parent.name == layout.FOOTERS:
                 _renew(directory, path)
                 continue
-            if path.parent.name == layout.COVERAGE:
+            if path.parent.name in (layout.COVERAGE, layout.SERVERS):
                 # The next build estimates it anew.
                 path.unlink(missing_ok=True)
                 continue

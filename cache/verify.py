@@ -69,7 +69,8 @@ def verify(directory: str | Path) -> Verified:
         journals = store.journals(directory)
         checks = dict.fromkeys(segments, check_segment) | dict.fromkeys(journals, check_journal)
         checks |= dict.fromkeys(store.listing(directory / layout.FOOTERS, layout.FOOTER), check_json)
-        checks |= dict.fromkeys(store.listing(directory / layout.COVERAGE, layout.ESTIMATE), check_json)
+        for folder in (layout.COVERAGE, layout.SERVERS):
+            checks |= dict.fromkeys(store.listing(directory / folder, layout.ESTIMATE), check_json)
         for path, check in checks.items():
             try:
                 count, found = check(path)
@@ -150,6 +151,7 @@ def _others(directory: Path) -> Iterator[Finding]:
         directory / layout.JOURNALS: layout.JOURNAL,
         directory / layout.FOOTERS: layout.FOOTER,
         directory / layout.COVERAGE: layout.ESTIMATE,
+        directory / layout.SERVERS: layout.ESTIMATE,
     }
     for folder, suffix in places.items():
         for path in folder.iterdir() if folder.is_dir() else ():

@@ -193,10 +193,12 @@ def report_rows(report) -> dict[str, str]:
             "asked now": f"{report.asked:,}",
             "completions": f"{report.completions:,}",
             "unparsable": f"{report.unparsable:,}",
+            "asked for": report.estimator,
             "requests": f"{report.requests:,}{_errors(report.errors)}",
             "tokens in / out": f"{report.prompt_tokens:,} / {report.completion_tokens:,}",
             "cost": _usd(report.cost),
         }
+        | ({"the server takes": report.server} if report.server else {})
         | ({} if report.saved is None else {"completions saved": f"{report.saved:,}"})
         | {"coverage": f"{report.coverage:.2%}", "seconds": f"{report.seconds:.1f}"}
     )

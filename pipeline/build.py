@@ -5,7 +5,7 @@ training uses the same. Every answer is on disk before it is counted.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 import json
@@ -22,6 +22,7 @@ from askonce.cache.key import canonical_json
 from askonce.cache.teachers import teacher_names
 from askonce.pipeline import adaptive, collect, questions
 from askonce.pipeline.adaptive import Precision
+from askonce.pipeline.asking import abilities
 from askonce.pipeline.asking.asker import Asker, Replies, Unanswered
 from askonce.pipeline.asking.batch import BatchAsker
 from askonce.pipeline.asking.budget import Tally
@@ -30,7 +31,7 @@ from askonce.pipeline.asking.function import FunctionAsker
 from askonce.pipeline.asking.prices import Price, forecast
 from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.deduplicate import Visits, distinct_texts, merge
-from askonce.pipeline.estimators import ESTIMATORS, Unparsable, option_distributions
+from askonce.pipeline.estimators import AUTO, ESTIMATORS, JSON, SCORED, TEXT, Unparsable, option_distributions
 from askonce.pipeline.interrupt import Interruption, interruption
 from askonce.pipeline.llm import LLM, connect, endpoint, prompt_digest
 from askonce.pipeline.questions import Outstanding, Wanted
@@ -71,6 +72,7 @@ class Report:
     requests, errors, cost
                  sent, and failed by kind; USD, None where the price is unknown
     unanswered   text → why the server does not answer it
+    server       what it was seen to take, in words
     saved        completions fewer than if every text had as many as the least known one might need;
                  None for a fixed number of samples
     """
@@ -87,6 +89,8 @@ class Report:
     errors: dict[str, int]
     cost: float | None
     unanswered: dict[str, str]
+    estimator: str
+    server: str
     saved: int | None
     coverage: float
     seconds: float
@@ -112,6 +116,7 @@ def build_cache(
     started = time.perf_counter()
     store.create(directory)
     visits = first_visits(task, episodes, seed)
+    llm = chosen(task, directory, llm, next(iter(visits.counts)), terms, show)
     with builder(task, directory, llm, wanted, terms, show, in_batches) as build:
         build.teach(visits.counts)
         for round_number in range(ROUNDS):
@@ -138,10 +143,51 @@ def build_cache(
         errors=dict(tally.errors),
         cost=tally.cost if terms.price else None,
         unanswered=progress.unanswered,
+        estimator=llm.estimator,
+        server=abilities.noted(directory, endpoint(llm), llm.model).words,
         saved=_saved(task, directory, llm, wanted, distributions),
         coverage=share,
         seconds=time.perf_counter() - started,
     )
+
+
+def chosen(
+    task: Task, directory: Path, llm: LLM, text: str, terms: Terms = Terms(), show: Show = lambda progress: None
+) -> LLM:
+    """The same with the way of asking that "auto" stands for: the best of what the server can do.
+
+    With reasoning that is JSON over a text's own options; without, log-probabilities of letters; else free text. What is
+    not known of the server yet is found by asking about `text` once, and that answer is kept.
+    """
+    if llm.estimator != AUTO:
+        return llm
+    best = (JSON,) if llm.template.reasons else (SCORED, JSON)
+    for one in (replace(llm, estimator=name) for name in best):
+        if _able(directory, one) is None:
+            refused = False
+            with suppress(AskonceError), builder(task, directory, one, Wanted(1), terms, show) as build:
+                build.teach([text])
+                refused = bool(build.progress.unanswered)
+            if refused:
+                _refused(directory, one)
+        if _able(directory, one):
+            return one
+    return replace(llm, estimator=TEXT)
+
+
+def _refused(directory: Path, llm: LLM) -> None:
+    """The server takes no such question, which it cannot be seen to do by answering."""
+    who = directory, endpoint(llm), llm.model
+    lacks: dict[str, Any] = {"schema": False} if llm.estimator == JSON else {"logprobs": 0}
+    abilities.note(*who, replace(abilities.noted(*who), **lacks))
+
+
+def _able(directory: Path, llm: LLM) -> bool | None:
+    """Whether the server can do what the estimator needs; None where that was not seen."""
+    can = abilities.noted(directory, endpoint(llm), llm.model)
+    if llm.estimator == JSON:
+        return can.schema
+    return None if can.logprobs is None else can.logprobs > 0
 
 
 @dataclass(frozen=True)
@@ -170,6 +216,9 @@ def plan(
     """Asks nothing and stores nothing. Answers count as long as those stored are on average, or, where there
     are none, as long as they may be."""
     visits = first_visits(task, episodes, seed)
+    if llm.estimator == AUTO:
+        # What it would come to is known only once the server has been asked; this is the most that it costs.
+        llm = replace(llm, estimator=JSON if llm.template.reasons else SCORED)
     hits = 0
 
     def bodies(cache: Path) -> Iterator[tuple[dict[str, Any], int]]:
@@ -220,9 +269,15 @@ def builder(
     """
     progress = AskingProgress()
     batches = Path(directory) / layout.BATCHES if in_batches else None
-    with store.writer(directory) as writer, connect(llm, terms, progress.tally, batches) as asker:
-        others = frozenset((one.model, one.prompt) for one in teacher_names(directory) if one.task != task.name)
-        yield Builder(task, directory, llm, wanted, asker, writer, show, progress, others)
+    with store.writer(directory) as writer:
+        known = abilities.noted(directory, endpoint(llm), llm.model)
+        with connect(llm, terms, progress.tally, batches, known) as asker:
+            others = frozenset((one.model, one.prompt) for one in teacher_names(directory) if one.task != task.name)
+            try:
+                yield Builder(task, directory, llm, wanted, asker, writer, show, progress, others)
+            finally:
+                if not isinstance(asker, BatchAsker) and asker.can != known:
+                    abilities.note(directory, endpoint(llm), llm.model, asker.can)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from askonce.pipeline import estimators
 from askonce.pipeline import prompt as prompts
 from askonce.pipeline.asking import asker as asking
 from askonce.pipeline.asking import batch
+from askonce.pipeline.asking.abilities import Abilities
 from askonce.pipeline.asking.asker import Asker
 from askonce.pipeline.asking.batch import BatchAsker
 from askonce.pipeline.asking.budget import Tally
@@ -67,8 +68,8 @@ class LLM:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "estimator", estimators.ALIASES.get(self.estimator, self.estimator))
-        if self.estimator not in estimators.ESTIMATORS:
-            known = ", ".join(sorted(estimators.ESTIMATORS))
+        if self.estimator not in (*estimators.ESTIMATORS, estimators.AUTO):
+            known = ", ".join(sorted([*estimators.ESTIMATORS, estimators.AUTO]))
             raise AskonceError(f"there is no estimator {self.estimator!r}: it is one of {known}", 2)
         if self.model_id is not None and (not self.model_id.strip() or "://" in self.model_id):
             raise AskonceError("--model-id is a name of your own for the model, not an address", 2)
@@ -126,12 +127,16 @@ def prompt_digest(llm: LLM, prompt: Prompt) -> str:
 
 @contextmanager
 def connect(
-    llm: LLM, terms: Terms = Terms(), tally: Tally | None = None, batches: Path | None = None
+    llm: LLM,
+    terms: Terms = Terms(),
+    tally: Tally | None = None,
+    batches: Path | None = None,
+    can: Abilities = Abilities(),
 ) -> Iterator[Asker | BatchAsker | FunctionAsker]:
-    """A connection to the LLM, for any number of runs: online, or, where `batches` is given, by batches,
-    which stand in that folder while they are under way."""
+    """A connection to the LLM, which is known to be able to so much, for any number of runs: online, or, where
+    `batches` is given, by batches, which stand in that folder while they are under way."""
     if llm.function:
-        yield FunctionAsker(llm.function, llm.model, terms.budget, tally or Tally())
+        yield FunctionAsker(llm.function, llm.model, terms, tally or Tally(), can)
         return
     with ExitStack() as stack:
         if llm.in_process:
@@ -147,7 +152,7 @@ def connect(
         if batches:
             yield stack.enter_context(batch.connect(server, terms, batches, tally))
         else:
-            yield stack.enter_context(asking.connect(server, terms, tally))
+            yield stack.enter_context(asking.connect(server, terms, tally, can))
 
 
 def _address(llm: LLM) -> str:

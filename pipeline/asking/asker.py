@@ -17,6 +17,7 @@ import threading
 import time
 from typing import NamedTuple
 
+from askonce.pipeline.asking.abilities import Abilities
 from askonce.pipeline.asking.budget import Tally
 from askonce.pipeline.asking.client import Client, Job, SetAside
 from askonce.pipeline.asking.endpoint import Endpoint
@@ -52,13 +53,15 @@ class Ended(NamedTuple):
 
 
 @contextmanager
-def connect(server: Endpoint, terms: Terms = Terms(), tally: Tally | None = None) -> Iterator["Asker"]:
-    """A connection to the server, with all that it learns about it; use it for as many runs as you like."""
+def connect(
+    server: Endpoint, terms: Terms = Terms(), tally: Tally | None = None, can: Abilities = Abilities()
+) -> Iterator["Asker"]:
+    """A connection to the server, with all that is known and it learns about it; use it for as many runs as you like."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="asking", daemon=True)
     thread.start()
     try:
-        client = asyncio.run_coroutine_threadsafe(_client(server, terms, tally or Tally()), loop).result()
+        client = asyncio.run_coroutine_threadsafe(_client(server, terms, tally or Tally(), can), loop).result()
         try:
             yield Asker(client, loop)
         finally:
@@ -69,8 +72,8 @@ def connect(server: Endpoint, terms: Terms = Terms(), tally: Tally | None = None
         loop.close()
 
 
-async def _client(server: Endpoint, terms: Terms, tally: Tally) -> Client:
-    return Client(server, terms, tally)
+async def _client(server: Endpoint, terms: Terms, tally: Tally, can: Abilities) -> Client:
+    return Client(server, terms, tally, can)
 
 
 async def _close(client: Client) -> None:
@@ -87,6 +90,11 @@ class Asker:
 
     client: Client
     loop: asyncio.AbstractEventLoop
+
+    @property
+    def can(self) -> Abilities:
+        """What the server has shown so far."""
+        return self.client.can
 
     def ask(self, jobs: Iterable[Job], stop: threading.Event | None = None) -> Iterator[list[Replies | Unanswered]]:
         """All that has arrived since the last call, at least one event; replies[i] is sample job.first + i.

@@ -6,6 +6,7 @@ set aside like a prompt that it refuses.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,9 +18,10 @@ import httpx2
 import openai
 
 from askonce.cache.errors import AskonceError
+from askonce.pipeline.asking import failure
+from askonce.pipeline.asking.abilities import MOST_CHOICES, Abilities, changes, dressed, seen
 from askonce.pipeline.asking.budget import Tally
 from askonce.pipeline.asking.endpoint import Endpoint
-from askonce.pipeline.asking.failure import explained, kind, reason
 from askonce.pipeline.asking.gate import Abandoned, Gate, Ticket
 from askonce.pipeline.asking.prices import completion_limit, prompt_tokens
 from askonce.pipeline.asking.reply import NoAnswer, Reply, replies, spent
@@ -29,8 +31,6 @@ from askonce.pipeline.simulated.response import FIRST_SAMPLE
 
 # The statuses that may be a single prompt's fault: malformed or filtered, too long, unprocessable.
 OF_ONE_PROMPT = (400, 413, 422)
-# The most choices that one request may ask for, by OpenAI's protocol.
-MOST_CHOICES = 128
 # When so many prompts are refused before any has been answered, no other will be.
 HOPELESS = 8
 
@@ -51,12 +51,10 @@ class SetAside(Exception):
 class Client:
     """Asks one server, for use in one event loop; close it there too."""
 
-    def __init__(self, server: Endpoint, terms: Terms, tally: Tally):
-        self.server, self.terms, self.tally = server, terms, tally
+    def __init__(self, server: Endpoint, terms: Terms, tally: Tally, can: Abilities = Abilities()):
+        self.server, self.terms, self.tally, self.can = server, terms, tally, can
         self.gate = Gate(terms, tally)
         self.answers = self.set_aside = 0
-        # Whether the server takes n > 1; None until it has been seen.
-        self.takes_several: bool | None = None
         # The most that a prompt took beyond its estimate, as a factor.
         self.underestimated = 1.0
         # A proxy of the environment would be asked for this machine's own servers too. Attempts are timed
@@ -80,31 +78,53 @@ class Client:
         """
         given = 0
         while given < job.n:
-            wanted = min(job.n - given, MOST_CHOICES) if self.takes_several is not False else 1
+            wanted = min(job.n - given, self.can.choices or MOST_CHOICES)
             part = await self._ask(job._replace(first=job.first + given, n=wanted), stopping)
             given += len(part)
             yield part
 
     async def _ask(self, job: Job, stopping: asyncio.Event) -> list[Reply]:
-        answers_before = self.answers
+        answers_before, can = self.answers, self.can
         try:
-            found = await self._with_patience(job, stopping)
+            return await self._seen(job, can, stopping)
         except (openai.OpenAIError, NoAnswer, TimeoutError) as error:
             if isinstance(error, openai.APIStatusError) and error.status_code in OF_ONE_PROMPT:
-                if job.n > 1 and not self.takes_several:
-                    # Some servers refuse n > 1; if that was not it, the same error comes again.
-                    found = await self._ask(job._replace(n=1), stopping)
-                    self.takes_several = self.takes_several or False
+                if found := await self._otherwise(job, can, error, stopping):
                     return found
                 self.set_aside += 1
                 own = self.answers > 0 or self.set_aside < HOPELESS
             else:
                 own = is_passing(error) and self.answers > answers_before
             if own:
-                raise SetAside(f"the server {reason(error, self.server, self.terms.patience)}") from error
-            raise AskonceError(explained(error, self.server, self.terms.patience)) from error
-        if len(found) > 1:
-            self.takes_several = True
+                raise SetAside(f"the server {failure.reason(error, self.server, self.terms.patience)}") from error
+            raise AskonceError(failure.explained(error, self.server, self.terms.patience)) from error
+
+    async def _otherwise(
+        self, job: Job, sent: Abilities, error: openai.APIStatusError, stopping: asyncio.Event
+    ) -> list[Reply]:
+        """The replies to the same question in another dress; none where the server refuses it in every one."""
+        refused, n = [error], min(job.n, self.can.choices or job.n)
+        # Meanwhile others may have learnt what this one was refused for.
+        learnt = [(self.can, n)] if self.can != sent else []
+        named = changes(self.can, dressed(job.body, self.can), n, failure.words(error, self.server))
+        for can, n in (*learnt, *named):
+            try:
+                found = await self._seen(job._replace(n=n), can, stopping)
+            except openai.APIStatusError as again:
+                if again.status_code not in OF_ONE_PROMPT:
+                    raise
+                refused.append(again)
+                continue
+            # That is how the server was got to know, and no failure.
+            self.tally.errors -= Counter(failure.kind(one) for one in refused)
+            return found
+        return []
+
+    async def _seen(self, job: Job, can: Abilities, stopping: asyncio.Event) -> list[Reply]:
+        """The replies of a server that is taken to have these abilities, and does so from now on if it answers."""
+        body = dressed(job.body, can)
+        found = await self._with_patience(job._replace(body=body), stopping)
+        self.can = seen(can, body, job.n, found)
         return found
 
     async def _with_patience(self, job: Job, stopping: asyncio.Event) -> list[Reply]:
@@ -153,7 +173,7 @@ class Client:
         return used
 
     def _failed(self, ticket: Ticket, error: Exception, answer: Any, response: httpx2.Response | None) -> None:
-        self.tally.errors[kind(error)] += 1
+        self.tally.errors[failure.kind(error)] += 1
         if isinstance(error, openai.APIStatusError):
             with suppress(NoAnswer):
                 answer = parsed(error.response.content)

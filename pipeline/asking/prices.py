@@ -47,9 +47,9 @@ def price_of(model: str, own: Mapping[str, Price] = {}, address: str | None = No
     # Not above: it takes a sixth of a second.
     from genai_prices import Usage, calc_price
 
-    for where in ({"provider_api_url": address}, {}) if address else ({},):
+    for where in dict.fromkeys((address, None)):
         with suppress(LookupError):
-            found = calc_price(Usage(input_tokens=SHORT, output_tokens=SHORT), model, **where)
+            found = calc_price(Usage(input_tokens=SHORT, output_tokens=SHORT), model, provider_api_url=where)
             return Price(*(float(usd) * 1e6 / SHORT for usd in (found.input_price, found.output_price)))
     return None
 

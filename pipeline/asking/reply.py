@@ -27,6 +27,7 @@ class Reply:
     asked_at           when the request was sent, in UTC
     logprobs           the choice's log-probabilities as the server gave them; JSON data, or None
     usage              the request's usage as the server gave it, in its first reply; JSON data, or None
+    reasoning          what the model thought, where the server gives it apart from the answer
     """
 
     content: str
@@ -38,6 +39,7 @@ class Reply:
     asked_at: datetime
     logprobs: Any = None
     usage: Any = None
+    reasoning: str = ""
 
 
 def without_cost(reply: Reply) -> Reply:
@@ -71,6 +73,7 @@ def replies(answer: Any, n: int, latency: float, asked_at: datetime) -> list[Rep
             asked_at=asked_at,
             logprobs=choice.get("logprobs"),
             usage=None if index else answer.get("usage"),
+            reasoning=_reasoning(choice["message"]),
         )
         for index, choice in enumerate(sound)
     ]
@@ -100,6 +103,12 @@ def _content(message: dict[str, Any]) -> str:
     """Some servers give content in pieces, which are kept as JSON."""
     said = message.get("content") or message.get("refusal") or ""
     return said if isinstance(said, str) else json.dumps(said)
+
+
+def _reasoning(message: dict[str, Any]) -> str:
+    """By the name that DeepSeek, vLLM and llama.cpp have for it, or OpenRouter's."""
+    said = message.get("reasoning_content") or message.get("reasoning")
+    return said if isinstance(said, str) else ""
 
 
 def _finish_reason(choice: dict[str, Any]) -> str:

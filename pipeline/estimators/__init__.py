@@ -15,6 +15,8 @@ from askonce.pipeline.estimators.question import About, Body
 from askonce.pipeline.tasks.task import Decision, Option
 
 TEXT, JSON, SCORED = "text", "json", "scored"
+# The best of what the server can do (`build.chosen`).
+AUTO = "auto"
 # What they were called in version 0.1.
 ALIASES = {"sampling": TEXT, "logprobs": SCORED}
 

@@ -1,0 +1,191 @@
+"""What a server can do with a model, learnt from its answers to the first real requests, and kept beside them.
+
+    DIR/servers/<digest of endpoint and model>.json     (`cache.checked`)
+
+A question has one wire body, by which its answers are kept. A server that refuses a part of it is asked the same in
+another dress (`dressed`): one completion a request, the system's words within the user's message, the other name of the
+limit, fewer log-probabilities. What is lost of this knowledge costs a refused request.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+import hashlib
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+from askonce.cache import checked, durable, layout, store
+from askonce.pipeline.asking.reply import Reply
+
+Body = dict[str, Any]
+LIMITS = "max_tokens", "max_completion_tokens"
+# What servers are known to allow, from OpenAI's protocol down.
+TOP_LOGPROBS = 20, 10, 5
+# The most choices that one request may ask for, by OpenAI's protocol.
+MOST_CHOICES = 128
+# How a server says what it takes: "between 1 <= value <= 4".
+_AT_MOST = re.compile(r"(?:<=|at most|less than or equal to|maximum(?: of)?|up to)\s*(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """None: not seen yet.
+
+    choices   the most completions that one request may ask for
+    system    takes messages of the system's
+    limit     which of `LIMITS` it goes by
+    logprobs  so many log-probabilities of a token, 0 for none
+    schema    heeds a JSON schema
+    thinks    the model thinks before it answers
+    """
+
+    choices: int | None = None
+    system: bool | None = None
+    limit: str | None = None
+    logprobs: int | None = None
+    schema: bool | None = None
+    thinks: bool | None = None
+
+    @property
+    def words(self) -> str:
+        """Such as "one completion a request; JSON schema; 20 log-probabilities"; empty where nothing is known."""
+        known = [
+            {None: None, 1: "one completion a request", MOST_CHOICES: "several completions a request"}.get(
+                self.choices, f"{self.choices} completions a request"
+            ),
+            self.schema is not None and ("JSON schema" if self.schema else "no JSON schema"),
+            self.logprobs is not None and f"{self.logprobs or 'no'} log-probabilities",
+            self.system is False and "the system's words within the user's",
+            self.limit == LIMITS[1] and self.limit,
+            self.thinks and "thinks",
+        ]
+        return "; ".join(word for word in known if word)
+
+
+def dressed(body: Mapping[str, Any], can: Abilities) -> Body:
+    """The same question as the server takes it."""
+    asked = dict(body)
+    if can.system is False:
+        asked["messages"] = without_system(body["messages"])
+    if can.limit is not None and (said := [name for name in LIMITS if name in asked]):
+        asked[can.limit] = asked.pop(said[0])
+    if can.logprobs and "top_logprobs" in asked:
+        asked["top_logprobs"] = min(asked["top_logprobs"], can.logprobs)
+    return asked
+
+
+def without_system(chat: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The system's words at the head of the first message of the user's."""
+    said = "\n\n".join(turn["content"] for turn in chat if turn["role"] == "system")
+    others = [dict(turn) for turn in chat if turn["role"] != "system"]
+    first = next((turn for turn in others if turn["role"] == "user"), None)
+    if said and first:
+        first["content"] = f"{said}\n\n{first['content']}"
+    return others
+
+
+def seen(can: Abilities, body: Mapping[str, Any], n: int, replies: list[Reply]) -> Abilities:
+    """What the replies to a request show; `body` is as it was sent, and `n` as many as it asked for."""
+    if n > 1 and len(replies) == 1:
+        can = replace(can, choices=1)
+    elif n > 1 and can.choices is None:
+        can = replace(can, choices=MOST_CHOICES)
+    if any(turn["role"] == "system" for turn in body["messages"]):
+        can = replace(can, system=True)
+    for name in LIMITS:
+        if name in body:
+            can = replace(can, limit=name)
+    if body.get("logprobs") is True:
+        listed = max((_listed(reply.logprobs) for reply in replies), default=0)
+        can = replace(can, logprobs=max(can.logprobs or 0, listed))
+    if "json_schema" in str(body.get("response_format")):
+        # Of a completion that was cut off nobody can say.
+        whole = [reply.content.lstrip() for reply in replies if reply.finish_reason == "stop"]
+        if whole and can.schema is not True:
+            can = replace(can, schema=any("{" in content for content in whole))
+    if any(reply.reasoning or "<think>" in reply.content for reply in replies):
+        can = replace(can, thinks=True)
+    return can
+
+
+def changes(can: Abilities, body: Mapping[str, Any], n: int, refusal: str) -> Iterator[tuple[Abilities, int]]:
+    """What a server that has refused `body` may take in its place, each with how many completions to ask for.
+
+    What its words name is tried, one beside the other, and one completion alone, which few servers name well.
+    """
+    named = [int(number) for number in _AT_MOST.findall(refusal)]
+    for name, change in _CHANGES.items():
+        while name in refusal.lower() and (changed := change(can, body, n, named)) is not None:
+            can, n = changed
+            yield can, n
+
+
+Changed = tuple[Abilities, int] | None
+
+
+def _fewer_choices(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed:
+    fewer = [most for most in named if 1 <= most < n] or [1]
+    if n == 1 or can.choices is not None and fewer == [1]:
+        return None
+    return replace(can, choices=fewer[0]), fewer[0]
+
+
+def _no_system(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed:
+    has_any = any(turn["role"] == "system" for turn in body["messages"])
+    return (replace(can, system=False), n) if has_any and can.system is None else None
+
+
+def _other_limit(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed:
+    said = [name for name in LIMITS if name in body]
+    other = LIMITS[1 - LIMITS.index(said[0])] if said else None
+    return (replace(can, limit=other), n) if other and can.limit is None else None
+
+
+def _fewer_logprobs(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed:
+    asked = min(body.get("top_logprobs") or 0, can.logprobs or TOP_LOGPROBS[0])
+    fewer = [top for top in (*named, *TOP_LOGPROBS) if 0 < top < asked]
+    return (replace(can, logprobs=fewer[0]), n) if fewer else None
+
+
+# What stands in a refusal → what to try.
+_CHANGES: dict[str, Callable[[Abilities, Mapping[str, Any], int, list[int]], Changed]] = {
+    "": _fewer_choices,
+    "system": _no_system,
+    "max_": _other_limit,
+    "logprobs": _fewer_logprobs,
+}
+
+
+def _listed(logprobs: Any) -> int:
+    match logprobs:
+        case {"content": [{"top_logprobs": [*listed]}, *_]}:
+            return len(listed)
+    return 0
+
+
+# ---- Kept in the cache -------------------------------------------------------------------------------------------
+
+
+def noted(directory: str | Path, endpoint: str, model: str) -> Abilities:
+    """What is known; nothing where that is damaged."""
+    kept = checked.read(_place(directory, endpoint, model))
+    known: Any = kept.get("can") if isinstance(kept, dict) else None
+    # A later version may know more.
+    return (
+        Abilities(*(known.get(field.name) for field in fields(Abilities))) if isinstance(known, dict) else Abilities()
+    )
+
+
+def note(directory: str | Path, endpoint: str, model: str, can: Abilities) -> None:
+    """AskonceError where the cache cannot be written."""
+    try:
+        durable.make_directory(Path(directory) / layout.SERVERS)
+        checked.write(_place(directory, endpoint, model), {"endpoint": endpoint, "model": model, "can": asdict(can)})
+    except OSError as error:
+        raise store.unwritable(directory, error) from error
+
+
+def _place(directory: str | Path, endpoint: str, model: str) -> Path:
+    name = hashlib.sha256(json.dumps([endpoint, model]).encode()).hexdigest()[:32]
+    return Path(directory) / layout.SERVERS / f"{name}{layout.ESTIMATE}"

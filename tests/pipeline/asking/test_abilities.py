@@ -1,0 +1,138 @@
+"""A server is got to know by the first real requests, once, and what it refuses it is asked in another dress."""
+
+import pytest
+
+from askonce.cache import layout, query, verify
+from askonce.pipeline import tasks
+from askonce.pipeline.asking import abilities
+from askonce.pipeline.asking.abilities import LIMITS, Abilities, without_system
+from askonce.pipeline.build import build_cache
+from askonce.pipeline.llm import LLM, endpoint
+from askonce.pipeline.questions import Wanted
+from askonce.pipeline.simulated.serve import Response, completion, failure, running
+from tests.pipeline.servers import Server
+
+TASK = tasks.find("SimpleDoorKey")
+# As llama.cpp's server with four slots says it.
+SLOTS = "Field 'n': Value must be between 1 <= value <= 4, but got {n}"
+
+
+def built(server: Server, cache, samples: int = 10, **settings):
+    with running(server) as url:
+        # The port is another one each time.
+        llm = LLM("simulated", url, model_id="ours", **settings)
+        return build_cache(TASK, cache, llm, 30, Wanted(samples)), llm
+
+
+def few_choices(request, number):
+    return failure(400, SLOTS.format(n=request["n"]), "invalid_request_error") if request["n"] > 4 else None
+
+
+def one_choice(request, number):
+    return failure(422, "this server gives one completion", "unsupported") if request["n"] > 1 else None
+
+
+def no_system(request, number):
+    if request["messages"][0]["role"] == "system":
+        return failure(400, "Jinja Exception: System role not supported", "invalid_request_error")
+
+
+def new_limit(request, number):
+    if LIMITS[0] in request:
+        return failure(
+            400, f"Unsupported parameter: '{LIMITS[0]}'. Use '{LIMITS[1]}' instead.", "unsupported_parameter"
+        )
+
+
+def five_logprobs(request, number):
+    if request.get("top_logprobs", 0) > 5:
+        return failure(400, "top_logprobs must be at most 5", "invalid_value")
+
+
+@pytest.mark.parametrize(
+    "habit, settings, known, words",
+    [
+        (few_choices, {}, {"choices": 4}, "4 completions a request"),
+        (one_choice, {}, {"choices": 1}, "one completion a request"),
+        (no_system, {}, {"system": False}, "the system's words within the user's"),
+        (new_limit, {}, {"limit": LIMITS[1]}, LIMITS[1]),
+        (five_logprobs, {"estimator": "scored", "prompt": "without-reasoning"}, {"logprobs": 5}, "5 log-probabilities"),
+        (None, {"estimator": "json"}, {"schema": True}, "JSON schema"),
+    ],
+)
+def test_what_a_server_refuses_is_learnt_once_and_is_no_failure(tmp_path, habit, settings, known, words):
+    server = Server(habit or (lambda request, number: None))
+    report, llm = built(server, tmp_path, **settings)
+    assert not report.errors and not report.unanswered and report.unparsable == 0 and words in report.server
+    can = abilities.noted(tmp_path, endpoint(llm), llm.model)
+    assert {name: getattr(can, name) for name in known} == known
+    if habit:
+        # Whoever asks the same server again does not meet the refusal anew.
+        refused = sum(habit(request, 0) is not None for request in server.requests)
+        server = Server(habit)
+        again, _ = built(server, tmp_path, samples=12, **settings)
+        assert refused and not any(habit(request, 0) for request in server.requests) and not again.errors
+    assert not verify.verify(tmp_path).findings
+
+
+def test_answers_in_another_dress_are_those_to_the_question(tmp_path):
+    plain, _ = built(Server(), tmp_path / "plain", samples=1)
+    refused, _ = built(Server(no_system), tmp_path / "refused", samples=1)
+    keys = [query.stored(path, TASK.name, []) for path in (tmp_path / "plain", tmp_path / "refused")]
+    assert refused.completions == plain.completions and keys[0] == keys[1]
+    held = built(Server(), tmp_path / "refused", samples=1)[0]
+    assert held.asked == 0
+
+
+def test_a_refusal_that_names_nothing_is_the_prompt_s_own(tmp_path):
+    def filtered(request, number):
+        if "sees a key" in request["messages"][-1]["content"] and request["messages"][0]["role"] == "system":
+            return failure(400, "the content was filtered", "content_filter")
+
+    report, llm = built(Server(filtered), tmp_path, samples=1)
+    assert report.unanswered and abilities.noted(tmp_path, "ours", llm.model).system is True
+
+
+def test_what_is_damaged_or_from_a_later_version_is_learnt_anew(tmp_path):
+    _, llm = built(Server(few_choices), tmp_path)
+    (path,) = (tmp_path / layout.SERVERS).iterdir()
+    path.write_bytes(path.read_bytes()[:-4])
+    assert abilities.noted(tmp_path, "ours", llm.model) == Abilities()
+    assert [finding.path for finding in verify.verify(tmp_path).findings] == [f"{layout.SERVERS}/{path.name}"]
+
+
+def test_the_system_s_words_go_into_the_first_message_of_the_user_s():
+    chat = [{"role": "system", "content": "A"}, {"role": "user", "content": "B"}, {"role": "assistant", "content": "C"}]
+    assert without_system(chat) == [{"role": "user", "content": "A\n\nB"}, {"role": "assistant", "content": "C"}]
+
+
+# ---- auto ------------------------------------------------------------------------------------------------------------
+
+
+def deaf(request, number):
+    """Heeds neither a schema nor asks for log-probabilities."""
+    return Response(200, completion("simulated", [("Decision: explore", "stop")] * request["n"], 10))
+
+
+def refuses_schemas(request, number):
+    if "response_format" in request:
+        return failure(400, "response_format is not supported", "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    "habit, prompt, estimator",
+    [
+        (lambda request, number: None, "three-stages", "json"),
+        (lambda request, number: None, "without-reasoning", "scored"),
+        (deaf, "three-stages", "text"),
+        (deaf, "without-reasoning", "text"),
+        (refuses_schemas, "three-stages", "text"),
+    ],
+)
+def test_auto_is_the_best_that_the_server_can(tmp_path, habit, prompt, estimator):
+    report, _ = built(Server(habit), tmp_path, samples=2, estimator="auto", prompt=prompt)
+    assert report.estimator == estimator and not report.unanswered
+    # Its first answer was a real one.
+    server = Server(habit)
+    again, _ = built(server, tmp_path, samples=2, estimator="auto", prompt=prompt)
+    assert again.estimator == estimator and not server.requests
