@@ -39,12 +39,13 @@ if TYPE_CHECKING:
     from askonce.cache.repair import repair as repair_cache
     from askonce.cache.verify import verify as verify_cache
     from askonce.pipeline.adaptive import Precision
-    from askonce.pipeline.asking.function import Chat
+    from askonce.pipeline.asking.function import Function, Said
     from askonce.pipeline.asking.prices import Price
     from askonce.pipeline.asking.terms import Terms
     from askonce.pipeline.audit.audit import Audit
     from askonce.pipeline.build import AskingProgress, Plan, Report
     from askonce.pipeline.llm import LLM
+    from askonce.pipeline.models import find as local_model
     from askonce.pipeline.recorded import import_decisions
     from askonce.pipeline.reparse import reparse as reparse_cache
     from askonce.pipeline.simulated.serve import serve as serve_simulated
@@ -71,6 +72,7 @@ __all__ = [
     "GymTask",
     "Option",
     "Prompt",
+    "Said",
     "Task",
     "Unfinished",
     "audit",
@@ -91,6 +93,7 @@ __all__ = [
     "import_dataset",
     "import_decisions",
     "load_student",
+    "local_model",
     "look_up",
     "merge_caches",
     "open_cache",
@@ -110,6 +113,8 @@ __all__ = [
 # takes a second.
 _HOMES = {
     "LLM": "pipeline.llm:LLM",
+    "Said": "pipeline.asking.function:Said",
+    "local_model": "pipeline.models:find",
     "GymTask": "pipeline.tasks.gym_task:GymTask",
     **{name: f"pipeline.tasks.task:{name}" for name in ("Advice", "Batch", "Decision", "Option", "Prompt", "Task")},
     "cache_stats": "cache.query:stats",
@@ -153,7 +158,7 @@ def find_task(task: str | Task, simulator: str | None = None) -> Task:
 def build_cache(
     task: str | Task,
     cache: str | Path,
-    llm: LLM | Callable[[list[Chat]], list[str]] | None = None,
+    llm: LLM | Function | None = None,
     *,
     samples: int | Precision = 10,
     retry: tuple[str, ...] = (),
@@ -185,7 +190,7 @@ def build_cache(
 def plan_cache(
     task: str | Task,
     cache: str | Path,
-    llm: LLM | Callable[[list[Chat]], list[str]] | None = None,
+    llm: LLM | Function | None = None,
     *,
     samples: int | Precision = 10,
     retry: tuple[str, ...] = (),
@@ -222,9 +227,7 @@ def look_up(
     return open_cache(cache, task, model)(text)
 
 
-def explain(
-    cache: str | Path, task: str | Task, text: str, llm: LLM | Callable[[list[Chat]], list[str]] | None = None
-) -> Explanation:
+def explain(cache: str | Path, task: str | Task, text: str, llm: LLM | Function | None = None) -> Explanation:
     """Whether the cache would answer a question about `text`, and if not, in what the nearest stored one differs."""
     from askonce.cache.explain import explain as compare
     from askonce.pipeline.llm import endpoint
@@ -233,13 +236,12 @@ def explain(
     return compare(cache, world.name, first_request(world, text, asked), endpoint(asked), text)
 
 
-def first_request(
-    task: str | Task, text: str, llm: LLM | Callable[[list[Chat]], list[str]] | None = None
-) -> dict[str, Any]:
+def first_request(task: str | Task, text: str, llm: LLM | Function | None = None) -> dict[str, Any]:
     """The first chat-completions request by which `llm` is asked about `text`, as it is sent."""
+    from askonce.pipeline.llm import assumed
     from askonce.pipeline.questions import questions, stages
 
-    first = stages(_llm(llm))[0]
+    first = stages(assumed(_llm(llm)))[0]
     return questions(find_task(task), first, text)[0]
 
 
@@ -266,7 +268,7 @@ def train(
     model: str | None = None,
     teacher_form: str = "soft",
     on_miss: str = "skip",
-    llm: LLM | Callable[[list[Chat]], list[str]] | None = None,
+    llm: LLM | Function | None = None,
     samples: int | Precision = 10,
     terms: Terms | None = None,
     iterations: int | None = None,
@@ -417,12 +419,12 @@ def evaluate_option(
     return network, pretrain.evaluate(world, lesson, lesson.policy(network), episodes, seed)
 
 
-def _llm(llm: LLM | Callable[[list[Chat]], list[str]] | None) -> LLM:
+def _llm(llm: LLM | Function | None) -> LLM:
     from askonce.pipeline.llm import LLM as Asked
 
     if llm is None or isinstance(llm, Asked):
         return llm or Asked()
-    return Asked(model=llm.__name__, function=llm)
+    return Asked(model=getattr(llm, "__name__", type(llm).__name__), function=llm)
 
 
 def _terms(llm: LLM, max_cost: float | None) -> Terms:

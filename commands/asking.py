@@ -20,6 +20,7 @@ from askonce.commands.flags import (
     Estimator,
     Extra,
     Json,
+    LlmFunction,
     MaxCost,
     MaxRequests,
     MaxTokens,
@@ -40,6 +41,8 @@ from askonce.commands.flags import (
 )
 from askonce.commands.show import emit, err, going_on, live, out, print_json
 
+SIMULATED = "simulated"
+
 
 def build_cache(
     task: TaskName,
@@ -55,6 +58,7 @@ def build_cache(
         str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")
     ] = "simulated",
     base_url: BaseUrl = None,
+    llm: LlmFunction = None,
     model_id: ModelId = None,
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 512,
@@ -78,7 +82,7 @@ def build_cache(
     import askonce
 
     world = askonce.find_task(task, simulator)
-    llm = llm_of(estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra)
+    who = llm_of(llm, estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra)
     asked = {
         "samples": 1 if estimator == "hard" else samples_of(samples, max_tv, confidence),
         "retry": tuple(retry),
@@ -87,10 +91,10 @@ def build_cache(
         "terms": terms_of(model, base_url, concurrency, rpm, tpm, timeout, max_cost, max_requests, prices),
     }
     if dry_run:
-        plan = askonce.plan_cache(world, cache, llm, **asked)
+        plan = askonce.plan_cache(world, cache, who, **asked)
         return emit(asdict(plan), json, f"would ask: {task}", _plan_rows(plan))
     with going_on("run the same command again to go on"), asking_progress() as show:
-        report = askonce.build_cache(world, cache, llm, show=show, in_batches=transport == "batch", **asked)
+        report = askonce.build_cache(world, cache, who, show=show, in_batches=transport == "batch", **asked)
     emit(asdict(report), json, f"{task}: {cache}", report_rows(report))
     for text, reason in report.unanswered.items():
         err.print(f"  missing: {text} ({reason})", soft_wrap=True)
@@ -125,6 +129,7 @@ def serve_teacher(
 
 
 def llm_of(
+    function: str | None,
     estimator: str,
     prompt: str,
     model: str,
@@ -134,6 +139,7 @@ def llm_of(
     max_tokens: int,
     extra: str | None,
 ):
+    from askonce.pipeline import models
     from askonce.pipeline.llm import LLM
 
     try:
@@ -142,6 +148,11 @@ def llm_of(
         fields = None
     if not isinstance(fields, dict):
         raise AskonceError("""--extra is a JSON object, such as '{"top_p": 0.9}'""", 2)
+    if function and base_url:
+        raise AskonceError("an LLM is asked either by --llm or by --base-url: leave one out", 2)
+    asked = models.find(function) if function else None
+    if asked and model == SIMULATED:
+        model = getattr(asked, "__name__", type(asked).__name__)
     return LLM(
         model,
         base_url,
@@ -151,6 +162,7 @@ def llm_of(
         extra=fields,
         estimator="text" if estimator == "hard" else estimator,
         prompt=prompt,
+        function=asked,
     )
 
 

@@ -15,6 +15,7 @@ from askonce.commands.flags import (
     Estimator,
     Extra,
     Json,
+    LlmFunction,
     MaxTokens,
     ModelId,
     PromptFile,
@@ -83,6 +84,7 @@ def explain(
     estimator: Estimator = "text",
     prompt: PromptFile = "three-stages",
     base_url: BaseUrl = None,
+    llm: LlmFunction = None,
     model_id: ModelId = None,
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 512,
@@ -92,8 +94,8 @@ def explain(
     """Say whether a question would be answered from the cache, and if not, what is different."""
     import askonce
 
-    llm = llm_of(estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra)
-    found = askonce.explain(cache, task, text, llm)
+    who = llm_of(llm, estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra)
+    found = askonce.explain(cache, task, text, who)
     if json:
         return print_json(asdict(found) | {"hit": found.completions > 0})
     out.print(f"key {found.key}", soft_wrap=True)

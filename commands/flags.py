@@ -30,6 +30,14 @@ MaxTv = Annotated[
     float, typer.Option(rich_help_panel=ASKING, help="With --samples auto: known to this total-variation distance …")
 ]
 Confidence = Annotated[float, typer.Option(rich_help_panel=ASKING, help="… with this confidence.")]
+LlmFunction = Annotated[
+    str | None,
+    typer.Option(
+        "--llm",
+        rich_help_panel=ASKING,
+        help="Ask without a server: llama:FILE.gguf, transformers:FOLDER, vllm:FOLDER, or package.module:FUNCTION.",
+    ),
+]
 ModelId = Annotated[
     str | None, typer.Option(rich_help_panel=ASKING, help="A name of yours for a model served under several addresses.")
 ]

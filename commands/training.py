@@ -18,6 +18,7 @@ from askonce.commands.flags import (
     Estimator,
     Extra,
     Json,
+    LlmFunction,
     MaxCost,
     MaxRequests,
     MaxTokens,
@@ -97,6 +98,7 @@ def train(
     seed: Seed = 0,
     model: Model = None,
     base_url: BaseUrl = None,
+    llm: LlmFunction = None,
     model_id: ModelId = None,
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 512,
@@ -190,7 +192,7 @@ def train(
         if on_miss in ("ask", "defer"):
             model = held_model(cache, world.name, model)
             asking = {
-                "llm": llm_of(estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra),
+                "llm": llm_of(llm, estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra),
                 "samples": 1 if estimator == "hard" else samples_of(samples, 0.1, 0.95),
                 "terms": terms_of(model, base_url, 256, None, None, 120.0, max_cost, max_requests, prices),
             }

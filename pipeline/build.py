@@ -33,7 +33,7 @@ from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.deduplicate import Visits, distinct_texts, merge
 from askonce.pipeline.estimators import AUTO, ESTIMATORS, JSON, SCORED, TEXT, Unparsable, option_distributions
 from askonce.pipeline.interrupt import Interruption, interruption
-from askonce.pipeline.llm import LLM, connect, endpoint, prompt_digest
+from askonce.pipeline.llm import LLM, assumed, connect, endpoint, prompt_digest
 from askonce.pipeline.questions import Outstanding, Wanted
 from askonce.pipeline.tasks.task import Decision, Distributions, Task
 
@@ -116,8 +116,10 @@ def build_cache(
     started = time.perf_counter()
     store.create(directory)
     visits = first_visits(task, episodes, seed)
-    llm = chosen(task, directory, llm, next(iter(visits.counts)), terms, show)
-    with builder(task, directory, llm, wanted, terms, show, in_batches) as build:
+    tally = Tally()
+    llm = chosen(task, directory, llm, next(iter(visits.counts)), terms, show, tally)
+    before = tally.completions
+    with builder(task, directory, llm, wanted, terms, show, in_batches, tally) as build:
         build.teach(visits.counts)
         for round_number in range(ROUNDS):
             found = _teacher_visits(task, directory, llm, episodes, seed + round_number)
@@ -126,7 +128,7 @@ def build_cache(
             if not new:
                 break
             build.teach(new)
-    progress, tally = build.progress, build.progress.tally
+    progress = build.progress
     distributions, unparsable = answered(task, directory, llm)
     share = visits.coverage(distributions)
     coverage.note(directory, (task.name, *_name(task, llm)), Coverage(share, visits.total))
@@ -135,7 +137,7 @@ def build_cache(
         texts=len(visits.counts),
         hits=progress.hits,
         asked=progress.asked,
-        completions=progress.completions,
+        completions=before + progress.completions,
         unparsable=len(unparsable),
         prompt_tokens=tally.prompt_tokens,
         completion_tokens=tally.completion_tokens,
@@ -152,7 +154,13 @@ def build_cache(
 
 
 def chosen(
-    task: Task, directory: Path, llm: LLM, text: str, terms: Terms = Terms(), show: Show = lambda progress: None
+    task: Task,
+    directory: Path,
+    llm: LLM,
+    text: str,
+    terms: Terms = Terms(),
+    show: Show = lambda progress: None,
+    tally: Tally | None = None,
 ) -> LLM:
     """The same with the way of asking that "auto" stands for: the best of what the server can do.
 
@@ -165,7 +173,7 @@ def chosen(
     for one in (replace(llm, estimator=name) for name in best):
         if _able(directory, one) is None:
             refused = False
-            with suppress(AskonceError), builder(task, directory, one, Wanted(1), terms, show) as build:
+            with suppress(AskonceError), builder(task, directory, one, Wanted(1), terms, show, tally=tally) as build:
                 build.teach([text])
                 refused = bool(build.progress.unanswered)
             if refused:
@@ -216,10 +224,7 @@ def plan(
     """Asks nothing and stores nothing. Answers count as long as those stored are on average, or, where there
     are none, as long as they may be."""
     visits = first_visits(task, episodes, seed)
-    if llm.estimator == AUTO:
-        # What it would come to is known only once the server has been asked; this is the most that it costs.
-        llm = replace(llm, estimator=JSON if llm.template.reasons else SCORED)
-    hits = 0
+    llm, hits = assumed(llm), 0
 
     def bodies(cache: Path) -> Iterator[tuple[dict[str, Any], int]]:
         nonlocal hits
@@ -261,13 +266,14 @@ def builder(
     terms: Terms = Terms(),
     show: Show = lambda progress: None,
     in_batches: bool = False,
+    tally: Tally | None = None,
 ) -> Iterator["Builder"]:
     """One connection, one budget and one journal for as many calls of `Builder.teach` as come; `in_batches`:
     by the OpenAI Batch API.
 
     AskonceError where the directory is no cache and cannot be made one.
     """
-    progress = AskingProgress()
+    progress = AskingProgress(tally=tally or Tally())
     batches = Path(directory) / layout.BATCHES if in_batches else None
     with store.writer(directory) as writer:
         known = abilities.noted(directory, endpoint(llm), llm.model)

@@ -86,6 +86,12 @@ class LLM:
         return self.model == simulated.MODEL and self.base_url is None and self.function is None
 
 
+def assumed(llm: LLM) -> LLM:
+    """The same, and for "auto", before the server has been seen, the best way of asking."""
+    best = estimators.JSON if llm.template.reasons else estimators.SCORED
+    return replace(llm, estimator=best) if llm.estimator == estimators.AUTO else llm
+
+
 def request(llm: LLM, prompt: Prompt, text: str, decisions: Sequence[Decision] = ()) -> dict[str, Any]:
     """The wire body that asks about `text`, without the number of samples and what the estimator adds.
 

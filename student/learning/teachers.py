@@ -73,6 +73,7 @@ def asking_teacher(
     task: Task, cache: Path, llm: LLM, wanted: Wanted, terms: Terms, form: str = "soft", defer: bool = False
 ) -> Iterator[tuple[Teacher, str, Deferred | None]]:
     """A teacher that is asked about a missing text, once; `defer`: in the background."""
+    llm = build.chosen(task, cache, llm, task.prompt.example_text, terms)
     prompt = prompt_digest(llm, task.prompt)
     name = f"{llm.model}@{prompt}"
     _require_the_same(cache, task, llm, name)

@@ -10,6 +10,7 @@ from askonce.pipeline.build import build_cache
 from askonce.pipeline.llm import LLM, endpoint
 from askonce.pipeline.questions import Wanted
 from askonce.pipeline.simulated.serve import Response, completion, failure, running
+from tests.called import called
 from tests.pipeline.servers import Server
 
 TASK = tasks.find("SimpleDoorKey")
@@ -136,3 +137,12 @@ def test_auto_is_the_best_that_the_server_can(tmp_path, habit, prompt, estimator
     server = Server(habit)
     again, _ = built(server, tmp_path, samples=2, estimator="auto", prompt=prompt)
     assert again.estimator == estimator and not server.requests
+
+
+def test_training_asks_in_the_way_that_auto_found(tmp_path):
+    built(Server(), tmp_path / "cache", samples=1, estimator="auto")
+    arguments = ("--cache", tmp_path / "cache", "--run", tmp_path / "run", "--iterations", 2, "--json")
+    with running(Server()) as url:
+        asked = ("--base-url", url, "--model-id", "ours", "--estimator", "auto", "--samples", 1)
+        ended = called("train", "--task", TASK.name, *arguments, *asked)
+    assert ended.code == 0 and ended.figures["iteration"] == 2

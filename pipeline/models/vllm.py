@@ -1,0 +1,65 @@
+"""A local folder in this process, by vLLM's offline engine, which answers all chats of a call together."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from askonce.cache.errors import AskonceError
+from askonce.pipeline.asking.function import Chat, Said
+from askonce.pipeline.models import digest, files_of
+
+
+@dataclass(frozen=True)
+class Vllm:
+    path: Path
+
+    def __post_init__(self) -> None:
+        files_of(self.path)
+
+    @property
+    def __name__(self) -> str:
+        return self.path.resolve().name
+
+    @cached_property
+    def address(self) -> str:
+        return digest(files_of(self.path))
+
+    def __call__(self, chats: list[Chat], terms: dict[str, Any]) -> list[Said]:
+        # The engine keeps what chats begin with alike, so samples of one text cost one reading of it.
+        answered = self._engine.chat(chats, self._sampling(terms), use_tqdm=False)
+        return [_said(one, terms) for one in answered]
+
+    def _sampling(self, terms: dict[str, Any]) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        asked: dict[str, Any] = {name: terms[name] for name in ("temperature", "max_tokens", "top_p") if name in terms}
+        if terms.get("logprobs"):
+            asked["logprobs"] = terms.get("top_logprobs") or 1
+        match terms.get("response_format"):
+            case {"type": "json_schema", "json_schema": {"schema": schema}}:
+                asked["structured_outputs"] = StructuredOutputsParams(json=schema)
+        return SamplingParams(**asked)
+
+    @cached_property
+    def _engine(self) -> Any:
+        try:
+            from vllm import LLM
+        except ImportError:
+            raise AskonceError("vLLM's engine is not installed: pip install 'askonce[vllm]'") from None
+        return LLM(str(self.path), enable_prefix_caching=True, max_logprobs=20)
+
+
+def _said(answered: Any, terms: dict[str, Any]) -> Said:
+    output = answered.outputs[0]
+    logprobs = None
+    if terms.get("logprobs") and output.logprobs:
+        # Token → what is known of it, the drawn one among them; of equals the likeliest first.
+        ranked = sorted(output.logprobs[0].values(), key=lambda known: -known.logprob)
+        top = [{"token": known.decoded_token, "logprob": known.logprob} for known in ranked]
+        drawn = output.logprobs[0][output.token_ids[0]]
+        entry = {"token": drawn.decoded_token, "logprob": drawn.logprob, "top_logprobs": top}
+        logprobs = {"content": [entry]}
+    asked, said = len(answered.prompt_token_ids or ()), len(output.token_ids)
+    return Said(output.text, output.finish_reason or "", asked, said, logprobs)
