@@ -65,7 +65,8 @@ class Completion:
     text               the text description c(s) that was asked about
     sample             0, 1, … among the answers of one key; writers that ask at the same time may give
                        the same number twice, so readers number anew by `asked_at`
-    content            the answer word for word, possibly empty
+    content            the answer word for word, possibly empty; what the model thought before it, where the server
+                       gives that apart, stands first, in <think> tags
     weight             1 for a sample; its probability for a decision recorded elsewhere
     prompt_tokens      this completion's share of its request, so that sums say what was spent
     completion_tokens  likewise

@@ -102,7 +102,8 @@ class Answer:
 
 
 ANSWER = ", ".join(field.name for field in fields(Answer)).replace(
-    "request", "CASE WHEN logprobs IS NOT NULL OR ltrim(content) LIKE '{%' THEN request END AS request"
+    "request",
+    "CASE WHEN logprobs IS NOT NULL OR ltrim(content) LIKE '{%' OR content LIKE '<think>%{%' THEN request END AS request",
 )
 
 

@@ -35,6 +35,7 @@ from askonce.commands.flags import (
     Simulator,
     TaskName,
     Temperature,
+    Thinking,
     Timeout,
     Tpm,
     Transport,
@@ -63,6 +64,7 @@ def build_cache(
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 512,
     extra: Extra = None,
+    thinking: Thinking = None,
     retry: Retry = (),
     transport: Transport = "online",
     concurrency: Concurrency = 256,
@@ -82,7 +84,7 @@ def build_cache(
     import askonce
 
     world = askonce.find_task(task, simulator)
-    who = llm_of(llm, estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra)
+    who = llm_of(llm, estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra, thinking)
     asked = {
         "samples": 1 if estimator == "hard" else samples_of(samples, max_tv, confidence),
         "retry": tuple(retry),
@@ -138,6 +140,7 @@ def llm_of(
     temperature: float,
     max_tokens: int,
     extra: str | None,
+    thinking: str | None,
 ):
     from askonce.pipeline import models
     from askonce.pipeline.llm import LLM
@@ -162,6 +165,7 @@ def llm_of(
         extra=fields,
         estimator="text" if estimator == "hard" else estimator,
         prompt=prompt,
+        thinking=thinking,
         function=asked,
     )
 
@@ -210,6 +214,7 @@ def report_rows(report) -> dict[str, str]:
             "tokens in / out": f"{report.prompt_tokens:,} / {report.completion_tokens:,}",
             "cost": _usd(report.cost),
         }
+        | ({"of them thinking": f"{report.reasoning_tokens:,}"} if report.reasoning_tokens else {})
         | ({"the server takes": report.server} if report.server else {})
         | ({} if report.saved is None else {"completions saved": f"{report.saved:,}"})
         | {"coverage": f"{report.coverage:.2%}", "seconds": f"{report.seconds:.1f}"}

@@ -22,6 +22,7 @@ from askonce.commands.flags import (
     Strict,
     TaskName,
     Temperature,
+    Thinking,
 )
 from askonce.commands.show import emit, err, out, print_json
 
@@ -89,12 +90,13 @@ def explain(
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 512,
     extra: Extra = None,
+    thinking: Thinking = None,
     json: Json = False,
 ) -> None:
     """Say whether a question would be answered from the cache, and if not, what is different."""
     import askonce
 
-    who = llm_of(llm, estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra)
+    who = llm_of(llm, estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra, thinking)
     found = askonce.explain(cache, task, text, who)
     if json:
         return print_json(asdict(found) | {"hit": found.completions > 0})

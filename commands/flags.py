@@ -30,6 +30,10 @@ MaxTv = Annotated[
     float, typer.Option(rich_help_panel=ASKING, help="With --samples auto: known to this total-variation distance …")
 ]
 Confidence = Annotated[float, typer.Option(rich_help_panel=ASKING, help="… with this confidence.")]
+Thinking = Annotated[
+    Literal["off", "low", "medium", "high"] | None,
+    typer.Option(rich_help_panel=ASKING, help="How much a thinking model thinks; default as it does of itself."),
+]
 LlmFunction = Annotated[
     str | None,
     typer.Option(

@@ -33,6 +33,7 @@ from askonce.commands.flags import (
     TaskName,
     TeacherForm,
     Temperature,
+    Thinking,
 )
 from askonce.commands.runs import task_of
 from askonce.commands.show import emit, err, going_on, live, print_rows
@@ -103,6 +104,7 @@ def train(
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 512,
     extra: Extra = None,
+    thinking: Thinking = None,
     samples: Samples = "10",
     estimator: Estimator = "text",
     prompt: PromptFile = "three-stages",
@@ -192,7 +194,9 @@ def train(
         if on_miss in ("ask", "defer"):
             model = held_model(cache, world.name, model)
             asking = {
-                "llm": llm_of(llm, estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra),
+                "llm": llm_of(
+                    llm, estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra, thinking
+                ),
                 "samples": 1 if estimator == "hard" else samples_of(samples, 0.1, 0.95),
                 "terms": terms_of(model, base_url, 256, None, None, 120.0, max_cost, max_requests, prices),
             }

@@ -30,6 +30,7 @@ from askonce.pipeline.asking.client import Job
 from askonce.pipeline.asking.function import FunctionAsker
 from askonce.pipeline.asking.prices import Price, forecast
 from askonce.pipeline.asking.terms import Terms
+from askonce.pipeline.asking.thinking import cut_off, with_thoughts
 from askonce.pipeline.deduplicate import Visits, distinct_texts, merge
 from askonce.pipeline.estimators import AUTO, ESTIMATORS, JSON, SCORED, TEXT, Unparsable, option_distributions
 from askonce.pipeline.interrupt import Interruption, interruption
@@ -69,6 +70,8 @@ class Report:
     hits, asked  texts that needed nothing, and those that were asked about
     completions, prompt_tokens, completion_tokens
                  stored now; tokens of failed requests are counted with the others
+    reasoning_tokens
+                 those of the completion tokens with which the model thought, where the server says so
     requests, errors, cost
                  sent, and failed by kind; USD, None where the price is unknown
     unanswered   text → why the server does not answer it
@@ -85,6 +88,7 @@ class Report:
     unparsable: int
     prompt_tokens: int
     completion_tokens: int
+    reasoning_tokens: int
     requests: int
     errors: dict[str, int]
     cost: float | None
@@ -141,6 +145,7 @@ def build_cache(
         unparsable=len(unparsable),
         prompt_tokens=tally.prompt_tokens,
         completion_tokens=tally.completion_tokens,
+        reasoning_tokens=tally.reasoning_tokens,
         requests=tally.requests,
         errors=dict(tally.errors),
         cost=tally.cost if terms.price else None,
@@ -370,7 +375,7 @@ class Builder:
                     pending.pop(text, None)
                 else:
                     progress.completions += event.job.n
-                    if complaint := ESTIMATORS[llm.estimator].complaint(event.replies[0]):
+                    if complaint := ESTIMATORS[llm.estimator].complaint(event.replies[0]) or cut_off(event.replies):
                         failed = AskonceError(complaint)
                         stop.set()
                 if outstanding.close(event.job):
@@ -398,7 +403,7 @@ class Builder:
                     prompt=prompt,
                     text=outstanding.text(job),
                     sample=job.first + number,
-                    content=reply.content,
+                    content=with_thoughts(reply),
                     finish_reason=reply.finish_reason or None,
                     prompt_tokens=reply.prompt_tokens,
                     completion_tokens=reply.completion_tokens,

@@ -17,7 +17,7 @@ from askonce.cache.key import answer_key, endpoint_identity
 from askonce.pipeline import estimators
 from askonce.pipeline import prompt as prompts
 from askonce.pipeline.asking import asker as asking
-from askonce.pipeline.asking import batch
+from askonce.pipeline.asking import batch, thinking
 from askonce.pipeline.asking.abilities import Abilities
 from askonce.pipeline.asking.asker import Asker
 from askonce.pipeline.asking.batch import BatchAsker
@@ -50,7 +50,8 @@ class LLM:
     process, whose `errors` and `seed` mean nothing to others. `model_id` names a model that is served
     under several addresses, and stands for them in the key. `extra` are further fields of the wire body,
     such as top_p or response_format. `estimator` is the way of asking, a name in `estimators.ESTIMATORS`; `prompt` a
-    template, one of the built-in ones by name or a file (`pipeline.prompt`). A `function` of this process is asked in
+    template, one of the built-in ones by name or a file (`pipeline.prompt`); `thinking` how much a model that can is to
+    think, one of `thinking.LEVELS`, None: as it does of itself. A `function` of this process is asked in
     the place of a server.
     """
 
@@ -64,6 +65,7 @@ class LLM:
     extra: Mapping[str, Any] = field(default_factory=dict)
     estimator: str = estimators.TEXT
     prompt: str | Path = prompts.THREE_STAGES
+    thinking: str | None = None
     function: Function | None = None
 
     def __post_init__(self) -> None:
@@ -71,6 +73,10 @@ class LLM:
         if self.estimator not in (*estimators.ESTIMATORS, estimators.AUTO):
             known = ", ".join(sorted([*estimators.ESTIMATORS, estimators.AUTO]))
             raise AskonceError(f"there is no estimator {self.estimator!r}: it is one of {known}", 2)
+        if self.thinking not in (None, *thinking.LEVELS):
+            raise AskonceError(f"thinking is one of {', '.join(thinking.LEVELS)}, not {self.thinking!r}", 2)
+        if why := thinking.too_little(self.thinking, self.max_tokens):
+            raise AskonceError(why, 2)
         if self.model_id is not None and (not self.model_id.strip() or "://" in self.model_id):
             raise AskonceError("--model-id is a name of your own for the model, not an address", 2)
         if reserved := sorted(RESERVED & set(self.extra)):
@@ -110,6 +116,7 @@ def body(llm: LLM, chat: list[dict[str, str]]) -> dict[str, Any]:
         "messages": chat,
         "temperature": llm.temperature,
         "max_completion_tokens" if at_openai else "max_tokens": llm.max_tokens,
+        **(thinking.fields(llm.thinking, None if llm.function else _address(llm)) if llm.thinking else {}),
         **llm.extra,
     }
 

@@ -32,6 +32,7 @@ class Tally:
     completions             samples obtained
     prompt_tokens, completion_tokens
                             as servers reported them, for failed calls too
+    reasoning_tokens        those of the completion tokens that the model thought with, where servers say so
     cost                    USD for these tokens; 0 where the price is unknown
     lost                    USD, at most, for requests whose answer was lost on the way and may be billed
     errors                  failures by kind: a status, "timeout", "connection", "no answer"
@@ -42,6 +43,7 @@ class Tally:
     completions: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
     cost: float = 0.0
     lost: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)

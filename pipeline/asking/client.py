@@ -27,6 +27,8 @@ from askonce.pipeline.asking.prices import completion_limit, prompt_tokens
 from askonce.pipeline.asking.reply import NoAnswer, Reply, replies, spent
 from askonce.pipeline.asking.retry import is_busy, is_passing, retrying
 from askonce.pipeline.asking.terms import Terms
+from askonce.pipeline.asking.thinking import reasoning_tokens
+from askonce.pipeline.asking.transport import bounded, stay_async
 from askonce.pipeline.simulated.response import FIRST_SAMPLE
 
 # The statuses that may be a single prompt's fault: malformed or filtered, too long, unprocessable.
@@ -62,7 +64,8 @@ class Client:
         self.http = openai.DefaultAsyncHttpxClient(
             trust_env=not server.on_loopback,
             timeout=None,
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+            transport=bounded(server),
+            event_hooks={"response": [stay_async]},
         )
         self.openai = openai.AsyncOpenAI(
             api_key=server.api_key, base_url=server.address, max_retries=0, http_client=self.http
@@ -162,12 +165,20 @@ class Client:
     async def _post(self, job: Job) -> httpx2.Response:
         """The response as it is: the client's own models would drop what servers add to the protocol."""
         headers = {FIRST_SAMPLE: str(job.first), **self.server.headers}
-        return await self.openai.post(
-            "/chat/completions", body={**job.body, "n": job.n}, cast_to=httpx2.Response, options={"headers": headers}
-        )
+        body = {**job.body, "n": job.n}
+        try:
+            return await self.openai.post(
+                "/chat/completions", body=body, cast_to=httpx2.Response, options={"headers": headers}
+            )
+        except openai.APIConnectionError as error:
+            # The client takes whatever goes wrong on the way for a lost connection.
+            if isinstance(error.__cause__, NoAnswer | AskonceError):
+                raise error.__cause__ from None
+            raise
 
     def _spend(self, ticket: Ticket, answer: Any, headers: httpx2.Headers, overloaded: bool = False) -> tuple[int, int]:
         used = spent(answer)
+        self.tally.reasoning_tokens += reasoning_tokens(answer.get("usage") if isinstance(answer, dict) else None)
         self.tally.spend(*used, self.terms.price)
         self.gate.leave(ticket, headers, sum(used) if any(used) else None, overloaded)
         return used

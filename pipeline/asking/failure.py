@@ -7,6 +7,7 @@ from typing import Any
 
 import openai
 
+from askonce.cache.errors import AskonceError
 from askonce.pipeline.asking.endpoint import Endpoint
 from askonce.pipeline.asking.reply import NoAnswer
 from askonce.pipeline.asking.retry import Patience, is_passing
@@ -17,6 +18,8 @@ RUN_AGAIN = "check --base-url and the network, then run the same command again"
 
 def explained(error: Exception, server: Endpoint, patience: Patience) -> str:
     """Why the run ends, and what to do."""
+    if isinstance(error.__cause__, AskonceError):
+        return str(error.__cause__)
     match error:
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return f"the server refused the API key ({error.status_code}): set OPENAI_API_KEY"

@@ -21,6 +21,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from askonce.cache.errors import AskonceError
 from askonce.pipeline.asking.reply import NoAnswer
 
 
@@ -79,7 +80,9 @@ def is_busy(error: BaseException | None) -> bool:
 
 
 def is_passing(error: BaseException | None) -> bool:
-    """Whether the same request may well succeed later."""
+    """Whether the same request may well succeed later. What we do not follow ourselves does not change."""
+    if error is not None and isinstance(error.__cause__, AskonceError):
+        return False
     if isinstance(error, openai.APIStatusError):
         return is_busy(error) or error.status_code in (408, 409) or error.status_code >= 500
     return isinstance(error, openai.APIConnectionError | NoAnswer | TimeoutError)
