@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from askonce.student.deploying.export import export as export_student
     from askonce.student.judging.compare import compared as compare_audits
     from askonce.student.judging.evaluate import Evaluation
+    from askonce.student.judging.side_by_side import Compared
     from askonce.student.judging.unlearned import habits
     from askonce.student.learning import pretrain as pretraining
     from askonce.student.learning.profile import Laps
@@ -80,6 +81,7 @@ __all__ = [
     "cache_stats",
     "compact_cache",
     "compare_audits",
+    "compare_teachers",
     "evaluate",
     "evaluate_option",
     "explain",
@@ -103,6 +105,7 @@ __all__ = [
     "repair_cache",
     "reproduce",
     "serve_simulated",
+    "tasks_in",
     "train",
     "verify_cache",
     "watch",
@@ -257,6 +260,31 @@ def audit(
     from askonce.pipeline.audit.audit import audit as judge
 
     return judge(find_task(task), Path(cache), model, seed, show)
+
+
+def compare_teachers(
+    task: str | Task,
+    cache: str | Path,
+    *,
+    prices: Mapping[str, Price] = {},
+    episodes: int = 1000,
+    seed: int = 0,
+    audited: bool = True,
+    show: Callable[[int, int, str], None] = lambda done, total, line: None,
+) -> list[Compared]:
+    """Every LLM, prompt and way of asking that has answered for the task: how well it does alone, and what it took."""
+    from askonce.student.judging.side_by_side import side_by_side
+
+    return side_by_side(find_task(task), Path(cache), prices, episodes, seed, audited, show)
+
+
+def tasks_in(cache: str | Path) -> list[str]:
+    """The built-in tasks for which a cache holds answers."""
+    from askonce.cache.query import stats
+    from askonce.pipeline import tasks
+
+    built_in = {*tasks.names(), *tasks.registered_names()}
+    return [name for name in dict.fromkeys(one.task for one in stats(cache).teachers) if name in built_in]
 
 
 def train(

@@ -295,6 +295,22 @@ def keys(directory: str | Path, task: str, model: str, prompt: str) -> set[str]:
     return {key for (key,) in found}
 
 
+def seconds(directory: str | Path, task: str, model: str, prompt: str) -> float | None:
+    """How long the requests of a `TeacherEntry` took, one after the other; None where that is not known."""
+    rows = read(
+        lambda connection: connection.execute(
+            """
+            SELECT sum(latency) FROM (SELECT DISTINCT key, asked_at, latency FROM completions
+                                      WHERE task = $task AND model = $model AND prompt = $prompt)
+            """,
+            {"task": task, "model": model, "prompt": prompt},
+        ).fetchall(),
+        completions=directory,
+    )
+    found: float | None = rows[0][0]
+    return found
+
+
 def stored(directory: str | Path, task: str, keys: Iterable[str]) -> dict[str, int]:
     """key → number of its completions kept for `task`, for those of `keys` that have any.
 

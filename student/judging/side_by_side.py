@@ -1,0 +1,139 @@
+"""Teachers side by side: models, prompts and ways of asking, by what they say, how well it does, and what it cost."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from askonce.cache import query
+from askonce.cache.errors import AskonceError
+from askonce.cache.query import Answer, TeacherEntry
+from askonce.pipeline import answered, estimators
+from askonce.pipeline.asking.prices import Price, price_of
+from askonce.pipeline.audit.audit import audit
+from askonce.pipeline.audit.summary import shares
+from askonce.pipeline.tasks.task import Decision, Task
+from askonce.student.judging.evaluate import evaluate, teacher
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One teacher of one task.
+
+    estimator            how it was asked
+    texts, completions   answered, and obtained for them
+    unparsable           share of completions in which no decision can be read
+    invented             share of what it decides that names an option which its text does not allow
+    agreement            1 − the mean total-variation distance to the others, over texts that both answer; None alone
+    verdicts             verdict of the audit → its share of what the teacher says where texts are met; {} without
+    success_rate, return_mean
+                         of the teacher alone, over held-out layouts
+    tokens, seconds      for one text, prompt and completion tokens together; of the server's time, where it is known
+    cost                 USD for all, None where the price is unknown
+    """
+
+    task: str
+    teacher: str
+    estimator: str
+    texts: int
+    completions: int
+    unparsable: float
+    invented: float
+    agreement: float | None
+    verdicts: dict[str, float]
+    success_rate: float
+    success_ci95: tuple[float, float]
+    return_mean: float
+    tokens: float
+    seconds: float | None
+    cost: float | None
+
+
+def side_by_side(
+    task: Task,
+    cache: Path,
+    prices: Mapping[str, Price] = {},
+    episodes: int = 1000,
+    seed: int = 0,
+    audited: bool = True,
+    show: Callable[[int, int, str], None] = lambda done, total, line: None,
+) -> list[Compared]:
+    """Every teacher that has answered for `task`. AskonceError where there is none."""
+    entries = query.teachers(cache, task.name)
+    if not entries:
+        raise AskonceError(f"{cache} holds no answers for {task.name}: ask for them by `cli build-cache` first")
+    said = {entry.name: _distributions(task, cache, entry) for entry in entries}
+    found = []
+    for number, entry in enumerate(entries):
+        show(number, len(entries), f"{task.name}  {entry.name}")
+        found.append(_compared(task, cache, entry, said, prices, episodes, seed, audited))
+    show(len(entries), len(entries), task.name)
+    return found
+
+
+Said = dict[str, dict[Decision, float]]
+
+
+def _compared(
+    task: Task,
+    cache: Path,
+    entry: TeacherEntry,
+    said: Mapping[str, Said],
+    prices: Mapping[str, Price],
+    episodes: int,
+    seed: int,
+    audited: bool,
+) -> Compared:
+    answers = query.answers(cache, task.name, entry.model, entry.prompt)
+    known, mine = answered.open_answered(cache, task, entry.model, entry.prompt), said[entry.name]
+    alone = evaluate(task, teacher(task, known), episodes, seed)
+    unparsable = sum(len(_left_out(task, found)) for found in answers.values())
+    judged = shares(audit(task, cache, entry.name, seed).rows) if audited and task.playout() else {}
+    others = [theirs for name, theirs in said.items() if name != entry.name]
+    price = price_of(entry.model, prices)
+    seconds = query.seconds(cache, task.name, entry.model, entry.prompt)
+    return Compared(
+        task=task.name,
+        teacher=entry.name,
+        estimator=_estimator(answers),
+        texts=entry.texts,
+        completions=entry.completions,
+        unparsable=unparsable / entry.completions,
+        invented=_invented(task, mine),
+        agreement=_agreement(mine, others),
+        verdicts={verdict: share.visits for verdict, share in judged.items()},
+        success_rate=alone.success_rate,
+        success_ci95=alone.success_ci95,
+        return_mean=alone.return_mean,
+        tokens=(entry.prompt_tokens + entry.completion_tokens) / entry.texts,
+        seconds=None if seconds is None else seconds / entry.texts,
+        cost=None if price is None else price.of(entry.prompt_tokens, entry.completion_tokens),
+    )
+
+
+def _distributions(task: Task, cache: Path, entry: TeacherEntry) -> Said:
+    found = answered.entries(cache, task, entry.model, entry.prompt)
+    return {text: dict(one.distribution) for text, one in found}
+
+
+def _estimator(answers: Mapping[str, Sequence[Answer]]) -> str:
+    first = estimators.of(next(iter(answers.values())))
+    return next(name for name, one in estimators.ESTIMATORS.items() if one is first)
+
+
+def _left_out(task: Task, answers: Sequence[Answer]) -> list[tuple[int, str]]:
+    return estimators.distribution_of(answers, task.prompt.options)[1]
+
+
+def _invented(task: Task, said: Said) -> float:
+    """Over texts, the mass of decisions with an option that their text does not allow."""
+    shares = []
+    for text, found in said.items():
+        allowed = {option for decision in task.decisions(text) for option in decision}
+        shares.append(sum(share for decision, share in found.items() if not set(decision) <= allowed))
+    return sum(shares) / len(shares)
+
+
+def _agreement(mine: Said, others: Sequence[Said]) -> float | None:
+    pairs = [(mine[text], theirs[text]) for theirs in others for text in mine.keys() & theirs.keys()]
+    apart = [sum(abs(a.get(d, 0.0) - b.get(d, 0.0)) for d in a.keys() | b.keys()) / 2 for a, b in pairs if a and b]
+    return 1 - sum(apart) / len(apart) if apart else None
