@@ -5,10 +5,16 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 TOOLS  := $(VENV)/tools
 
-.PHONY: demo test lint format docs bench setup tools clean
+.PHONY: demo demo-llm test lint format docs bench setup tools clean
 
 demo: setup
 	$(BIN)/cli demo
+
+# The same with a real LLM in this process: make demo-llm GGUF=model.gguf, or without a file one of the hub's.
+demo-llm: setup
+	@echo "builds llama-cpp-python first, where it is not there yet: some ten minutes"
+	$(BIN)/python -m pip install --quiet --editable '.[llama]'
+	$(BIN)/cli demo --directory demo-llm --llm $(if $(GGUF),llama:$(GGUF),hub)
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
