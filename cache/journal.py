@@ -89,7 +89,8 @@ class Journal:
     def append(self, batch: pa.RecordBatch) -> bool:
         """On disk on return; False where another has taken the journal over, and the rows may not count.
 
-        After an OSError the journal may end in half a record and must not be appended to.
+        After an OSError the journal may end in half a record and must not be appended to, unless the disk is `full`:
+        then what was written of the record is taken away again, and with it the room that it took.
         """
         record = _record(batch.serialize().to_pybytes())
         try:
@@ -99,6 +100,9 @@ class Journal:
             # How a network file system says that another host has removed the file.
             if error.errno == errno.ESTALE:
                 return False
+            if full(error) and self._is_open():
+                os.ftruncate(self._file, self.size)
+                os.fsync(self._file)
             raise
         if self.size == 0:
             durable.sync(self.path.parent)
@@ -115,8 +119,17 @@ class Journal:
             raise
         return (status.st_size, status.st_mode) == (self.size, self._mode)
 
+    def _is_open(self) -> bool:
+        """Whether nobody has closed it, who would have written behind what is ours."""
+        return os.fstat(self._file).st_mode == self._mode
+
     def close(self) -> None:
         os.close(self._file)
+
+
+def full(error: OSError) -> bool:
+    """Whether there is no room for what was to be written: on the disk, within a quota, or in one file."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def finish(path: Path) -> None:

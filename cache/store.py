@@ -116,13 +116,20 @@ class Writer:
 
         AskonceError where they cannot be written; to add them again then doubles nothing.
         """
-        table = to_table(completions)
+        table, kept = to_table(completions), 0
         with self._lock:
             try:
                 for batch in table.to_batches(max_chunksize=RECORD_ROWS):
-                    self._add(batch)
+                    for rows in self._add_what_fits(batch):
+                        kept += rows
             except OSError as error:
-                raise unwritable(self._directory, error) from error
+                cause = unwritable(self._directory, error)
+                if journal.full(error):
+                    cause = AskonceError(
+                        f"{cause}; {kept:,} of the last {table.num_rows:,} answers found room and are stored: make room, "
+                        "then run the same command again"
+                    )
+                raise cause from error
 
     def seal(self) -> None:
         """What was added so far becomes a segment."""
@@ -138,6 +145,19 @@ class Writer:
             self._journal.close()
             self._journal = None
 
+    def _add_what_fits(self, batch: pa.RecordBatch) -> Iterator[int]:
+        """The rows of each part that has been added. Where a disk is full, halves of what did not fit, down to a row."""
+        try:
+            self._add(batch)
+        except OSError as error:
+            if not journal.full(error) or batch.num_rows == 1:
+                raise
+            half = batch.num_rows // 2
+            yield from self._add_what_fits(batch.slice(0, half))
+            yield from self._add_what_fits(batch.slice(half))
+        else:
+            yield batch.num_rows
+
     def _add(self, batch: pa.RecordBatch) -> None:
         stored = False
         try:
@@ -147,9 +167,10 @@ class Writer:
                 stored = self._journal.append(batch)
                 if not stored:
                     self.close()
-        except BaseException:
-            # It may end in half a record, behind which nothing must follow.
-            self.close()
+        except BaseException as error:
+            # Else it may end in half a record, behind which nothing must follow.
+            if not (isinstance(error, OSError) and journal.full(error)):
+                self.close()
             raise
         if self._journal and self._journal.size > SEAL_SIZE:
             self._seal()

@@ -288,7 +288,9 @@ def builder(
                 yield Builder(task, directory, llm, wanted, asker, writer, show, progress, others)
             finally:
                 if not isinstance(asker, BatchAsker) and asker.can != known:
-                    abilities.note(directory, endpoint(llm), llm.model, asker.can)
+                    # Learnt again at the next opportunity: no reason to fail, or to hide why the build did.
+                    with suppress(AskonceError):
+                        abilities.note(directory, endpoint(llm), llm.model, asker.can)
 
 
 @dataclass(frozen=True)

@@ -166,3 +166,13 @@ def test_a_recorded_module_is_not_imported(file, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(AskonceError, match="line 1"):
         read(file(line(task="trap:TASK")), "recorded")
+
+
+def test_decisions_for_an_environment_of_minigrid_s_are_taken_by_its_id(tmp_path):
+    name = "MiniGrid-Unlock-v0"
+    situation = {"task": name, "sees": ["red key"], "holds": None}
+    decided = {"options": ["go to red key", "pick up red key"], "probability": 1.0}
+    (tmp_path / "said.jsonl").write_text(json.dumps(situation | {"decisions": [decided]}))
+    (row,) = read(tmp_path / "said.jsonl", "me")
+    assert (row.task, row.text) == (name, "Agent sees a red key, holds nothing.")
+    assert row.content == "Decision: go to red key, pick up red key"
