@@ -75,7 +75,14 @@ Concurrency = Annotated[
 ]
 Rpm = Annotated[float | None, typer.Option(rich_help_panel=ASKING, help="The most requests a minute.")]
 Tpm = Annotated[float | None, typer.Option(rich_help_panel=ASKING, help="The most tokens a minute.")]
-Timeout = Annotated[float, typer.Option(rich_help_panel=ASKING, min=0.1, help="Seconds for one request.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        rich_help_panel=ASKING,
+        min=0.1,
+        help="Seconds for one request; default 120, and more for a server that needs it.",
+    ),
+]
 MaxCost = Annotated[
     float | None, typer.Option(rich_help_panel=ASKING, min=0, help="Stop before more USD would be spent.")
 ]

@@ -198,7 +198,7 @@ def train(
                     llm, estimator, prompt, model, base_url, model_id, temperature, max_tokens, extra, thinking
                 ),
                 "samples": 1 if estimator == "hard" else samples_of(samples, 0.1, 0.95),
-                "terms": terms_of(model, base_url, 256, None, None, 120.0, max_cost, max_requests, prices),
+                "terms": terms_of(model, base_url, 256, None, None, None, max_cost, max_requests, prices),
             }
     # torchrun starts the same command anew.
     resume = resume or distributed.restarted() and (run / "run.json").exists()

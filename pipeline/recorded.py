@@ -82,7 +82,9 @@ def _completions(record: dict[str, Any], model: str, digest: str) -> Iterator[Co
     # A file only names tasks: package.module:NAME in it would import, that is run, what the file wants.
     if record["task"] not in (*tasks.names(), *tasks.registered_names()):
         known = ", ".join(tasks.names())
-        raise ValueError(f"unknown task {record['task']!r}, the known ones are {known} and those that `cli tasks` lists")
+        raise ValueError(
+            f"unknown task {record['task']!r}, the known ones are {known} and those that `cli tasks` lists"
+        )
     task = tasks.find(record["task"])
     holds = record["holds"]
     if not (_are_words(record["sees"]) and (holds is None or _are_words([holds]))):

@@ -23,7 +23,7 @@ from askonce.pipeline.asking.endpoint import Endpoint
 from askonce.pipeline.asking.failure import STORED, explained, kind
 from askonce.pipeline.asking.gate import Abandoned
 from askonce.pipeline.asking.reply import NoAnswer, Reply, replies
-from askonce.pipeline.asking.retry import Patience, is_passing, retrying_call
+from askonce.pipeline.asking.retry import FIRST_TIMEOUT, Patience, is_passing, retrying_call
 from askonce.pipeline.asking.submission import Submission
 from askonce.pipeline.asking.transport import stay
 
@@ -45,7 +45,7 @@ Batch = dict[str, Any]
 def client(server: Endpoint, patience: Patience) -> openai.OpenAI:
     # A proxy of the environment would be asked for this machine's own servers too.
     http = openai.DefaultHttpxClient(
-        trust_env=not server.on_loopback, timeout=patience.timeout, event_hooks={"response": [stay]}
+        trust_env=not server.on_loopback, timeout=patience.timeout or FIRST_TIMEOUT, event_hooks={"response": [stay]}
     )
     return openai.OpenAI(
         api_key=server.api_key, base_url=server.address, max_retries=0, http_client=http, default_headers=server.headers

@@ -25,7 +25,7 @@ from askonce.pipeline.asking.endpoint import Endpoint
 from askonce.pipeline.asking.gate import Abandoned, Gate, Ticket
 from askonce.pipeline.asking.prices import completion_limit, prompt_tokens
 from askonce.pipeline.asking.reply import NoAnswer, Reply, replies, spent
-from askonce.pipeline.asking.retry import is_busy, is_passing, retrying
+from askonce.pipeline.asking.retry import FIRST_TIMEOUT, LONGEST_TIMEOUT, is_busy, is_passing, retrying
 from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.asking.thinking import reasoning_tokens
 from askonce.pipeline.asking.transport import bounded, stay_async
@@ -57,6 +57,8 @@ class Client:
         self.server, self.terms, self.tally, self.can = server, terms, tally, can
         self.gate = Gate(terms, tally)
         self.answers = self.set_aside = 0
+        # Of one attempt, where the user has set no time-out.
+        self.timeout = FIRST_TIMEOUT
         # The most that a prompt took beyond its estimate, as a factor.
         self.underestimated = 1.0
         # A proxy of the environment would be asked for this machine's own servers too. Attempts are timed
@@ -145,17 +147,23 @@ class Client:
         most_cost = self.terms.price.of(most_in, most_out) if self.terms.price else 0.0
         ticket = await self.gate.enter(most_in + most_out, most_cost, stopping)
         asked_at, answer, response = datetime.now(UTC), None, None
+        timeout = self.terms.patience.timeout or self.timeout
         try:
-            async with asyncio.timeout(self.terms.patience.timeout):
+            async with asyncio.timeout(timeout):
                 response = await self._post(job)
             answer = parsed(response.content)
             found = replies(answer, job.n, time.monotonic() - ticket.sent_at, asked_at)
         except (openai.OpenAIError, NoAnswer, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                # Those in flight together are one time-out.
+                self.timeout = min(max(self.timeout, 2 * timeout), LONGEST_TIMEOUT)
             self._failed(ticket, error, answer, response)
             raise
         except BaseException:
             self.gate.leave(ticket, None, None)
             raise
+        slow = 4 * (time.monotonic() - ticket.sent_at)
+        self.timeout = min(max(self.timeout, slow), LONGEST_TIMEOUT)
         used = self._spend(ticket, answer, response.headers)
         self.underestimated = max(self.underestimated, used[0] / estimate)
         self.answers += 1

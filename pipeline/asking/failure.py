@@ -46,7 +46,7 @@ def reason(error: Exception, server: Endpoint, patience: Patience) -> str:
         case NoAnswer():
             return cleaned(str(error), server)
         case TimeoutError() | openai.APITimeoutError():
-            return f"did not answer within {patience.timeout:g} s"
+            return f"did not answer within {patience.timeout:g} s" if patience.timeout else "did not answer in time"
     return "cannot be reached"
 
 

@@ -24,6 +24,9 @@ from tenacity import (
 from askonce.cache.errors import AskonceError
 from askonce.pipeline.asking.reply import NoAnswer
 
+# In seconds. A small server on a laptop may need the longest.
+FIRST_TIMEOUT, LONGEST_TIMEOUT = 120.0, 1800.0
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -32,15 +35,16 @@ class Patience:
     attempts      of a server that does not answer or is faulty
     first_wait, longest_wait
                   waits double from one to the other, each shortened at random; Retry-After goes before them
-    timeout       of one attempt, from sending to the last byte
+    timeout       of one attempt, from sending to the last byte; None: twice as long after each time-out, from FIRST_TIMEOUT
+                  to LONGEST_TIMEOUT, and no shorter than four times the slowest answer so far
     in_all        for one request with all its attempts and waits
     """
 
     attempts: int = 6
     first_wait: float = 1.0
     longest_wait: float = 30.0
-    timeout: float = 120.0
-    in_all: float = 1800.0
+    timeout: float | None = None
+    in_all: float = 7200.0
 
 
 def retrying(patience: Patience, sleep: Callable[[float], Awaitable[None]]) -> AsyncRetrying:

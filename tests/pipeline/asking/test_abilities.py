@@ -1,11 +1,16 @@
 """A server is got to know by the first real requests, once, and what it refuses it is asked in another dress."""
 
+import time
+
 import pytest
 
 from askonce.cache import layout, query, verify
+from askonce.cache.errors import AskonceError
 from askonce.pipeline import tasks
-from askonce.pipeline.asking import abilities
+from askonce.pipeline.asking import abilities, client
 from askonce.pipeline.asking.abilities import LIMITS, Abilities, without_system
+from askonce.pipeline.asking.retry import Patience
+from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.build import build_cache
 from askonce.pipeline.llm import LLM, endpoint
 from askonce.pipeline.questions import Wanted
@@ -146,3 +151,20 @@ def test_training_asks_in_the_way_that_auto_found(tmp_path):
         asked = ("--base-url", url, "--model-id", "ours", "--estimator", "auto", "--samples", 1)
         ended = called("train", "--task", TASK.name, *arguments, *asked)
     assert ended.code == 0 and ended.figures["iteration"] == 2
+
+
+# ---- Slow servers ----------------------------------------------------------------------------------------------------
+
+
+def test_a_slow_server_gets_the_time_that_it_needs_unless_a_time_out_is_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "FIRST_TIMEOUT", 0.2)
+
+    def slow(request, number):
+        time.sleep(0.7)
+
+    report, _ = built(Server(slow), tmp_path / "patient", samples=1)
+    # 0.2, 0.4 and 0.8 s.
+    assert report.errors["timeout"] > 0 and not report.unanswered and report.completions == report.texts
+    with running(Server(slow)) as url, pytest.raises(AskonceError, match="did not answer within 0.2 s"):
+        terms = Terms(patience=Patience(attempts=2, first_wait=0.01, longest_wait=0.01, timeout=0.2))
+        build_cache(TASK, tmp_path / "hurried", LLM("simulated", url), 30, Wanted(1), terms=terms)
