@@ -253,6 +253,6 @@ def _line(progress, seconds: float) -> str:
     spent = tally.prompt_tokens + tally.completion_tokens
     cost = f"  {tally.cost:.2f} USD" if tally.cost else ""
     return (
-        f"{progress.hits:,} hits  {tally.requests:,} requests  {tally.requests / max(seconds, 1e-9):,.1f}/s  "
-        f"{tally.in_flight} in flight  {spent:,} tokens{cost}{_errors(tally.errors)}"
+        f"{progress.hits:,} hits  {tally.completions:,} completions  {spent / max(seconds, 1e-9):,.0f} tokens/s  "
+        f"{tally.in_flight} in flight{cost}{_errors(tally.errors)}"
     )

@@ -8,7 +8,9 @@ PPO and hierarchical PPO without any, as long. What has been trained is in RUNS 
 
 import argparse
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 import json
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,7 +33,11 @@ def student(task: str, method: str, teacher: str | None, cache: Path, run: Path,
 
 
 def runs(task: str, taught: Iterable[str], cache: Path, where: Path) -> list[tuple]:
-    named = [("ppo", None), ("hierarchical", None), *(("llm4teach", teacher) for teacher in taught)]
+    named = [("ppo", None), *(("llm4teach", teacher) for teacher in taught)]
+    with suppress(askonce.AskonceError):
+        # Not every task has fixed options.
+        askonce.find_task(task).over_options()
+        named.append(("hierarchical", None))
     return [
         (task, method, teacher, cache, where / f"{task}-{method}-{(teacher or 'alone').replace('/', '-')}-{seed}", seed)
         for method, teacher in named
@@ -53,16 +59,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/real-llms"))
+    parser.add_argument("--students", nargs="*", help="tasks to train on; default all of the cache")
     parser.add_argument("--to", type=Path, required=True)
     given = parser.parse_args()
     with get_context("spawn").Pool(2) as pool:
-        compared = {
-            task: askonce.compare_teachers(task, given.cache, episodes=1000) for task in askonce.tasks_in(given.cache)
-        }
+        tasks = askonce.tasks_in(given.cache)
+        compared = dict(zip(tasks, pool.map(partial(askonce.compare_teachers, cache=given.cache), tasks, chunksize=1)))
         planned = [
             one
-            for task, teachers in compared.items()
-            for one in runs(task, best_ways(teachers), given.cache, given.runs)
+            for task in given.students or tasks
+            for one in runs(task, best_ways(compared[task]), given.cache, given.runs)
         ]
         found = pool.starmap(student, planned, chunksize=1)
     students = [
