@@ -448,11 +448,12 @@ def evaluate_option(
 
 
 def _llm(llm: LLM | Function | None) -> LLM:
+    from askonce.pipeline.asking.function import model_of
     from askonce.pipeline.llm import LLM as Asked
 
     if llm is None or isinstance(llm, Asked):
         return llm or Asked()
-    return Asked(model=getattr(llm, "__name__", type(llm).__name__), function=llm)
+    return Asked(model=model_of(llm), function=llm)
 
 
 def _terms(llm: LLM, max_cost: float | None) -> Terms:

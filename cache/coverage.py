@@ -8,8 +8,6 @@ comes back with the next build, and costs no answer.
 """
 
 from dataclasses import astuple, dataclass
-import hashlib
-import json
 from pathlib import Path
 
 from askonce.cache import checked, durable, layout, store
@@ -57,6 +55,5 @@ def carry(source: str | Path, to: str | Path) -> None:
 
 
 def _write(directory: Path, who: Who, coverage: Coverage) -> None:
-    name = hashlib.sha256(json.dumps(who).encode()).hexdigest()[:32]
     durable.make_directory(directory / layout.COVERAGE)
-    checked.write(directory / layout.COVERAGE / f"{name}{layout.ESTIMATE}", [*who, *astuple(coverage)])
+    checked.write(directory / layout.COVERAGE / f"{layout.named(*who)}{layout.ESTIMATE}", [*who, *astuple(coverage)])

@@ -13,6 +13,9 @@ DIR/audit/                               what `cli audit` found (`pipeline.audit
 DIR/…/*.tmp                              what a killed writer left; read by nobody
 """
 
+import hashlib
+import json
+
 MARKER = "askonce-cache.json"
 
 SEGMENTS, JOURNALS, FOOTERS, QUARANTINE = "segments", "journals", "footers", "quarantine"
@@ -21,3 +24,8 @@ FOLDERS = SEGMENTS, JOURNALS, FOOTERS, COVERAGE, QUARANTINE, INDEX, BATCHES, AUD
 
 SEGMENT, JOURNAL, FOOTER, ESTIMATE, ANSWERS, UNFINISHED = ".parquet", ".journal", ".json", ".json", ".answers", ".tmp"
 TEACHERS = "teachers.json"
+
+
+def named(*parts: str) -> str:
+    """The digest of 32 hex digits by which a file is named that is about these: whatever they hold, it is a file's name."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -41,8 +41,7 @@ from askonce.commands.flags import (
     Transport,
 )
 from askonce.commands.show import emit, err, going_on, live, out, print_json
-
-SIMULATED = "simulated"
+from askonce.pipeline.simulated.response import SIMULATED
 
 
 def build_cache(
@@ -55,9 +54,7 @@ def build_cache(
     confidence: Confidence = 0.95,
     estimator: Estimator = "text",
     prompt: PromptFile = "three-stages",
-    model: Annotated[
-        str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")
-    ] = "simulated",
+    model: Annotated[str, typer.Option(help="The LLM's name; the default is the built-in simulated one.")] = SIMULATED,
     base_url: BaseUrl = None,
     llm: LlmFunction = None,
     model_id: ModelId = None,
@@ -118,7 +115,7 @@ def serve_teacher(
 
     with askonce.serve_simulated(Errors(incorrect, inefficient, inconsistent), seed, port) as base_url:
         if json:
-            print_json({"base_url": base_url, "model": "simulated"})
+            print_json({"base_url": base_url, "model": SIMULATED})
         else:
             out.print(
                 f"the simulated LLM answers at {base_url}; ask it, for instance, by\n"
@@ -143,6 +140,7 @@ def llm_of(
     thinking: str | None,
 ):
     from askonce.pipeline import models
+    from askonce.pipeline.asking.function import model_of
     from askonce.pipeline.llm import LLM
 
     try:
@@ -155,7 +153,7 @@ def llm_of(
         raise AskonceError("an LLM is asked either by --llm or by --base-url: leave one out", 2)
     asked = models.find(function) if function else None
     if asked and model == SIMULATED:
-        model = getattr(asked, "__name__", type(asked).__name__)
+        model = model_of(asked)
     return LLM(
         model,
         base_url,

@@ -25,6 +25,7 @@ from askonce.commands.flags import (
     Thinking,
 )
 from askonce.commands.show import emit, err, out, print_json
+from askonce.pipeline.simulated.response import SIMULATED
 
 
 def stats(cache: CacheDir, json: Json = False) -> None:
@@ -81,7 +82,7 @@ def explain(
     task: TaskName,
     text: Annotated[str, typer.Option(help="The text that would be asked about.")],
     cache: CacheDir,
-    model: Annotated[str, typer.Option(help="The LLM's name.")] = "simulated",
+    model: Annotated[str, typer.Option(help="The LLM's name.")] = SIMULATED,
     estimator: Estimator = "text",
     prompt: PromptFile = "three-stages",
     base_url: BaseUrl = None,

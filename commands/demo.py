@@ -75,10 +75,10 @@ def demo(
 def _real(name: str):
     """Asked for letters, without reasoning: what small models do best, and fast."""
     import askonce
+    from askonce.pipeline.asking.function import model_of
 
     function = askonce.local_model(f"llama:{_fetched()}" if name == "hub" else name)
-    model = getattr(function, "__name__", type(function).__name__)
-    return askonce.LLM(model, estimator="auto", prompt="without-reasoning", function=function)
+    return askonce.LLM(model_of(function), estimator="auto", prompt="without-reasoning", function=function)
 
 
 def _fetched() -> Path:

@@ -9,8 +9,6 @@ then the index is built again. It is never the truth and may be removed at any t
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-import hashlib
-import json
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -102,8 +100,7 @@ def _extended(
 
 def place(directory: str | Path, task: Task, model: str, prompt: str) -> Path:
     """Where the teacher's index is; each new one replaces the one before, which its readers keep."""
-    name = hashlib.sha256(json.dumps([task.name, model, prompt]).encode()).hexdigest()[:32]
-    return Path(directory) / layout.INDEX / f"{name}{layout.ANSWERS}"
+    return Path(directory) / layout.INDEX / f"{layout.named(task.name, model, prompt)}{layout.ANSWERS}"
 
 
 def present(directory: str | Path, task: Task, model: str, prompt: str) -> dict[str, Any]:
@@ -131,6 +128,12 @@ def entries(
     for text, answers in query.texts(directory, task.name, model, prompt, wanted, besides):
         distributions, unparsable = option_distributions({text: answers}, task.prompt.options)
         yield text, Entry(distributions[text], len(answers), tuple(row.sample for row in unparsable))
+
+
+def total_variation(one: Entry, other: Entry) -> float:
+    """½ Σ |p − q| over the decisions; to hold none is a decision of its own."""
+    p, q = (entry.distribution or {(): 1.0} for entry in (one, other))
+    return sum(abs(p.get(decision, 0.0) - q.get(decision, 0.0)) for decision in {*p, *q}) / 2
 
 
 def build(path: Path, found: Iterable[tuple[str, Entry]], source: Any) -> Answered:

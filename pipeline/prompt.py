@@ -31,7 +31,7 @@ from askonce.pipeline.tasks.task import Decision, Example, Option, Prompt
 
 SUFFIX = ".jinja"
 BUILT_IN = Path(__file__).parent / "prompts"
-THREE_STAGES, FEW_SHOT, WITHOUT_REASONING = "three-stages", "few-shot", "without-reasoning"
+THREE_STAGES = "three-stages"
 # How an answer is to look like.
 TEXT, JSON, LETTER = "text", "json", "letter"
 VARIABLES = {"setting", "options", "examples", "pattern", "text", "decisions", "form"}

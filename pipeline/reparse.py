@@ -13,7 +13,7 @@ from askonce.cache.index import Entry
 from askonce.cache.query import TeacherName
 from askonce.cache.teachers import teacher_names, teachers_of
 from askonce.pipeline import tasks
-from askonce.pipeline.answered import Answered, build, entries, older, place, present
+from askonce.pipeline.answered import Answered, build, entries, older, place, present, total_variation
 from askonce.pipeline.tasks.task import Task
 
 # Of the texts whose distribution changed, so many are told.
@@ -106,19 +106,13 @@ def _count(found: Reparsed, text: str, before: Entry, now: Entry) -> None:
     unreadable = {sample for sample in now.unreadable if sample < before.completions}
     found.newly_readable += len(set(before.unreadable) - unreadable)
     found.no_longer_readable += len(unreadable - set(before.unreadable))
-    variation = _total_variation(before, now)
+    variation = total_variation(before, now)
     # Less is rounding.
     if variation > 1e-9:
         found.changed += 1
         change = Change(text, variation, _in_words(before), _in_words(now))
         largest = [*found.largest, change]
         found.largest = heapq.nlargest(LARGEST, largest, key=lambda each: each.total_variation)
-
-
-def _total_variation(one: Entry, other: Entry) -> float:
-    """½ Σ |p − q| over the decisions; to hold none is a decision of its own."""
-    p, q = (entry.distribution or {(): 1.0} for entry in (one, other))
-    return sum(abs(p.get(decision, 0.0) - q.get(decision, 0.0)) for decision in {*p, *q}) / 2
 
 
 def _in_words(entry: Entry) -> dict[str, float]:

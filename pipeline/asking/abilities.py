@@ -9,8 +9,6 @@ limit, fewer log-probabilities. What is lost of this knowledge costs a refused r
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-import hashlib
-import json
 from pathlib import Path
 import re
 from typing import Any
@@ -187,5 +185,4 @@ def note(directory: str | Path, endpoint: str, model: str, can: Abilities) -> No
 
 
 def _place(directory: str | Path, endpoint: str, model: str) -> Path:
-    name = hashlib.sha256(json.dumps([endpoint, model]).encode()).hexdigest()[:32]
-    return Path(directory) / layout.SERVERS / f"{name}{layout.ESTIMATE}"
+    return Path(directory) / layout.SERVERS / f"{layout.named(endpoint, model)}{layout.ESTIMATE}"

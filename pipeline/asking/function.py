@@ -55,6 +55,11 @@ def _name(function: Function) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
+def model_of(function: Function) -> str:
+    """What a function's answers are kept under where no model is named."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
 @dataclass
 class FunctionAsker:
     """As `asker.Asker`, with a function in the place of a server."""

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from askonce.cache.errors import AskonceError
+from askonce.pipeline.simulated.response import SIMULATED
 
 # Requests whose body names no limit are taken to answer with at most so many tokens.
 UNLIMITED = 4096
-# The simulated LLM's name.
-SIMULATED = "simulated"
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,12 @@ so that no completion invents an option. Each completion is a sample, as in `pip
 """
 
 from collections.abc import Collection, Sequence
-import json
-from typing import Any
 
 from askonce.cache.query import Answer
 from askonce.pipeline import prompt
 from askonce.pipeline.asking.reply import Reply
 from askonce.pipeline.estimators import text
-from askonce.pipeline.estimators.question import About, Body
+from askonce.pipeline.estimators.question import About, Body, loaded
 from askonce.pipeline.parse import Parsed, without_thoughts
 from askonce.pipeline.tasks.task import Decision, Option
 
@@ -47,7 +45,7 @@ def complaint(reply: Reply) -> str | None:
 
 
 def has_asked(answer: Answer) -> bool:
-    match _loaded(answer.request):
+    match loaded(answer.request):
         case {"response_format": {"type": "json_schema", "json_schema": {"name": name}}}:
             return bool(name == NAME)
     return False
@@ -66,7 +64,7 @@ def distribution_of(
 
 def _read(answer: Answer, options: tuple[Option, ...]) -> Parsed:
     """Of an object as the schema wants it, its decision; of all else, what can be read in it as text."""
-    match _loaded(without_thoughts(answer.content)):
+    match loaded(without_thoughts(answer.content)):
         case {"decision": [str(), *_] as decided} if all(isinstance(option, str) and option for option in decided):
             return Parsed(tuple(decided))
     return text.read_decision(answer, options)
@@ -80,10 +78,3 @@ def _constrained(body: Body, options: list[str], reasons: bool) -> Body:
     schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
     asked = {"name": NAME, "strict": True, "schema": schema}
     return {**body, "response_format": {"type": "json_schema", "json_schema": asked}}
-
-
-def _loaded(stored: str | None) -> Any:
-    try:
-        return json.loads(stored or "null")
-    except (ValueError, RecursionError):
-        return None

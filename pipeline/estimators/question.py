@@ -1,6 +1,7 @@
 """What the questions about one text are made of."""
 
 from dataclasses import dataclass
+import json
 from typing import Any
 
 from askonce.pipeline.tasks.task import Task
@@ -17,3 +18,11 @@ class About:
     text: str
     body: Body
     reasons: bool
+
+
+def loaded(stored: str | None) -> Any:
+    """None where nothing was stored, or what is no JSON: a cache may come from elsewhere."""
+    try:
+        return json.loads(stored or "null")
+    except (ValueError, RecursionError):
+        return None

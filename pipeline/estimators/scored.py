@@ -9,7 +9,6 @@ What the server does not list is not zero: it is at most as likely as the least 
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-import json
 import math
 import re
 from string import ascii_uppercase
@@ -18,7 +17,7 @@ from typing import Any
 from askonce.cache.query import Answer
 from askonce.pipeline import prompt
 from askonce.pipeline.asking.reply import Reply
-from askonce.pipeline.estimators.question import About, Body
+from askonce.pipeline.estimators.question import About, Body, loaded
 from askonce.pipeline.estimators.text import read_decision
 from askonce.pipeline.parse import HEADING, LABEL
 from askonce.pipeline.tasks.task import Decision, Option
@@ -79,7 +78,7 @@ def distribution_of(
     """The mean over the letters' questions."""
     estimates, unparsable = [], []
     for answer in answers:
-        found = of_letters(_json(answer.logprobs), _lettered(answer))
+        found = of_letters(loaded(answer.logprobs), _lettered(answer))
         if found is None:
             unparsable.append((answer.sample, "the server gave no log-probabilities"))
         else:
@@ -224,15 +223,7 @@ def _masses(entries: Any) -> dict[str, float]:
 
 def _lettered(answer: Answer) -> dict[str, Decision]:
     """The letters that the answer's own request listed; empty where it is no question for a letter."""
-    match _json(answer.request):
+    match loaded(answer.request):
         case {"logprobs": True, "messages": [*_, {"content": str(content)}]}:
             return letters_in([{"content": content}])
     return {}
-
-
-def _json(stored: str | None) -> Any:
-    """None where nothing was stored, or what is no JSON: a cache may come from elsewhere."""
-    try:
-        return json.loads(stored or "null")
-    except (ValueError, RecursionError):
-        return None

@@ -9,6 +9,8 @@ What stands for a model in the key of its answers is the digest of its weights: 
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
 import hashlib
 from importlib import import_module
 from pathlib import Path
@@ -45,11 +47,23 @@ def digest(paths: Iterable[Path]) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
-def files_of(folder: Path) -> list[Path]:
-    """AskonceError where the folder is no model's."""
-    if not (folder / "config.json").is_file():
-        raise AskonceError(f"{folder} is no model's folder: it holds no config.json", 2)
-    return [path for pattern in DECISIVE for path in folder.glob(pattern)]
+@dataclass(frozen=True)
+class Folder:
+    """A model's folder as its makers publish it. AskonceError where it is none."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not (self.path / "config.json").is_file():
+            raise AskonceError(f"{self.path} is no model's folder: it holds no config.json", 2)
+
+    @property
+    def __name__(self) -> str:
+        return self.path.resolve().name
+
+    @cached_property
+    def address(self) -> str:
+        return digest(path for pattern in DECISIVE for path in self.path.glob(pattern))
 
 
 def _ready(module: str, model: str) -> Callable[[str], Function]:

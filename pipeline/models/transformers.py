@@ -1,35 +1,19 @@
 """A local folder in this process, by Hugging Face's transformers; of its weights only safetensors, and no code of its own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from askonce.cache.errors import AskonceError
 from askonce.pipeline.asking.abilities import without_system
 from askonce.pipeline.asking.function import Chat, Said
-from askonce.pipeline.models import digest, files_of
+from askonce.pipeline.models import Folder
 
 # Chats that are answered together.
 TOGETHER = 16
 
 
-@dataclass(frozen=True)
-class Transformers:
-    path: Path
-
-    def __post_init__(self) -> None:
-        files_of(self.path)
-
-    @property
-    def __name__(self) -> str:
-        return self.path.resolve().name
-
-    @cached_property
-    def address(self) -> str:
-        return digest(files_of(self.path))
-
+class Transformers(Folder):
     def __call__(self, chats: list[Chat], terms: dict[str, Any]) -> list[Said]:
         if "response_format" in terms:
             raise AskonceError("transformers heeds no JSON schema: use --estimator text or scored")

@@ -1,30 +1,14 @@
 """A local folder in this process, by vLLM's offline engine, which answers all chats of a call together."""
 
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from askonce.cache.errors import AskonceError
 from askonce.pipeline.asking.function import Chat, Said
-from askonce.pipeline.models import digest, files_of
+from askonce.pipeline.models import Folder
 
 
-@dataclass(frozen=True)
-class Vllm:
-    path: Path
-
-    def __post_init__(self) -> None:
-        files_of(self.path)
-
-    @property
-    def __name__(self) -> str:
-        return self.path.resolve().name
-
-    @cached_property
-    def address(self) -> str:
-        return digest(files_of(self.path))
-
+class Vllm(Folder):
     def __call__(self, chats: list[Chat], terms: dict[str, Any]) -> list[Said]:
         # The engine keeps what chats begin with alike, so samples of one text cost one reading of it.
         answered = self._engine.chat(chats, self._sampling(terms), use_tqdm=False)

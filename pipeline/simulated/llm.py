@@ -23,9 +23,10 @@ from askonce.pipeline.estimators.scored import QUESTION, letters_in
 from askonce.pipeline.simulated import errands, missions
 from askonce.pipeline.simulated.errands import Errand
 from askonce.pipeline.simulated.missions import Mission
+from askonce.pipeline.simulated.response import SIMULATED
 from askonce.pipeline.tasks.task import Decision
 
-MODEL = "simulated"
+MODEL = SIMULATED
 # Its answer to a question for a letter, where what it would do is not among the choices.
 NO_LETTER = "None"
 

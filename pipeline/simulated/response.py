@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
 
+# The name by which the simulated LLM is asked.
+SIMULATED = "simulated"
 FIRST_SAMPLE = "X-First-Sample"
 SETTINGS = "X-Simulated"
 # What `Message` has of a mapping is all that is needed.

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from askonce.cache import query
 from askonce.cache.errors import AskonceError
-from askonce.cache.query import Answer, TeacherEntry
+from askonce.cache.index import Entry
+from askonce.cache.query import TeacherEntry
 from askonce.pipeline import answered, estimators
 from askonce.pipeline.asking.prices import Price, price_of
 from askonce.pipeline.audit.audit import audit
@@ -61,7 +62,7 @@ def side_by_side(
     entries = query.teachers(cache, task.name)
     if not entries:
         raise AskonceError(f"{cache} holds no answers for {task.name}: ask for them by `cli build-cache` first")
-    said = {entry.name: _distributions(task, cache, entry) for entry in entries}
+    said = {one.name: dict(answered.entries(cache, task, one.model, one.prompt)) for one in entries}
     found = []
     for number, entry in enumerate(entries):
         show(number, len(entries), f"{task.name}  {entry.name}")
@@ -70,7 +71,7 @@ def side_by_side(
     return found
 
 
-Said = dict[str, dict[Decision, float]]
+Said = dict[str, Entry]
 
 
 def _compared(
@@ -83,10 +84,9 @@ def _compared(
     seed: int,
     audited: bool,
 ) -> Compared:
-    answers = query.answers(cache, task.name, entry.model, entry.prompt)
-    known, mine = answered.open_answered(cache, task, entry.model, entry.prompt), said[entry.name]
-    alone = evaluate(task, teacher(task, known), episodes, seed)
-    unparsable = sum(len(_left_out(task, found)) for found in answers.values())
+    mine = said[entry.name]
+    alone = evaluate(task, teacher(task, lambda text: _distribution(mine, text)), episodes, seed)
+    unparsable = sum(len(found.unreadable) for found in mine.values())
     judged = shares(audit(task, cache, entry.name, seed).rows) if audited and task.playout() else {}
     others = [theirs for name, theirs in said.items() if name != entry.name]
     price = price_of(entry.model, prices)
@@ -94,7 +94,7 @@ def _compared(
     return Compared(
         task=task.name,
         teacher=entry.name,
-        estimator=_estimator(answers),
+        estimator=_estimator(cache, entry, next(iter(mine))),
         texts=entry.texts,
         completions=entry.completions,
         unparsable=unparsable / entry.completions,
@@ -110,18 +110,15 @@ def _compared(
     )
 
 
-def _distributions(task: Task, cache: Path, entry: TeacherEntry) -> Said:
-    found = answered.entries(cache, task, entry.model, entry.prompt)
-    return {text: dict(one.distribution) for text, one in found}
+def _distribution(said: Said, text: str) -> dict[Decision, float] | None:
+    return dict(said[text].distribution) if text in said else None
 
 
-def _estimator(answers: Mapping[str, Sequence[Answer]]) -> str:
-    first = estimators.of(next(iter(answers.values())))
+def _estimator(cache: Path, entry: TeacherEntry, text: str) -> str:
+    """All of a teacher's texts were asked about in one way."""
+    ((_, answers),) = query.texts(cache, entry.task, entry.model, entry.prompt, [text])
+    first = estimators.of(answers)
     return next(name for name, one in estimators.ESTIMATORS.items() if one is first)
-
-
-def _left_out(task: Task, answers: Sequence[Answer]) -> list[tuple[int, str]]:
-    return estimators.distribution_of(answers, task.prompt.options)[1]
 
 
 def _invented(task: Task, said: Said) -> float:
@@ -129,11 +126,11 @@ def _invented(task: Task, said: Said) -> float:
     shares = []
     for text, found in said.items():
         allowed = {option for decision in task.decisions(text) for option in decision}
-        shares.append(sum(share for decision, share in found.items() if not set(decision) <= allowed))
+        shares.append(sum(share for decision, share in found.distribution.items() if not set(decision) <= allowed))
     return sum(shares) / len(shares)
 
 
 def _agreement(mine: Said, others: Sequence[Said]) -> float | None:
-    pairs = [(mine[text], theirs[text]) for theirs in others for text in mine.keys() & theirs.keys()]
-    apart = [sum(abs(a.get(d, 0.0) - b.get(d, 0.0)) for d in a.keys() | b.keys()) / 2 for a, b in pairs if a and b]
+    both = [(mine[text], theirs[text]) for theirs in others for text in mine.keys() & theirs.keys()]
+    apart = [answered.total_variation(one, other) for one, other in both if one.distribution and other.distribution]
     return 1 - sum(apart) / len(apart) if apart else None
