@@ -16,8 +16,11 @@ demo-llm: setup
 	$(BIN)/python -m pip install --quiet --editable '.[llama]'
 	$(BIN)/cli demo --directory demo-llm --llm $(if $(GGUF),llama:$(GGUF),hub)
 
+# A third of a test is waiting for a server or a process, so three at once keep two cores busy. Bytecode is kept even
+# where the shell says otherwise: some hundred processes would compile the same files again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # What CI runs before the tests.
 lint: tools

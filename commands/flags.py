@@ -49,11 +49,12 @@ Extra = Annotated[
     str | None, typer.Option(rich_help_panel=ASKING, help="Further fields of the request, as JSON: '{\"top_p\": 0.9}'.")
 ]
 Estimator = Annotated[
-    Literal["auto", "text", "json", "scored", "hard", "sampling", "logprobs"],
+    Literal["auto", "text", "json", "scored", "likelihood", "hard", "sampling", "logprobs"],
     typer.Option(
         rich_help_panel=ASKING,
         help="How the LLM is asked: for free text; for JSON over the text's own options; for a letter, whose "
-        "log-probability counts; for the best of these that the server can, auto; or for one text at temperature 0, "
+        "log-probability counts; for that of each decision's own words, likelihood; for the best of these that the "
+        "server can, auto; or for one text at temperature 0, "
         "hard. sampling and logprobs are earlier names of text and scored.",
     ),
 ]

@@ -79,17 +79,11 @@ def find(prompt: str | Path) -> Template:
     """A built-in template by its name, or the one in a file. AskonceError where it cannot be used."""
     path = BUILT_IN / f"{prompt}{SUFFIX}" if str(prompt) in names() else Path(prompt)
     try:
-        template = Template(str(prompt), path.read_text(encoding="utf-8"))
+        return _checked(str(prompt), path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise AskonceError(
             f"no prompt at {str(prompt)!r} ({error}): name a file, or one of {', '.join(names())}", 2
         ) from None
-    used = meta.find_undeclared_variables(_parsed(template))
-    if unknown := used - VARIABLES:
-        raise AskonceError(f"{prompt} uses {min(unknown)}; a prompt knows {', '.join(sorted(VARIABLES))}", 2)
-    if "text" not in used or not _ROLE.search(template.source):
-        raise AskonceError(f"{prompt} must have a message (a line '=== user') and use {{{{ text }}}} in it", 2)
-    return template
 
 
 def names() -> list[str]:
@@ -115,6 +109,17 @@ def messages(
 def signature(option: Option) -> str:
     """How an option is written in a prompt: "explore", "go to <object>"."""
     return f"{option.name} <object>" if option.takes_object else option.name
+
+
+@lru_cache(maxsize=64)
+def _checked(name: str, source: str) -> Template:
+    template = Template(name, source)
+    used = meta.find_undeclared_variables(_parsed(template))
+    if unknown := used - VARIABLES:
+        raise AskonceError(f"{name} uses {min(unknown)}; a prompt knows {', '.join(sorted(VARIABLES))}", 2)
+    if "text" not in used or not _ROLE.search(source):
+        raise AskonceError(f"{name} must have a message (a line '=== user') and use {{{{ text }}}} in it", 2)
+    return template
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,10 @@ CONTEXT.set_forkserver_preload(
         "tests.cache.processes",
         "tests.pipeline.asking.test_batch",
         "tests.pipeline.test_build_faults",
+        "askonce.pipeline.recorded",
+        "askonce.pipeline.tasks.minigrid.stock.task",
+        "askonce.cli",
+        "askonce.commands.caching",
         # DuckDB imports it with its first parameters.
         "pandas",
     ]

@@ -152,7 +152,8 @@ class Client:
             async with asyncio.timeout(timeout):
                 response = await self._post(job)
             answer = parsed(response.content)
-            found = replies(answer, job.n, time.monotonic() - ticket.sent_at, asked_at)
+            wanted = job.body["messages"] if "prompt_logprobs" in job.body else ()
+            found = replies(answer, job.n, time.monotonic() - ticket.sent_at, asked_at, wanted)
         except (openai.OpenAIError, NoAnswer, TimeoutError) as error:
             if isinstance(error, TimeoutError):
                 # Those in flight together are one time-out.

@@ -3,6 +3,7 @@
 Nothing that was paid for is lost over a fault beside it: of several choices the sound ones are kept.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 import json
@@ -42,6 +43,20 @@ class Reply:
     reasoning: str = ""
 
 
+def of_last_line(listed: Sequence[tuple[str, float]], chat: Sequence[dict[str, str]]) -> dict[str, Any] | None:
+    """Of a prompt's tokens and their log-probabilities, those from the last line of `chat` on, its end among them.
+
+    None where it is not found in them. Some tokenizers give a token's words without the blank before it.
+    """
+    line = "".join(chat[-1]["content"].rpartition("\n")[2].split())
+    words = ""
+    for at in range(len(listed) - 1, -1, -1):
+        words = "".join(listed[at][0].split()) + words
+        if line in words:
+            return {"prompt": [{"token": token, "logprob": logprob} for token, logprob in listed[at:]]}
+    return None
+
+
 def without_cost(reply: Reply) -> Reply:
     """The same for another job; what it took has been counted once already."""
     return replace(reply, prompt_tokens=0, completion_tokens=0, usage=None)
@@ -51,8 +66,13 @@ class NoAnswer(Exception):
     """The server answered with what is no chat completion, or with one that has no choices."""
 
 
-def replies(answer: Any, n: int, latency: float, asked_at: datetime) -> list[Reply]:
-    """Up to `n` replies from a chat.completion object, parsed from JSON. NoAnswer where it holds none."""
+def replies(
+    answer: Any, n: int, latency: float, asked_at: datetime, chat: Sequence[dict[str, str]] = ()
+) -> list[Reply]:
+    """Up to `n` replies from a chat.completion object, parsed from JSON. NoAnswer where it holds none.
+
+    `chat` is what was asked, where the log-probabilities of its own last line are wanted.
+    """
     choices = answer.get("choices") if isinstance(answer, dict) else None
     if not isinstance(choices, list):
         raise NoAnswer(_complaint(answer))
@@ -71,7 +91,7 @@ def replies(answer: Any, n: int, latency: float, asked_at: datetime) -> list[Rep
             latency=latency,
             served_model=model if isinstance(model, str) else "",
             asked_at=asked_at,
-            logprobs=choice.get("logprobs"),
+            logprobs=of_last_line(list(_prompt_tokens(answer)), chat) if chat else choice.get("logprobs"),
             usage=None if index else answer.get("usage"),
             reasoning=_reasoning(choice["message"]),
         )
@@ -86,6 +106,15 @@ def spent(answer: Any) -> tuple[int, int]:
     counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
     prompt, completion = (count if type(count) is int and 0 < count < ABSURD else 0 for count in counts)
     return prompt, completion
+
+
+def _prompt_tokens(answer: dict[str, Any]) -> Iterable[tuple[str, float]]:
+    """As vLLM gives them: for each token of the prompt but the first an object by token, the prompt's own before others."""
+    listed = answer.get("prompt_logprobs")
+    for known in listed if isinstance(listed, list) else []:
+        match next(iter(known.values()), None) if isinstance(known, dict) else None:
+            case {"decoded_token": str(token), "logprob": int() | float() as logprob}:
+                yield token, logprob
 
 
 def _is_sound(choice: Any) -> bool:

@@ -10,11 +10,11 @@ from typing import Protocol
 
 from askonce.cache.query import Answer
 from askonce.pipeline.asking.reply import Reply
-from askonce.pipeline.estimators import json_object, scored, text
+from askonce.pipeline.estimators import json_object, likelihood, scored, text
 from askonce.pipeline.estimators.question import About, Body
 from askonce.pipeline.tasks.task import Decision, Option
 
-TEXT, JSON, SCORED = "text", "json", "scored"
+TEXT, JSON, SCORED, LIKELIHOOD = "text", "json", "scored", "likelihood"
 # The best of what the server can do (`build.chosen`).
 AUTO = "auto"
 # What they were called in version 0.1.
@@ -60,7 +60,7 @@ class Estimator(Protocol):
 
 
 # What asks in a form of its own stands before what reads any text.
-ESTIMATORS: dict[str, Estimator] = {SCORED: scored, JSON: json_object, TEXT: text}
+ESTIMATORS: dict[str, Estimator] = {LIKELIHOOD: likelihood, SCORED: scored, JSON: json_object, TEXT: text}
 
 
 @dataclass(frozen=True)

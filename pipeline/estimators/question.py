@@ -4,8 +4,10 @@ from dataclasses import dataclass
 import json
 from typing import Any
 
-from askonce.pipeline.tasks.task import Task
+from askonce.pipeline.tasks.task import Decision, Task
 
+# The most decisions that are set before an LLM at once: as many as there are letters.
+MOST_LISTED = 26
 # A wire body, without the number of samples.
 Body = dict[str, Any]
 
@@ -18,6 +20,17 @@ class About:
     text: str
     body: Body
     reasons: bool
+
+
+def listed_at_once(about: About) -> list[Decision]:
+    """What a text is asked about without reasoning: its options and plans of them."""
+    return list(about.task.candidates(about.text))[:MOST_LISTED]
+
+
+def listed_after(about: About, decided: Decision | None) -> list[Decision]:
+    """The same after a reasoning: what the LLM decided then, and the text's single options."""
+    singles = about.task.decisions(about.text)
+    return list(dict.fromkeys([*([decided] if decided else []), *singles]))[:MOST_LISTED]
 
 
 def loaded(stored: str | None) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from askonce.cache.query import Answer
 from askonce.pipeline import prompt
 from askonce.pipeline.asking.reply import Reply
-from askonce.pipeline.estimators.question import About, Body, loaded
+from askonce.pipeline.estimators.question import MOST_LISTED, About, Body, listed_after, listed_at_once, loaded
 from askonce.pipeline.estimators.text import read_decision
 from askonce.pipeline.parse import HEADING, LABEL
 from askonce.pipeline.tasks.task import Decision, Option
@@ -26,7 +26,6 @@ REPEATED = False
 
 # The most that OpenAI's protocol allows.
 TOP_LOGPROBS = 20
-MOST_LETTERS = len(ascii_uppercase)
 QUESTION = "Which decision follows from this? Answer with one letter and nothing else."
 # Rounding makes a log-probability a little more than 0; what is more than that is none.
 ROUNDING = 1e-3
@@ -48,14 +47,13 @@ def questions(about: About, before: Sequence[Answer], most: int | None) -> list[
     """One letter after each reasoning, the letters turned on by one each time: the text's single options, and what
     the LLM decided after this reasoning, as far as letters reach. Without reasoning a question for each turn."""
     if not about.reasons:
-        listed = list(about.task.candidates(about.text))[:MOST_LETTERS]
+        listed = listed_at_once(about)
         turns = len(listed) if most is None else min(most, len(listed))
         return [letter_request(about.body, None, listed, turn) for turn in range(turns)]
     found: list[Body] = []
     for number, answer in enumerate(before[:most]):
         decided = read_decision(answer, about.task.prompt.options).decision
-        singles = about.task.decisions(about.text)
-        listed = list(dict.fromkeys([*([decided] if decided else []), *singles]))[:MOST_LETTERS]
+        listed = listed_after(about, decided)
         found.append(letter_request(about.body, reasoning_of(answer.content), listed, number))
     return found
 
@@ -101,7 +99,7 @@ class Estimate:
 
 def letters(decisions: Sequence[Decision], rotation: int) -> dict[str, Decision]:
     """Letter → decision; over len(decisions) rotations each decision has each letter once. At most 26."""
-    if not 0 < len(decisions) <= MOST_LETTERS:
+    if not 0 < len(decisions) <= MOST_LISTED:
         raise ValueError("from 1 to 26 decisions have a letter each")
     turn = rotation % len(decisions)
     return dict(zip(ascii_uppercase, [*decisions[turn:], *decisions[:turn]]))

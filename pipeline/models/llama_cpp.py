@@ -15,6 +15,7 @@ import numpy as np
 from askonce.cache.errors import AskonceError
 from askonce.pipeline.asking.abilities import without_system
 from askonce.pipeline.asking.function import Chat, Said
+from askonce.pipeline.asking.reply import of_last_line
 from askonce.pipeline.models import digest
 
 # Tokens of a chat with its answer, as far as the model was trained for so many.
@@ -39,6 +40,8 @@ class LlamaCpp:
 
     def __call__(self, chats: list[Chat], terms: dict[str, Any]) -> list[Said]:
         answer = self._letter if terms.get("logprobs") else self._completion
+        if "prompt_logprobs" in terms:
+            answer = self._likelihood
         return [answer(chat, terms) for chat in chats]
 
     def _completion(self, chat: Chat, terms: dict[str, Any]) -> Said:
@@ -76,6 +79,18 @@ class LlamaCpp:
         logprob = {"content": [{**entry, "top_logprobs": listed}]}
         return Said(self._word(drawn), "length", len(tokens), 1, logprob)
 
+    def _likelihood(self, chat: Chat, terms: dict[str, Any]) -> Said:
+        """How likely the tokens of the chat's last line are: what comes before it is read once for all its answers."""
+        tokens = self._tokens(chat, answers=False)
+        words = [self._word(token) for token in tokens]
+        if (line := of_last_line([(word, 0.0) for word in words], chat)) is None:
+            return Said("", "length", len(tokens))
+        listed = []
+        for at in range(len(tokens) - len(line["prompt"]), len(tokens)):
+            logits = self._logits(tokens[:at])
+            listed.append((words[at], float(logits[tokens[at]] - np.logaddexp.reduce(logits))))
+        return Said("", "length", len(tokens), 0, of_last_line(listed, chat))
+
     def _logits(self, tokens: list[int]) -> np.ndarray:
         """(V,) of the token that follows."""
         model, held = self._model, self._model._input_ids
@@ -89,8 +104,11 @@ class LlamaCpp:
     def _word(self, token: int) -> str:
         return str(self._model.detokenize([token]).decode("utf-8", "replace"))
 
-    def _tokens(self, chat: Chat) -> list[int]:
-        filled = self._formatter(messages=self._understood(chat))
+    def _tokens(self, chat: Chat, answers: bool = True) -> list[int]:
+        """`answers`: whether the model is to go on from them, or has said the last."""
+        formatter = self._formatter
+        formatter.add_generation_prompt = answers
+        filled = formatter(messages=self._understood(chat))
         # A template that begins with the token of beginning needs no second one.
         adds = not filled.prompt.startswith(self._formatter.bos_token or "\0")
         found: list[int] = self._model.tokenize(filled.prompt.encode(), add_bos=adds, special=True)

@@ -7,10 +7,13 @@ from typing import Any
 from askonce.cache.errors import AskonceError
 from askonce.pipeline.asking.abilities import without_system
 from askonce.pipeline.asking.function import Chat, Said
+from askonce.pipeline.asking.reply import of_last_line
 from askonce.pipeline.models import Folder
 
 # Chats that are answered together.
 TOGETHER = 16
+# Tokens from the end of a chat in which its last line is looked for.
+MOST_ANSWER = 96
 
 
 class Transformers(Folder):
@@ -18,6 +21,8 @@ class Transformers(Folder):
         if "response_format" in terms:
             raise AskonceError("transformers heeds no JSON schema: use --estimator text or scored")
         answer = self._letters if terms.get("logprobs") else self._completions
+        if "prompt_logprobs" in terms:
+            answer = self._likelihoods
         parts = (chats[first : first + TOGETHER] for first in range(0, len(chats), TOGETHER))
         return [said for part in parts for said in answer(part, terms)]
 
@@ -54,12 +59,31 @@ class Transformers(Folder):
             said.append(Said(word(token), "length", count, 1, {"content": [{**entry, "top_logprobs": top}]}))
         return said
 
-    def _tokens(self, chats: list[Chat]) -> Any:
+    def _likelihoods(self, chats: list[Chat], terms: dict[str, Any]) -> list[Said]:
+        """How likely the tokens of each chat's last line are."""
+        import torch
+
+        tokenizer, model = self._loaded
+        given = self._tokens(chats, answers=False)
+        most = min(MOST_ANSWER, given["input_ids"].shape[1] - 1)
+        with torch.inference_mode():
+            logprobs = model(**given, logits_to_keep=most + 1).logits[:, -most - 1 : -1].float().log_softmax(-1)
+        tokens = given["input_ids"][:, -most:]
+        known = logprobs.gather(-1, tokens[..., None])[..., 0].tolist()
+        said = []
+        for row, chat in enumerate(chats):
+            listed = [(str(tokenizer.decode([token])), value) for token, value in zip(tokens[row].tolist(), known[row])]
+            count = int(given["attention_mask"][row].sum())
+            said.append(Said("", "length", count, 0, of_last_line(listed, chat)))
+        return said
+
+    def _tokens(self, chats: list[Chat], answers: bool = True) -> Any:
+        """`answers`: whether the model is to go on from them, or has said the last."""
         tokenizer, model = self._loaded
         if self._refuses_system:
             chats = [without_system(chat) for chat in chats]
         filled = tokenizer.apply_chat_template(
-            chats, add_generation_prompt=True, tokenize=True, padding=True, return_dict=True, return_tensors="pt"
+            chats, add_generation_prompt=answers, tokenize=True, padding=True, return_dict=True, return_tensors="pt"
         )
         return filled.to(model.device)
 

@@ -18,14 +18,18 @@ import time
 from typing import Any, cast
 
 from askonce.cache.errors import AskonceError
+from askonce.pipeline.estimators.likelihood import BEGINS
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated.llm import Errors
 from askonce.pipeline.simulated.response import FIRST_SAMPLE, SETTINGS, Headers, Response, failure
 from askonce.pipeline.simulated.serve_batch import LARGEST_UPLOAD, Batches
+from askonce.pipeline.tasks.task import Decision
 
 LARGEST_BODY = 1 << 22
 MOST_CHOICES = 128
 MOST_LOGPROBS = 20
+# The probability of what this LLM never says.
+UNLIKELY = 1e-9
 
 
 class SimulatedServer(ThreadingHTTPServer):
@@ -97,7 +101,17 @@ class SimulatedServer(ThreadingHTTPServer):
             likely = simulated.letter_probabilities(chat, errors, seed)
             for choice in answer["choices"]:
                 choice["logprobs"] = logprobs(choice["message"]["content"], likely, top)
+        if "prompt_logprobs" in body:
+            answer["prompt_logprobs"] = _of_prompt(chat, simulated.probabilities(chat, errors, seed))
         return Response(200, answer)
+
+
+def _of_prompt(chat: list[dict[str, str]], likely: Mapping[Decision, float]) -> list[dict[str, Any] | None]:
+    """As vLLM gives them; an answer's last line is taken for a single token, and for one that this LLM says."""
+    line = chat[-1]["content"].rpartition("\n")[2]
+    decision = tuple(line.removeprefix(BEGINS).split(", "))
+    token = {"logprob": math.log(max(likely.get(decision, 0.0), UNLIKELY)), "rank": 1, "decoded_token": line}
+    return [None, {"0": token}]
 
 
 def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:

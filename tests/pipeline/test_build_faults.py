@@ -113,10 +113,11 @@ def _builder(url: str, cache: Path, asked: list[str], counted) -> None:
         opened.teach(asked)
 
 
-def test_twenty_kills_lose_nothing_that_was_counted_and_nothing_stored_is_asked_again(server, tmp_path):
+@pytest.mark.parametrize("times", [8, pytest.param(200, marks=pytest.mark.study)])
+def test_kills_lose_nothing_that_was_counted_and_nothing_stored_is_asked_again(server, tmp_path, times):
     draw = random.Random(0)
-    asked, kills, after = texts(3000), 0, Counter()
-    while kills < 20:
+    asked, kills, after = texts(max(3000, 200 * times)), 0, Counter()
+    while kills < times:
         before, counted = after, CONTEXT.Value("i", 0)
         server.set(delay=0.01)
         child = CONTEXT.Process(target=_builder, args=(server.url, tmp_path, asked, counted))

@@ -34,7 +34,7 @@ def cache(tmp_path_factory):
 
 
 def test_each_teacher_is_told_by_what_it_said_and_how_it_does(cache):
-    found = {one.teacher.partition("@")[0]: one for one in askonce.compare_teachers(TASK, cache, episodes=100)}
+    found = {one.teacher.partition("@")[0]: one for one in askonce.compare_teachers(TASK, cache, episodes=40)}
     assert {name: one.estimator for name, one in found.items()} == {
         "right": "text",
         "wrong": "text",
