@@ -95,6 +95,12 @@ def build_cache(
     with going_on("run the same command again to go on"), asking_progress() as show:
         report = askonce.build_cache(world, cache, who, show=show, in_batches=transport == "batch", **asked)
     emit(asdict(report), json, f"{task}: {cache}", report_rows(report))
+    if report.samples_alike:
+        err.print(
+            "every text got the same words each time: the server draws no samples, and what looks certain is not. Make it "
+            "sample (transformers serve: do_sample in the model's generation_config.json), or use --estimator scored",
+            soft_wrap=True,
+        )
     for text, reason in report.unanswered.items():
         err.print(f"  missing: {text} ({reason})", soft_wrap=True)
     if report.unanswered:

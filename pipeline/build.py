@@ -31,6 +31,7 @@ from askonce.pipeline.asking.function import FunctionAsker
 from askonce.pipeline.asking.prices import Price, forecast
 from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.asking.thinking import cut_off, with_thoughts
+from askonce.pipeline.asking.variety import Variety
 from askonce.pipeline.deduplicate import Visits, distinct_texts, merge
 from askonce.pipeline.estimators import AUTO, ESTIMATORS, JSON, SCORED, TEXT, Unparsable, option_distributions
 from askonce.pipeline.interrupt import Interruption, interruption
@@ -60,6 +61,7 @@ class AskingProgress:
     completion_tokens: int = 0
     unanswered: dict[str, str] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
+    variety: Variety = field(default_factory=Variety)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Report:
                  sent, and failed by kind; USD, None where the price is unknown
     unanswered   text → why the server does not answer it
     server       what it was seen to take, in words
+    samples_alike
+                 whether every text got the same words each time: the server draws no samples
     saved        completions fewer than if every text had as many as the least known one might need;
                  None for a fixed number of samples
     """
@@ -95,6 +99,7 @@ class Report:
     unanswered: dict[str, str]
     estimator: str
     server: str
+    samples_alike: bool
     saved: int | None
     coverage: float
     seconds: float
@@ -152,6 +157,7 @@ def build_cache(
         unanswered=progress.unanswered,
         estimator=llm.estimator,
         server=abilities.noted(directory, endpoint(llm), llm.model).words,
+        samples_alike=progress.variety.lacking,
         saved=_saved(task, directory, llm, wanted, distributions),
         coverage=share,
         seconds=time.perf_counter() - started,
@@ -377,6 +383,8 @@ class Builder:
                     pending.pop(text, None)
                 else:
                     progress.completions += event.job.n
+                    if llm.temperature:
+                        progress.variety.note(text, event.replies)
                     if complaint := ESTIMATORS[llm.estimator].complaint(event.replies[0]) or cut_off(event.replies):
                         failed = AskonceError(complaint)
                         stop.set()

@@ -94,7 +94,8 @@ class Client:
             return await self._seen(job, can, stopping)
         except (openai.OpenAIError, NoAnswer, TimeoutError) as error:
             if isinstance(error, openai.APIStatusError) and error.status_code in OF_ONE_PROMPT:
-                if found := await self._otherwise(job, can, error, stopping):
+                found, error = await self._otherwise(job, can, error, stopping)
+                if found:
                     return found
                 self.set_aside += 1
                 own = self.answers > 0 or self.set_aside < HOPELESS
@@ -106,8 +107,9 @@ class Client:
 
     async def _otherwise(
         self, job: Job, sent: Abilities, error: openai.APIStatusError, stopping: asyncio.Event
-    ) -> list[Reply]:
-        """The replies to the same question in another dress; none where the server refuses it in every one."""
+    ) -> tuple[list[Reply], openai.APIStatusError]:
+        """The replies to the same question in another dress; none where the server refuses it in every one, and why it
+        refused the last: what stood in the way before had been taken away."""
         refused, n = [error], min(job.n, self.can.choices or job.n)
         # Meanwhile others may have learnt what this one was refused for.
         learnt = [(self.can, n)] if self.can != sent else []
@@ -122,8 +124,8 @@ class Client:
                 continue
             # That is how the server was got to know, and no failure.
             self.tally.errors -= Counter(failure.kind(one) for one in refused)
-            return found
-        return []
+            return found, error
+        return [], refused[-1]
 
     async def _seen(self, job: Job, can: Abilities, stopping: asyncio.Event) -> list[Reply]:
         """The replies of a server that is taken to have these abilities, and does so from now on if it answers."""

@@ -63,8 +63,9 @@ def kind(error: Exception) -> str:
 
 
 def words(error: openai.APIStatusError, server: Endpoint) -> str:
-    said: Any = error.body.get("message") if isinstance(error.body, dict) else None
-    return cleaned(str(said or ""), server)
+    """By OpenAI's protocol, or as FastAPI has it, on which many servers are built."""
+    body: Any = error.body if isinstance(error.body, dict) else {}
+    return cleaned(str(body.get("message") or body.get("detail") or ""), server)
 
 
 def cleaned(text: str, server: Endpoint) -> str:

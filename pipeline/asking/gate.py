@@ -70,7 +70,7 @@ class Gate:
         if overloaded:
             self.concurrency.overloaded(ticket.sent_at, now)
         elif headers is not None:
-            self.concurrency.answered(len(self.in_flight))
+            self.concurrency.answered(len(self.in_flight), tokens or 1, ticket.sent_at, now)
         del self.in_flight[ticket.serial]
         self.reserved -= ticket.cost
         if tokens is not None:

@@ -4,11 +4,15 @@ Plain bookkeeping over moments of one monotonic clock, in seconds; who waits, an
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import math
 import re
 
-FIRST_LIMIT = 8
+FIRST_LIMIT = 4
+# Answers by which a throughput is told, at the least.
+SHORTEST_EPOCH = 16
+# The share of a larger limit that must be seen in the throughput, and the epochs until it is tried again if it was not.
+ENOUGH, RESTS = 0.4, 16
 
 
 @dataclass
@@ -61,29 +65,75 @@ class Window:
 
 @dataclass
 class Concurrency:
-    """How many requests may be in flight: more while answers come, half when the server is overloaded.
+    """How many requests may be in flight: twice as many as long as that brings more, half when the server is overloaded.
 
-    Additive increase, multiplicative decrease (Chiu and Jain 1989), after a first phase in which every
-    answer adds one, as in TCP's slow start.
+    A server of few slots queues what is beyond them, and answers no faster: so the throughput with one limit is measured
+    over an epoch, and the next limit is kept only if it brought enough. A server that once was overloaded is approached
+    in small steps, whatever they bring: additive increase, multiplicative decrease (Chiu and Jain 1989).
     """
 
     most: int
     limit: float = 0.0
     cut_at: float = -math.inf
+    # The limit before, and what it brought, while a larger one is tried.
+    before: tuple[float, float] | None = None
+    rest: int = 0
+    epoch: "Epoch" = field(default_factory=lambda: Epoch(-math.inf))
 
     def __post_init__(self) -> None:
         self.limit = float(min(self.most, FIRST_LIMIT))
 
-    def answered(self, in_flight: int) -> None:
-        """`in_flight` counts the request just answered. A limit that is not reached needs not grow."""
-        if in_flight >= int(self.limit):
-            grown = self.limit + (1.0 if self.cut_at == -math.inf else 1.0 / self.limit)
-            self.limit = min(float(self.most), grown)
+    def answered(self, in_flight: int, tokens: float, sent_at: float, now: float) -> None:
+        """`in_flight` counts the request just answered, which took so many `tokens`."""
+        reached = in_flight >= int(self.limit)
+        if self.cut_at != -math.inf:
+            if reached:
+                self.limit = min(float(self.most), self.limit + 1.0 / self.limit)
+        elif (
+            rate := self.epoch.heard(reached, tokens, sent_at, now, max(int(self.limit), SHORTEST_EPOCH))
+        ) is not None:
+            self._judge(rate)
+            self.epoch = Epoch(now)
+
+    def _judge(self, rate: float) -> None:
+        if self.before and rate < self.before[1] * (1 + ENOUGH * (self.limit / self.before[0] - 1)):
+            # No limit is final: the server may have been busy with others.
+            self.limit, self.before, self.rest = self.before[0], None, RESTS
+        elif self.rest:
+            self.rest -= 1
+        elif self.limit < self.most:
+            self.before = self.limit, rate
+            self.limit = min(float(self.most), 2 * self.limit)
+        else:
+            self.before = None
 
     def overloaded(self, sent_at: float, now: float) -> None:
         """Requests sent before the last cut tell nothing about what it has brought."""
         if sent_at >= self.cut_at:
             self.limit, self.cut_at = max(1.0, self.limit / 2), now
+
+
+@dataclass
+class Epoch:
+    """What a limit that holds since `begun` brings, by the answers to requests that were sent under it."""
+
+    begun: float
+    first_at: float | None = None
+    answers: int = 0
+    reached: int = 0
+    tokens: float = 0.0
+
+    def heard(self, reached: bool, tokens: float, sent_at: float, now: float, answers: int) -> float | None:
+        """Tokens a second once so many `answers` have come; None before, and while the limit is not reached."""
+        if sent_at < self.begun:
+            return None
+        if self.first_at is None:
+            self.first_at = now
+            return None
+        self.answers, self.reached, self.tokens = self.answers + 1, self.reached + reached, self.tokens + tokens
+        if self.answers < answers or 2 * self.reached < self.answers:
+            return None
+        return self.tokens / max(now - self.first_at, 1e-9)
 
 
 def told_by(headers: Mapping[str, str], kind: str) -> tuple[float, float, float] | None:

@@ -168,3 +168,22 @@ def test_a_slow_server_gets_the_time_that_it_needs_unless_a_time_out_is_set(tmp_
     with running(Server(slow)) as url, pytest.raises(AskonceError, match="did not answer within 0.2 s"):
         terms = Terms(patience=Patience(attempts=2, first_wait=0.01, longest_wait=0.01, timeout=0.2))
         build_cache(TASK, tmp_path / "hurried", LLM("simulated", url), 30, Wanted(1), terms=terms)
+
+
+LONG = "Observation: there is much to be seen here, and all of it is told. Reasoning: what is told is thought about. "
+
+
+@pytest.mark.parametrize(
+    "answer, alike", [(lambda n: LONG, True), (lambda n: f"{LONG} {n}", False), (lambda n: "", False)]
+)
+def test_a_server_that_draws_no_samples_is_told_from_one_that_does(tmp_path, answer, alike):
+    """As `transformers serve` does with a model whose own settings say so, whatever the temperature."""
+
+    def says(request, number):
+        return Response(200, completion("simulated", [(f"{answer(number)}\nDecision: explore", "stop")], 10))
+
+    report, _ = built(Server(says), tmp_path / "cache", samples=4)
+    assert report.samples_alike is alike and report.unparsable == 0
+    with running(Server(says)) as url:
+        arguments = "build-cache", "--task", TASK.name, "--cache", tmp_path / "other", "--episodes", 30, "--samples", 4
+        assert ("draws no samples" in called(*arguments, "--base-url", url).err) is alike

@@ -17,6 +17,7 @@ from askonce.cache.errors import AskonceError
 from askonce.pipeline.asking.asker import Replies
 from askonce.pipeline.asking.budget import Budget, Stopped, Tally
 from askonce.pipeline.asking.client import Job
+from askonce.pipeline.asking.limits import FIRST_LIMIT
 from askonce.pipeline.asking.prices import Price
 from askonce.pipeline.asking.retry import Patience
 from askonce.pipeline.asking.terms import Terms
@@ -142,11 +143,13 @@ def test_but_not_for_ever(server):
 
 def test_failures_lower_the_concurrency_and_answers_raise_it(server):
     tally = Tally()
-    run(server, jobs(40), tally=tally)
+    # Each takes as long, whatever else is in flight.
+    server.set(delay=0.05)
+    run(server, jobs(120), tally=tally)
     grown = tally.concurrency
     server.set(plan=[None] * 12 + ["503"])
     run(server, jobs(20), tally=tally)
-    assert grown > 8 and tally.concurrency < grown
+    assert grown > FIRST_LIMIT and tally.concurrency < grown
 
 
 # ---- Faults that do not pass ---------------------------------------------------------------------

@@ -1,4 +1,7 @@
+from collections import deque
+import heapq
 import math
+import random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,17 +50,49 @@ def test_a_request_beyond_the_whole_limit_waits_for_a_full_window_alone():
     assert window.wait(500, 2.0, in_flight=False) == 0
 
 
-def test_concurrency_grows_while_answers_come_and_is_halved_once_for_each_overload():
+def ask_server(concurrency: Concurrency, slots: int, answers: int, seed: int = 0) -> tuple[float, float]:
+    """A server that answers so many at a time, each in about a second, and queues the rest: its answers a second, and
+    the mean limit, over the second half."""
+    draw, now, sent = random.Random(seed), 0.0, 0
+    busy: list[tuple[float, float]] = []
+    queue: deque[float] = deque()
+    half, limits = (0.0, 0), []
+    for number in range(answers):
+        while len(busy) + len(queue) < int(concurrency.limit):
+            queue.append(now)
+        while queue and len(busy) < slots:
+            heapq.heappush(busy, (now + draw.uniform(0.5, 1.5), queue.popleft()))
+        in_flight = len(busy) + len(queue)
+        now, sent = heapq.heappop(busy)
+        concurrency.answered(in_flight, 100, sent, now)
+        limits.append(concurrency.limit)
+        half = (now, number) if number == answers // 2 else half
+    return (answers - half[1]) / (now - half[0]), sum(limits[answers // 2 :]) / (answers - answers // 2)
+
+
+@pytest.mark.parametrize("slots", [1, 4, 16, 100])
+@pytest.mark.parametrize("seed", range(5))
+def test_more_are_in_flight_only_as_long_as_that_brings_more(slots, seed):
+    concurrency = Concurrency(most=256)
+    rate, limit = ask_server(concurrency, slots, 4000, seed)
+    assert rate >= 0.85 * slots and limit <= 4 * max(slots, FIRST_LIMIT)
+
+
+def test_a_server_that_takes_all_gets_as_many_as_allowed_and_soon():
     concurrency = Concurrency(most=64)
-    for _ in range(20):
-        concurrency.answered(int(concurrency.limit))
-    assert concurrency.limit == FIRST_LIMIT + 20
+    ask_server(concurrency, 1000, 200)
+    assert concurrency.limit == 64
+
+
+def test_concurrency_is_halved_once_for_each_overload_and_then_grows_in_small_steps():
+    concurrency = Concurrency(most=64)
+    ask_server(concurrency, 1000, 200)
     before = concurrency.limit
     for _ in range(5):  # all were sent before the first of them failed
         concurrency.overloaded(sent_at=1.0, now=2.0)
     assert concurrency.limit == before / 2
     for _ in range(int(concurrency.limit)):
-        concurrency.answered(int(concurrency.limit))
+        concurrency.answered(int(concurrency.limit), 1, 3.0, 4.0)
     assert before / 2 < concurrency.limit <= before / 2 + 1
 
 
@@ -67,7 +102,7 @@ def test_concurrency_stays_between_one_and_the_most(most, events):
     for answered, pause in events:
         now += pause
         if answered:
-            concurrency.answered(int(concurrency.limit))
+            concurrency.answered(int(concurrency.limit), 1, now, now)
         else:
             concurrency.overloaded(now, now)
         assert 1 <= concurrency.limit <= most
@@ -75,7 +110,8 @@ def test_concurrency_stays_between_one_and_the_most(most, events):
 
 def test_a_limit_that_is_not_reached_does_not_grow():
     concurrency = Concurrency(most=64)
-    concurrency.answered(in_flight=2)
+    for now in range(100):
+        concurrency.answered(2, 1, now - 1, now)
     assert concurrency.limit == FIRST_LIMIT
 
 
