@@ -135,6 +135,8 @@ def _parsed(template: Template) -> nodes.Template:
         return _ENVIRONMENT.parse(template.source)
     except TemplateSyntaxError as error:
         raise AskonceError(f"{template.name}, line {error.lineno}: {error.message}", 2) from None
+    except RecursionError:
+        raise AskonceError(f"{template.name} is nested too deep", 2) from None
 
 
 @lru_cache(maxsize=64)
@@ -150,7 +152,7 @@ def _filled(
     parts = _parts(prompt, form, template.reasons)
     try:
         filled = _compiled(template).render(**parts, text=text, decisions=[", ".join(one) for one in decisions])
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         raise AskonceError(f"the prompt {template.name} cannot be filled in: {error}", 2) from None
     _, *pieces = _MESSAGE.split(filled + "\n")
     chat = [(role, content.strip("\n")) for role, content in zip(pieces[::2], pieces[1::2])]

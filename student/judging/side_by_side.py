@@ -1,6 +1,7 @@
 """Teachers side by side: models, prompts and ways of asking, by what they say, how well it does, and what it cost."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,12 +123,14 @@ def _estimator(cache: Path, entry: TeacherEntry, text: str) -> str:
 
 
 def _invented(task: Task, said: Said) -> float:
-    """Over texts, the mass of decisions with an option that their text does not allow."""
+    """Over the task's texts, the mass of decisions with an option that their text does not allow."""
     shares = []
     for text, found in said.items():
-        allowed = {option for decision in task.decisions(text) for option in decision}
-        shares.append(sum(share for decision, share in found.distribution.items() if not set(decision) <= allowed))
-    return sum(shares) / len(shares)
+        # A cache from elsewhere may hold what the task never says.
+        with suppress(LookupError, ValueError):
+            allowed = {option for decision in task.decisions(text) for option in decision}
+            shares.append(sum(share for decision, share in found.distribution.items() if not set(decision) <= allowed))
+    return sum(shares) / len(shares) if shares else 0.0
 
 
 def _agreement(mine: Said, others: Sequence[Said]) -> float | None:
