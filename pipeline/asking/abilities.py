@@ -98,10 +98,11 @@ def seen(can: Abilities, body: Mapping[str, Any], n: int, replies: list[Reply]) 
         listed = max((_listed(reply.logprobs) for reply in replies), default=0)
         can = replace(can, logprobs=max(can.logprobs or 0, listed))
     if "json_schema" in str(body.get("response_format")):
-        # Of a completion that was cut off nobody can say.
-        whole = [reply.content.lstrip() for reply in replies if reply.finish_reason == "stop"]
-        if whole and can.schema is not True:
-            can = replace(can, schema=any("{" in content for content in whole))
+        # One that was cut off may still have been about to begin its object.
+        begun = any(reply.content.lstrip().startswith("{") for reply in replies)
+        whole = [reply.content for reply in replies if reply.finish_reason == "stop"]
+        if (begun or whole) and can.schema is not True:
+            can = replace(can, schema=begun or any("{" in content for content in whole))
     if any(reply.reasoning or "<think>" in reply.content for reply in replies):
         can = replace(can, thinks=True)
     return can

@@ -85,29 +85,50 @@ def _compared(
     seed: int,
     audited: bool,
 ) -> Compared:
-    mine = said[entry.name]
+    mine, told = said[entry.name], told_of(task, cache, entry, said)
     alone = evaluate(task, teacher(task, lambda text: _distribution(mine, text)), episodes, seed)
     unparsable = sum(len(found.unreadable) for found in mine.values())
     judged = shares(audit(task, cache, entry.name, seed).rows) if audited and task.playout() else {}
-    others = [theirs for name, theirs in said.items() if name != entry.name]
     price = price_of(entry.model, prices)
-    seconds = query.seconds(cache, task.name, entry.model, entry.prompt)
     return Compared(
         task=task.name,
         teacher=entry.name,
-        estimator=_estimator(cache, entry, next(iter(mine))),
+        estimator=told.estimator,
         texts=entry.texts,
         completions=entry.completions,
         unparsable=unparsable / entry.completions,
-        invented=_invented(task, mine),
-        agreement=_agreement(mine, others),
+        invented=told.invented,
+        agreement=told.agreement,
         verdicts={verdict: share.visits for verdict, share in judged.items()},
         success_rate=alone.success_rate,
         success_ci95=alone.success_ci95,
         return_mean=alone.return_mean,
         tokens=(entry.prompt_tokens + entry.completion_tokens) / entry.texts,
-        seconds=None if seconds is None else seconds / entry.texts,
+        seconds=told.seconds,
         cost=None if price is None else price.of(entry.prompt_tokens, entry.completion_tokens),
+    )
+
+
+@dataclass(frozen=True)
+class Told:
+    """Of a teacher, what its answers alone show; each as in `Compared`."""
+
+    estimator: str
+    invented: float
+    agreement: float | None
+    seconds: float | None
+
+
+def told_of(task: Task, cache: Path, entry: TeacherEntry, said: Mapping[str, Said]) -> Told:
+    """`said` is what each of the task's teachers answered, by name."""
+    mine = said[entry.name]
+    others = [theirs for name, theirs in said.items() if name != entry.name]
+    seconds = query.seconds(cache, task.name, entry.model, entry.prompt)
+    return Told(
+        _estimator(cache, entry, next(iter(mine))),
+        _invented(task, mine),
+        _agreement(mine, others),
+        None if seconds is None else seconds / entry.texts,
     )
 
 

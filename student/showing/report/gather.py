@@ -18,6 +18,7 @@ from askonce.pipeline.deduplicate import distinct_texts, merge
 from askonce.pipeline.tasks.task import Playout, Task
 from askonce.student.judging import evaluate
 from askonce.student.judging.evaluate import Evaluation
+from askonce.student.judging.side_by_side import Told, told_of
 from askonce.student.judging.unlearned import Habit
 from askonce.student.learning.forms import lookup_of
 from askonce.student.showing import curves, runs
@@ -31,6 +32,7 @@ class Held:
     its completions and no rollouts for a coverage that no build kept; the cost in USD where the price is unknown."""
 
     entry: TeacherEntry
+    told: Told | None
     unparsable: int | None
     coverage: float | None
     cost: float | None
@@ -152,21 +154,23 @@ def _held(
 ) -> Iterator[Held]:
     """The teachers of one task."""
     at_random = None
+    said = {one.name: dict(answered.entries(cache, task, one.model, one.prompt)) for one in entries} if task else {}
     for entry in entries:
         price = price_of(entry.model, prices)
         cost = None if price is None else price.of(entry.prompt_tokens, entry.completion_tokens)
         covered = entry.coverage and entry.coverage.share
         if task is None:
-            yield Held(entry, None, covered, cost)
+            yield Held(entry, None, None, covered, cost)
             continue
-        found = dict(answered.entries(cache, task, entry.model, entry.prompt))
+        found = said[entry.name]
         if covered is None:
             # Nothing was built here, so it is over the rollouts with which `build-cache` would begin.
             at_random = at_random or first_visits(task, EPISODES, 0)
-            distributions = {text: said.distribution for text, said in found.items()}
+            distributions = {text: one.distribution for text, one in found.items()}
             driven = distinct_texts(task, collect.teacher(task, distributions, -(-EPISODES // 3), 0))
             covered = merge(at_random, driven).coverage(distributions)
-        yield Held(entry, sum(len(said.unreadable) for said in found.values()), covered, cost)
+        unparsable = sum(len(one.unreadable) for one in found.values())
+        yield Held(entry, told_of(task, cache, entry, said), unparsable, covered, cost)
 
 
 def _evaluated(

@@ -187,3 +187,12 @@ def test_a_server_that_draws_no_samples_is_told_from_one_that_does(tmp_path, ans
     with running(Server(says)) as url:
         arguments = "build-cache", "--task", TASK.name, "--cache", tmp_path / "other", "--episodes", 30, "--samples", 4
         assert ("draws no samples" in called(*arguments, "--base-url", url).err) is alike
+
+
+@pytest.mark.parametrize("said, heeds", [('{"observation": "a', True), ("The agent sees", None)])
+def test_a_completion_that_was_cut_off_shows_that_a_schema_is_heeded_but_not_that_it_is_not(tmp_path, said, heeds):
+    def cut_off(request, number):
+        return Response(200, completion("simulated", [(said, "length")], 10))
+
+    _, llm = built(Server(cut_off), tmp_path / "cache", samples=1, estimator="json")
+    assert abilities.noted(tmp_path / "cache", endpoint(llm), llm.model).schema is heeds
