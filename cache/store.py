@@ -329,7 +329,7 @@ def version(directory: Path) -> int:
                 f"{directory} is not a cache: it has no {layout.MARKER}, yet is not empty; choose another directory"
             ) from None
         return 0
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     match found:
         case {"format": str(name), "version": int(number)} if name == FORMAT and 1 <= number <= VERSION:

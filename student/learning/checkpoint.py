@@ -80,12 +80,43 @@ def describe(directory: Path) -> dict:
         raise AskonceError(f"cannot read {directory / 'run.json'}: {error}") from None
     if isinstance(about, dict) and about.get("version") == 2:
         about = _of_version_2(about)
-    known = isinstance(about, dict) and about.get("format") == FORMAT and about.get("version") == VERSION
-    if not known or not {"task", "checkpoint"} <= about.keys():
+    if not _is_sound(about):
         raise AskonceError(
             f"{directory / 'run.json'} does not describe a run that this version can read: train it again"
         )
     return about
+
+
+def _is_sound(about: Any) -> bool:
+    """Whether everything is there that is read of every run, and is of its kind."""
+    match about:
+        case {
+            "format": format,
+            "version": version,
+            "task": str(),
+            "checkpoint": str(checkpoint),
+            "settings": {
+                "torso": str(),
+                "iterations": int(),
+                "seed": int(),
+                "hyperparameters": dict(),
+                "distill_coef": dict(),
+            },
+            "progress": dict(),
+            "recent": list(),
+        }:
+            # A name alone: what is read lies in the run's own directory.
+            return (format, version) == (FORMAT, VERSION) and Path(checkpoint).name == checkpoint
+    return False
+
+
+def like(value: Any, usual: Any) -> bool:
+    """Whether a JSON value may stand where `usual` does; None has no kind."""
+    if usual is None or value is None:
+        return True
+    if isinstance(usual, float):
+        return type(value) in (int, float)
+    return type(value) is type(usual)
 
 
 def _of_version_2(about: dict[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def replaced(usual: Fields, given: Mapping[str, Any], path: Path | str = "--conf
 def _of_toml(path: Path) -> Config:
     try:
         given = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AskonceError(f"cannot read {path}: {error}", 2) from None
     tables = {name: given.pop(name, {}) for name in ("hyperparameters", "distill_coef")}
     for name, table in tables.items():

@@ -338,9 +338,17 @@ def _open(
     other = [f"{name} {then.get(name)}, not {value}" for name, value in now.items() if then.get(name) != value]
     if other:
         raise AskonceError(f"{run} was started with {'; '.join(other)}: resume it with the same options", 2)
+    usual = asdict(progress)
     for name, value in stored["progress"].items():
+        if name not in usual or not checkpoint.like(value, usual[name]):
+            raise AskonceError(f"{run / 'run.json'} tells its {name} as {value!r}: train the run again")
         setattr(progress, name, value)
-    return stored["recent"]
+    recent: list[list[float]] = stored["recent"]
+    if not all(
+        isinstance(one, list) and len(one) == 3 and all(type(figure) is float for figure in one) for one in recent
+    ):
+        raise AskonceError(f"{run / 'run.json'} tells figures that are none: train the run again")
+    return recent
 
 
 def _begin_alike(network: ActorCritic, adam: torch.optim.Adam, progress: Progress, recent: deque[list[float]]) -> None:
