@@ -115,12 +115,24 @@ def live(label: str, every: float = 60, transient: bool = True) -> Iterator[Call
     )
     with Progress(*columns, console=err, transient=transient, disable=not err.is_terminal) as bar:
         job, shown = bar.add_task("", total=None), time.monotonic()
+        began: tuple[float, int] | None = None
 
         def show(done: int, total: int, words: str = "") -> None:
-            nonlocal shown
+            nonlocal shown, began
             bar.update(job, completed=done, total=total, description=words)
+            # What is done at once was done before: it tells nothing about the rest.
+            began = began or (time.monotonic(), done)
             if not err.is_terminal and time.monotonic() - shown >= every:
                 shown = time.monotonic()
-                err.print(f"{done:,} of {total:,} {label}: {words}", soft_wrap=True)
+                rest = _left(shown - began[0], done - began[1], total - done)
+                err.print(f"{done:,} of {total:,} {label}: {words}{rest}", soft_wrap=True)
 
         yield show
+
+
+def _left(seconds: float, done: int, left: int) -> str:
+    """ "  about 12 min left", by how long what is done has taken."""
+    if not (done and left):
+        return ""
+    minutes = seconds / done * left / 60
+    return f"  about {minutes / 60:,.1f} h left" if minutes > 90 else f"  about {max(1, round(minutes))} min left"

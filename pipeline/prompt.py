@@ -64,7 +64,7 @@ class Template:
 
     @cached_property
     def lists_decisions(self) -> bool:
-        return "decisions" in meta.find_undeclared_variables(_parsed(self))
+        return "decisions" in _used(self)
 
     @cached_property
     def prints_text(self) -> bool:
@@ -114,7 +114,7 @@ def signature(option: Option) -> str:
 @lru_cache(maxsize=64)
 def _checked(name: str, source: str) -> Template:
     template = Template(name, source)
-    used = meta.find_undeclared_variables(_parsed(template))
+    used = _used(template)
     if unknown := used - VARIABLES:
         raise AskonceError(f"{name} uses {min(unknown)}; a prompt knows {', '.join(sorted(VARIABLES))}", 2)
     if "text" not in used or not _ROLE.search(source):
@@ -131,8 +131,20 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blo
 
 
 def _parsed(template: Template) -> nodes.Template:
+    return _read(template)[0]
+
+
+def _used(template: Template) -> set[str]:
+    """The variables that it names."""
+    return _read(template)[1]
+
+
+@lru_cache(maxsize=64)
+def _read(template: Template) -> tuple[nodes.Template, set[str]]:
     try:
-        return _ENVIRONMENT.parse(template.source)
+        parsed = _ENVIRONMENT.parse(template.source)
+        # That compiles it, and so finds what is no filter or test.
+        return parsed, meta.find_undeclared_variables(parsed)
     except TemplateSyntaxError as error:
         raise AskonceError(f"{template.name}, line {error.lineno}: {error.message}", 2) from None
     except RecursionError:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from askonce.cache import query, store
+from askonce.commands.show import live
 from askonce.pipeline.asking import retry
 from askonce.pipeline.audit import states
 from askonce.pipeline.recorded import read
@@ -895,3 +896,12 @@ def test_tasks_are_listed_with_what_was_measured_of_them(run):
         assert 0 <= task["student"]["success_rate"] <= 1 and len(task["teacher"]["return_ci95"]) == 2
     shown = run("tasks")
     assert shown.code == 0 and all(name in shown.out for name in found)
+
+
+def test_progress_in_a_log_says_how_much_is_left(capsys):
+    with live("texts", every=0) as show:
+        for done in (3, 4, 10):
+            show(done, 10, "12 tokens/s")
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first == "3 of 10 texts: 12 tokens/s" and second == "4 of 10 texts: 12 tokens/s  about 1 min left"
+    assert last == "10 of 10 texts: 12 tokens/s"

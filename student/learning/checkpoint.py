@@ -111,9 +111,9 @@ def _is_sound(about: Any) -> bool:
 
 
 def like(value: Any, usual: Any) -> bool:
-    """Whether a JSON value may stand where `usual` does; None has no kind."""
-    if usual is None or value is None:
-        return True
+    """Whether a JSON value may stand where `usual` does."""
+    if usual is None:
+        return value is None or type(value) in (int, float, str)
     if isinstance(usual, float):
         return type(value) in (int, float)
     return type(value) is type(usual)
