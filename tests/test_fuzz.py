@@ -207,6 +207,14 @@ def test_a_cache_s_files(made, data):
         refused_or_done(*command, "--cache", cache, "--json" if command[1] != "show" else "--limit=3")
 
 
+def is_small(about: object) -> bool:
+    """Whether one who wants it so has it soon: a hundred thousand episodes are nobody's mistake."""
+    match about:
+        case {"settings": {"hyperparameters": {**given}}}:
+            return not any(type(value) in (int, float) and 500 < value <= 1e6 for value in given.values())
+    return True
+
+
 @given(data=st.data())
 @some
 def test_a_run_s_files(made, data):
@@ -214,7 +222,7 @@ def test_a_run_s_files(made, data):
         run = Path(folder) / "run"
         shutil.copytree(made / "run", run, ignore=shutil.ignore_patterns("events*"))
         if data.draw(st.booleans()):
-            about = data.draw(changed(json.loads((run / "run.json").read_text())))
+            about = data.draw(changed(json.loads((run / "run.json").read_text())).filter(is_small))
             (run / "run.json").write_text(json.dumps(about))
         else:
             path = data.draw(st.sampled_from(sorted(path for path in run.iterdir() if path.is_file())))

@@ -88,25 +88,18 @@ def describe(directory: Path) -> dict:
 
 
 def _is_sound(about: Any) -> bool:
-    """Whether everything is there that is read of every run, and is of its kind."""
+    """Whether it is a run's description, and what is read of every run is of its kind where it is there."""
     match about:
-        case {
-            "format": format,
-            "version": version,
-            "task": str(),
-            "checkpoint": str(checkpoint),
-            "settings": {
-                "torso": str(),
-                "iterations": int(),
-                "seed": int(),
-                "hyperparameters": dict(),
-                "distill_coef": dict(),
-            },
-            "progress": dict(),
-            "recent": list(),
-        }:
+        case {"format": format, "version": version, "task": str(), "checkpoint": str(checkpoint)}:
+            settings = about.get("settings", {})
+            kinds = [
+                isinstance(settings, dict),
+                isinstance(about.get("progress", {}), dict),
+                isinstance(about.get("recent", []), list),
+                isinstance(settings, dict) and isinstance(settings.get("torso", ""), str),
+            ]
             # A name alone: what is read lies in the run's own directory.
-            return (format, version) == (FORMAT, VERSION) and Path(checkpoint).name == checkpoint
+            return all(kinds) and (format, version) == (FORMAT, VERSION) and Path(checkpoint).name == checkpoint
     return False
 
 

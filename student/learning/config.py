@@ -76,6 +76,13 @@ def _of_toml(path: Path) -> Config:
 
 def _of_run(path: Path) -> Config:
     about = checkpoint.describe(path.parent)
+    try:
+        return _of_description(about)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise AskonceError(f"{path} lacks settings ({type(error).__name__}: {error}): name another run's", 2) from None
+
+
+def _of_description(about: dict[str, Any]) -> Config:
     settings = about["settings"]
     flags = {name: about[name] for name in ("task", "method", "simulator", "teacher_form") if about.get(name)}
     flags |= {"seed": settings["seed"], "iterations": settings["iterations"]}

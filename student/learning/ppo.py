@@ -11,12 +11,32 @@ import numpy as np
 import torch
 from torch import nn
 
+from askonce.cache.errors import AskonceError
 from askonce.pipeline.tasks.task import Batch
 from askonce.student.learning import distributed
 from askonce.student.learning.network import ActorCritic, as_policy
 from askonce.student.learning.rollout import Rollout
 
 LOSSES = "policy", "value", "entropy", "distillation"
+
+
+# Of each hyperparameter that is a number.
+RANGES: dict[str, tuple[float, float]] = {
+    "num_envs": (1, 100_000),
+    "update_epochs": (1, 1000),
+    "minibatch_size": (1, 10_000_000),
+    "ent_coef": (0, 1e6),
+    "vf_coef": (0, 1e6),
+    "gamma": (0, 1),
+    "gae_lambda": (0, 1),
+    "learning_rate": (0, 10),
+    "final_learning_rate": (0, 10),
+    "clip_coef": (1e-6, 1e6),
+    "max_grad_norm": (1e-12, 1e12),
+    "adam_eps": (0, 1),
+    "reward_scale": (1e-12, 1e12),
+    "teacher_acts": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,15 @@ class Hyperparameters:
     reward_scale: float = 1.0
     # Beyond the paper: the teacher acts itself for so much of the time at first, and less as λ falls (docs/methods.md).
     teacher_acts: float = 0.0
+
+    def __post_init__(self) -> None:
+        """AskonceError, with exit code 2, for what nothing can be learnt with."""
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            whole = type(getattr(type(self), name)) is int
+            if type(value) not in ((int,) if whole else (int, float)) or not least <= value <= most:
+                kind = "a whole number" if whole else "a number"
+                raise AskonceError(f"{name} is {kind} from {least:g} to {most:g}, not {value!r}", 2)
 
     def rate(self, done: float) -> float:
         """The learning rate when a share `done` of the run is over."""

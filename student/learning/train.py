@@ -338,9 +338,12 @@ def _open(
     other = [f"{name} {then.get(name)}, not {value}" for name, value in now.items() if then.get(name) != value]
     if other:
         raise AskonceError(f"{run} was started with {'; '.join(other)}: resume it with the same options", 2)
+    if not {"progress", "recent"} <= stored.keys():
+        raise AskonceError(f"{run / 'run.json'} does not tell how far it came: train the run again")
     usual = asdict(progress)
     for name, value in stored["progress"].items():
-        if name not in usual or not checkpoint.like(value, usual[name]):
+        counted = type(usual.get(name)) is int
+        if name not in usual or not checkpoint.like(value, usual[name]) or counted and not 0 <= value < 2**62:
             raise AskonceError(f"{run / 'run.json'} tells its {name} as {value!r}: train the run again")
         setattr(progress, name, value)
     recent: list[list[float]] = stored["recent"]
