@@ -48,6 +48,7 @@ for command in (
     comparing.compare,
     reporting.report,
     listing.tasks,
+    listing.check_task,
     asking.serve_teacher,
     demo.demo,
     pretraining.pretrain,

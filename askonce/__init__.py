@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from askonce.pipeline.recorded import import_decisions
     from askonce.pipeline.reparse import reparse as reparse_cache
     from askonce.pipeline.simulated.serve import serve as serve_simulated
+    from askonce.pipeline.tasks.check import Checked
     from askonce.pipeline.tasks.gym_task import GymTask
     from askonce.pipeline.tasks.task import Advice, Batch, Decision, Option, Prompt, Task, Watched
     from askonce.student.deploying.export import export as export_student
@@ -79,6 +80,7 @@ __all__ = [
     "audit",
     "build_cache",
     "cache_stats",
+    "check_task",
     "compact_cache",
     "compare_audits",
     "compare_teachers",
@@ -208,6 +210,13 @@ def plan_cache(
     world, asked = find_task(task), _llm(llm)
     price, rollouts = (terms or _terms(asked, None)).price, _episodes(world, episodes, build.EPISODES)
     return build.plan(world, Path(cache), asked, rollouts, Wanted(samples, retry), seed, price)
+
+
+def check_task(task: str | Task, *, episodes: int = 200, seed: int = 0) -> Checked:
+    """What is wrong with a task, found by `episodes` of options drawn at random. AskonceError where it fails."""
+    from askonce.pipeline.tasks.check import check
+
+    return check(find_task(task), episodes, seed)
 
 
 def open_cache(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from askonce.pipeline.growing_plans import GrowingPlans
-from askonce.pipeline.tasks.task import Batch, Decision, Distributions, Task, worth_playing
+from askonce.pipeline.tasks.task import Advice, Batch, Decision, Distributions, Task, worth_playing
 
 # Text → the decisions that a rollout may follow, with probabilities.
 Source = Callable[[str], Mapping[Decision, float]]
@@ -40,9 +40,13 @@ def random_options(
     task: Task, episodes: int, seed: int, note: Note = situations, together: int = BATCH
 ) -> Iterator[Any]:
     """Like `random_actions`, each episode following one of the text's options at a time."""
+    yield from _episodes(task, episodes, seed, by_options(task, seed), note, together)
+
+
+def by_options(task: Task, seed: int) -> "Follow":
+    """How `random_options` acts."""
     uniform = lambda text: {decision: 1.0 for decision in task.decisions(text)}
-    follow = _Follow(task, uniform, np.random.default_rng([seed, 1]), patience=0.9)
-    yield from _episodes(task, episodes, seed, follow, note, together)
+    return Follow(task, uniform, np.random.default_rng([seed, 1]), patience=0.9)
 
 
 def teacher(
@@ -53,7 +57,7 @@ def teacher(
     def source(text: str) -> Mapping[Decision, float]:
         return distributions.get(text) or {decision: 1.0 for decision in task.decisions(text)}
 
-    follow = _Follow(task, source, np.random.default_rng([seed, 2]), patience=0.0)
+    follow = Follow(task, source, np.random.default_rng([seed, 2]), patience=0.0)
     yield from _episodes(task, episodes, seed, follow, note, together)
 
 
@@ -89,8 +93,13 @@ def _episodes(
             yield met.pop()
 
 
-class _Follow:
-    """Actions of decisions drawn from a source; `patience` is the chance to stay with one while the text stays."""
+class Follow:
+    """Actions of decisions drawn from a source; `patience` is the chance to stay with one while the text stays.
+
+    After a call `choice` (N,) says which of its `advice` each environment follows, where the situations are `before` (N,).
+    """
+
+    advice: Advice
 
     def __init__(self, task: Task, source: Source, rng: np.random.Generator, patience: float):
         self.rng, self.patience = rng, patience
@@ -98,7 +107,7 @@ class _Follow:
         self.choice, self.before = np.zeros((2, 0), np.int64)
 
     def __call__(self, batch: Batch) -> np.ndarray:
-        advice = batch.advise(self.plans.meet(batch.situations))
+        self.advice = advice = batch.advise(self.plans.meet(batch.situations))
         drawn = draw(advice.probabilities, self.rng)
         if len(self.choice) != batch.size:
             self.choice, self.before = drawn, batch.situations.copy()

@@ -4,9 +4,9 @@ It obeys the same protocol as the compiled tasks, one Python environment after a
 docs/adding-a-task.md for a worked example.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +39,8 @@ class GymTask(Interned, Task):
     fixed        text → the K options among which the hierarchical baseline's policy chooses, as this text names them
     fixed_options their names, the same ones in every text
     image_shape  (H, W, C) where what `look` returns begins with an image
+    env_kwargs   what else gymnasium.make is given
+    wrap         environment → environment: wrappers of Gymnasium's, or your own
     """
 
     name: str
@@ -55,10 +57,16 @@ class GymTask(Interned, Task):
     fixed: Callable[[str], Sequence[str]] | None = None
     fixed_options: tuple[str, ...] = ()
     image_shape: tuple[int, ...] = ()
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    wrap: Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]] = lambda env: env
+
+    def make(self, **options: Any) -> gymnasium.Env[Any, Any]:
+        """One environment, wrapped."""
+        return self.wrap(gymnasium.make(self.env_id, **{**self.env_kwargs, **options}))
 
     @cached_property
     def _example(self) -> tuple[gymnasium.Space[Any], int, bool]:
-        with closing(gymnasium.make(self.env_id)) as env:
+        with closing(self.make()) as env:
             observation, _ = env.reset(seed=0)
             return env.action_space, len(self.look(observation)), "rgb_array" in env.metadata.get("render_modes", ())
 
@@ -108,7 +116,7 @@ class GymBatch(Batch):
     def __init__(self, task: GymTask, size: int, **options: Any):
         """`options` are for gymnasium.make."""
         self.task, self.size = task, size
-        self._envs = [gymnasium.make(task.env_id, **options) for _ in range(size)]
+        self._envs = [task.make(**options) for _ in range(size)]
         self._observations: list[Any] = [None] * size
         self._situations = np.zeros(size, np.int64)
         self._succeeded = np.zeros(size, dtype=bool)
