@@ -52,6 +52,8 @@ def test_says_all_that_is_known_of_the_cache_its_audit_and_its_students(made, fo
     assert held.unparsable == 0 and held.cost == 0 and held.coverage == entry.coverage.share > 0.9
     for words in (entry.name, f"{entry.completions:,}", f"{entry.prompt_tokens:,}", f"{entry.completion_tokens:,}"):
         assert words in shown.words
+    # Side by side with nobody: there is no agreement.
+    assert held.told.estimator == "text" and held.told.agreement is None and "Teachers side by side" in shown.words
     alone, student = found.evaluated
     for evaluated in alone, student:
         assert f"{evaluated.figures.success_rate:.1%}" in shown.words and evaluated.figures.episodes == EPISODES
