@@ -147,3 +147,25 @@ def test_a_gguf_file_is_asked_once_and_decides_by_what_each_text_allows(tmp_path
         allowed = {option for decision in TASK.decisions(text) for option in decision}
         assert all(set(decision) <= allowed for decision in distribution)
     assert build_cache(TASK, tmp_path, llm, 30, Wanted(2)).asked == 0
+
+
+@pytest.mark.real
+@pytest.mark.skipif("FOLDER" not in os.environ, reason="FOLDER names no model's folder")
+@pytest.mark.parametrize("kind, library", [("transformers", "transformers"), ("vllm", "vllm")])
+def test_a_folder_says_how_likely_each_decision_is(tmp_path, kind, library):
+    pytest.importorskip(library)
+    model = models.find(f"{kind}:{os.environ['FOLDER']}")
+    llm = askonce.LLM("small", estimator="likelihood", prompt="without-reasoning", function=model)
+    report = build_cache(TASK, tmp_path, llm, 30, Wanted(2))
+    assert report.unparsable == 0 and report.prompt_tokens > 0
+    for text, distribution in answered(TASK, tmp_path, llm)[0].items():
+        assert set(distribution) == set(TASK.candidates(text)) and sum(distribution.values()) == pytest.approx(1)
+    # Longer reasonings shift where the decision stands, not what is read of it.
+    (body, *_) = questions(TASK, llm, TASK.describe(["red key"], None))
+    terms = {name: value for name, value in body.items() if name != "messages"}
+    chat = body["messages"]
+    longer = [*chat[:-1], {"role": "assistant", "content": f"{'It looks. ' * 50}\n{chat[-1]['content']}"}]
+    for one in model([chat, longer], terms):
+        words = "".join(token["token"] for token in one.logprobs["prompt"])
+        assert "".join(chat[-1]["content"].split()) in "".join(words.split())
+        assert len(one.logprobs["prompt"]) < 40 and all(token["logprob"] <= 0 for token in one.logprobs["prompt"])

@@ -14,7 +14,9 @@ from askonce.pipeline.tasks.gym_task import GymTask
 from askonce.pipeline.tasks.task import Option, Prompt
 from tests.called import called
 
-PROMPT = Prompt("Walk.", (Option("right", "one cell on"), Option("left", "one cell back")), "Agent at 3.", "3", "go", ("right",))
+PROMPT = Prompt(
+    "Walk.", (Option("right", "one cell on"), Option("left", "one cell back")), "Agent at 3.", "3", "go", ("right",)
+)
 
 
 class Line(gymnasium.Env):
