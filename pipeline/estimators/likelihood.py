@@ -12,7 +12,7 @@ from typing import Any
 from askonce.cache.query import Answer
 from askonce.pipeline import prompt
 from askonce.pipeline.asking.reply import Reply
-from askonce.pipeline.estimators.question import About, Body, listed_after, listed_at_once, loaded
+from askonce.pipeline.estimators.question import About, Body, limit_of, listed_after, listed_at_once, loaded
 from askonce.pipeline.estimators.scored import ROUNDING, reasoning_of
 from askonce.pipeline.estimators.text import read_decision
 from askonce.pipeline.tasks.task import Decision, Option
@@ -81,12 +81,11 @@ def distribution_of(
 
 def answered_so(body: Body, reasoning: str, decision: Decision) -> Body:
     """The wire body in which the LLM has answered with `decision`."""
-    limit = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
     said = f"{reasoning}\n{BEGINS}{', '.join(decision)}".lstrip("\n")
     return {
         **body,
         "messages": [*body["messages"], {"role": "assistant", "content": said}],
-        limit: 1,
+        limit_of(body): 1,
         "prompt_logprobs": 0,
         "add_generation_prompt": False,
     }

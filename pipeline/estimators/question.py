@@ -1,5 +1,6 @@
 """What the questions about one text are made of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 import json
 from typing import Any
@@ -31,6 +32,11 @@ def listed_after(about: About, decided: Decision | None) -> list[Decision]:
     """The same after a reasoning: what the LLM decided then, and the text's single options."""
     singles = about.task.decisions(about.text)
     return list(dict.fromkeys([*([decided] if decided else []), *singles]))[:MOST_LISTED]
+
+
+def limit_of(body: Mapping[str, Any]) -> str:
+    """The field by which `body` bounds its completion."""
+    return "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
 
 
 def loaded(stored: str | None) -> Any:

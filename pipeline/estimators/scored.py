@@ -17,7 +17,15 @@ from typing import Any
 from askonce.cache.query import Answer
 from askonce.pipeline import prompt
 from askonce.pipeline.asking.reply import Reply
-from askonce.pipeline.estimators.question import MOST_LISTED, About, Body, listed_after, listed_at_once, loaded
+from askonce.pipeline.estimators.question import (
+    MOST_LISTED,
+    About,
+    Body,
+    limit_of,
+    listed_after,
+    listed_at_once,
+    loaded,
+)
 from askonce.pipeline.estimators.text import read_decision
 from askonce.pipeline.parse import HEADING, LABEL
 from askonce.pipeline.tasks.task import Decision, Option
@@ -132,11 +140,10 @@ def letter_request(
     body: Mapping[str, Any], reasoning: str | None, decisions: Sequence[Decision], rotation: int
 ) -> dict[str, Any]:
     """The wire body of the letter question that goes on from the request `body`."""
-    limit = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
     return {
         **body,
         "messages": letter_messages(body["messages"], reasoning, decisions, rotation),
-        limit: 1,
+        limit_of(body): 1,
         "logprobs": True,
         "top_logprobs": TOP_LOGPROBS,
     }

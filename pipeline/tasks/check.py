@@ -54,14 +54,13 @@ def check(task: Task, episodes: int = 200, seed: int = 0) -> Checked:
         raise
     except Exception as error:
         raise AskonceError(f"{task.name} failed: {type(error).__name__}: {error}") from error
-    late = [text for text, first in seen.texts.items() if first >= 0.9 * seen.begun]
     findings = [*differing, *_of_texts(task, seen), *_of_options(seen), *_of_numbers(seen)]
     returns = np.array(seen.returns or [0.0])
     return Checked(
         seen.begun,
         seen.steps,
         len(seen.texts),
-        len(late),
+        seen.late,
         sum(seen.succeeded) / max(len(seen.succeeded), 1),
         float(returns.mean()),
         sorted(findings, key=lambda found: not found.serious),
@@ -122,6 +121,11 @@ class _Seen:
     highest: np.ndarray | None = None
     rewards: list[float] = field(default_factory=lambda: [0.0, 0.0])
     finite: bool = True
+
+    @property
+    def late(self) -> int:
+        """Texts that no episode but the last tenth met."""
+        return sum(first >= 0.9 * self.begun for first in self.texts.values())
 
 
 def _play(task: Task, episodes: int, seed: int) -> _Seen:
@@ -217,8 +221,7 @@ def _of_texts(task: Task, seen: _Seen) -> Iterator[Finding]:
     longest = max(seen.texts, key=len, default="")
     if len(longest) > 2000:
         yield Finding(f"a text has {len(longest):,} characters", "every question pays for it: write what matters")
-    late = sum(first >= 0.9 * seen.begun for first in seen.texts.values())
-    if late > 0.05 * len(seen.texts) and late > 2:
+    if (late := seen.late) > 0.05 * len(seen.texts) and late > 2:
         yield Finding(
             f"{late} of {len(seen.texts)} texts came only in the last tenth of {seen.begun} episodes",
             "training will go on meeting texts that nobody asked about: name things more roughly, or build with more --episodes",
