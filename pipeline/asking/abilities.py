@@ -4,16 +4,17 @@
 
 A question has one wire body, by which its answers are kept. A server that refuses a part of it is asked the same in
 another dress (`dressed`): one completion a request, the system's words within the user's message, the other name of the
-limit, fewer log-probabilities. What is lost of this knowledge costs a refused request.
+limit, fewer log-probabilities, no seed. What is lost of this knowledge costs a refused request.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 import re
 from typing import Any
 
 from askonce.cache import checked, durable, layout, store
+from askonce.pipeline.asking import stream
 from askonce.pipeline.asking.reply import Reply
 
 Body = dict[str, Any]
@@ -36,6 +37,8 @@ class Abilities:
     logprobs  so many log-probabilities of a token, 0 for none
     schema    heeds a JSON schema
     thinks    the model thinks before it answers
+    seed      takes a seed
+    streams   gives an answer token by token
     """
 
     choices: int | None = None
@@ -44,6 +47,8 @@ class Abilities:
     logprobs: int | None = None
     schema: bool | None = None
     thinks: bool | None = None
+    seed: bool | None = None
+    streams: bool | None = None
 
     @property
     def words(self) -> str:
@@ -57,13 +62,20 @@ class Abilities:
             self.system is False and "the system's words within the user's",
             self.limit == LIMITS[1] and self.limit,
             self.thinks and "thinks",
+            self.seed is False and "no seed",
+            self.streams is not None and ("streams" if self.streams else "does not stream"),
         ]
         return "; ".join(word for word in known if word)
 
 
-def dressed(body: Mapping[str, Any], can: Abilities) -> Body:
-    """The same question as the server takes it."""
+def dressed(body: Mapping[str, Any], can: Abilities, first: int, streamed: bool = False) -> Body:
+    """The same question as the server takes it, for samples from `first` on: a seed says which, so that the same server
+    answers the same again."""
     asked = dict(body)
+    if can.seed is not False:
+        asked.setdefault("seed", first + 1)
+    if streamed and can.streams is not False:
+        asked |= stream.ASKED
     if can.system is False:
         asked["messages"] = without_system(body["messages"])
     if can.limit is not None and (said := [name for name in LIMITS if name in asked]):
@@ -91,6 +103,10 @@ def seen(can: Abilities, body: Mapping[str, Any], n: int, replies: list[Reply]) 
         can = replace(can, choices=MOST_CHOICES)
     if any(turn["role"] == "system" for turn in body["messages"]):
         can = replace(can, system=True)
+    if "seed" in body:
+        can = replace(can, seed=True)
+    if "stream" in body:
+        can = replace(can, streams=True)
     for name in LIMITS:
         if name in body:
             can = replace(can, limit=name)
@@ -108,51 +124,57 @@ def seen(can: Abilities, body: Mapping[str, Any], n: int, replies: list[Reply]) 
     return can
 
 
-def changes(can: Abilities, body: Mapping[str, Any], n: int, refusal: str) -> Iterator[tuple[Abilities, int]]:
-    """What a server that has refused `body` may take in its place, each with how many completions to ask for.
-
-    What its words name is tried, one beside the other, and one completion alone, which few servers name well.
-    """
+def changes(can: Abilities, body: Mapping[str, Any], n: int, refusal: str) -> list["Changed"]:
+    """What a server that has refused `body` may take in its place, each with how many completions to ask for: without
+    what its words name, or one completion alone, which few servers name well."""
     named = [int(number) for number in _AT_MOST.findall(refusal)]
-    for name, change in _CHANGES.items():
-        while name in refusal.lower() and (changed := change(can, body, n, named)) is not None:
-            can, n = changed
-            yield can, n
+    changed = (change(can, body, n, named) for name, change in _CHANGES.items() if name in refusal.lower())
+    return [one for one in changed if one]
 
 
-Changed = tuple[Abilities, int] | None
+Changed = tuple[Abilities, int]
 
 
-def _fewer_choices(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed:
+def _fewer_choices(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed | None:
     fewer = [most for most in named if 1 <= most < n] or [1]
     if n == 1 or can.choices is not None and fewer == [1]:
         return None
     return replace(can, choices=fewer[0]), fewer[0]
 
 
-def _no_system(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed:
+def _no_system(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed | None:
     has_any = any(turn["role"] == "system" for turn in body["messages"])
     return (replace(can, system=False), n) if has_any and can.system is None else None
 
 
-def _other_limit(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed:
+def _other_limit(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed | None:
     said = [name for name in LIMITS if name in body]
     other = LIMITS[1 - LIMITS.index(said[0])] if said else None
     return (replace(can, limit=other), n) if other and can.limit is None else None
 
 
-def _fewer_logprobs(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed:
+def _fewer_logprobs(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed | None:
     asked = min(body.get("top_logprobs") or 0, can.logprobs or TOP_LOGPROBS[0])
     fewer = [top for top in (*named, *TOP_LOGPROBS) if 0 < top < asked]
     return (replace(can, logprobs=fewer[0]), n) if fewer else None
 
 
+def _no_seed(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed | None:
+    return (replace(can, seed=False), n) if "seed" in body and can.seed is None else None
+
+
+def _no_stream(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed | None:
+    return (replace(can, streams=False), n) if "stream" in body and can.streams is None else None
+
+
 # What stands in a refusal → what to try.
-_CHANGES: dict[str, Callable[[Abilities, Mapping[str, Any], int, list[int]], Changed]] = {
-    "": _fewer_choices,
+_CHANGES: dict[str, Callable[[Abilities, Mapping[str, Any], int, list[int]], Changed | None]] = {
     "system": _no_system,
     "max_": _other_limit,
     "logprobs": _fewer_logprobs,
+    "seed": _no_seed,
+    "stream": _no_stream,
+    "": _fewer_choices,
 }
 
 

@@ -6,10 +6,11 @@ set aside like a prompt that it refuses.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 import json
 import time
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from askonce.pipeline.asking.gate import Abandoned, Gate, Ticket
 from askonce.pipeline.asking.prices import completion_limit, prompt_tokens
 from askonce.pipeline.asking.reply import NoAnswer, Reply, replies, spent
 from askonce.pipeline.asking.retry import FIRST_TIMEOUT, LONGEST_TIMEOUT, is_busy, is_passing, retrying
+from askonce.pipeline.asking.stream import MOVED
 from askonce.pipeline.asking.terms import Terms
 from askonce.pipeline.asking.thinking import reasoning_tokens
 from askonce.pipeline.asking.transport import bounded, stay_async
@@ -35,6 +37,8 @@ from askonce.pipeline.simulated.response import FIRST_SAMPLE
 OF_ONE_PROMPT = (400, 413, 422)
 # When so many prompts are refused before any has been answered, no other will be.
 HOPELESS = 8
+# How often one question is asked in another dress before it is taken for refused.
+MOST_WAYS = 16
 
 
 class Job(NamedTuple):
@@ -91,7 +95,7 @@ class Client:
     async def _ask(self, job: Job, stopping: asyncio.Event) -> list[Reply]:
         answers_before, can = self.answers, self.can
         try:
-            return await self._seen(job, can, stopping)
+            return await self._with_patience(job, can, stopping)
         except (openai.OpenAIError, NoAnswer, TimeoutError) as error:
             if isinstance(error, openai.APIStatusError) and error.status_code in OF_ONE_PROMPT:
                 found, error = await self._otherwise(job, can, error, stopping)
@@ -111,15 +115,22 @@ class Client:
         """The replies to the same question in another dress; none where the server refuses it in every one, and why it
         refused the last: what stood in the way before had been taken away."""
         refused, n = [error], min(job.n, self.can.choices or job.n)
+        tried = {(sent, job.n)}
         # Meanwhile others may have learnt what this one was refused for.
-        learnt = [(self.can, n)] if self.can != sent else []
-        named = changes(self.can, dressed(job.body, self.can), n, failure.words(error, self.server))
-        for can, n in (*learnt, *named):
+        ways = deque([(self.can, n), *self._changes(job, self.can, n, error)])
+        while ways and len(tried) < MOST_WAYS:
+            can, n = ways.popleft()
+            if (can, n) in tried:
+                continue
+            tried.add((can, n))
             try:
-                found = await self._seen(job._replace(n=n), can, stopping)
+                found = await self._with_patience(job._replace(n=n), can, stopping)
             except openai.APIStatusError as again:
                 if again.status_code not in OF_ONE_PROMPT:
                     raise
+                further = self._changes(job, can, n, again)
+                # Other words: what stood in the way has been taken away, and something else stands there.
+                (ways.extend if self._words(again) == self._words(refused[0]) else ways.extendleft)(further[::-1])
                 refused.append(again)
                 continue
             # That is how the server was got to know, and no failure.
@@ -127,23 +138,30 @@ class Client:
             return found, error
         return [], refused[-1]
 
-    async def _seen(self, job: Job, can: Abilities, stopping: asyncio.Event) -> list[Reply]:
-        """The replies of a server that is taken to have these abilities, and does so from now on if it answers."""
-        body = dressed(job.body, can)
-        found = await self._with_patience(job._replace(body=body), stopping)
-        self.can = seen(can, body, job.n, found)
-        return found
+    def _changes(self, job: Job, can: Abilities, n: int, error: openai.APIStatusError) -> list[tuple[Abilities, int]]:
+        return changes(can, self._dressed(job, can), n, self._words(error))
 
-    async def _with_patience(self, job: Job, stopping: asyncio.Event) -> list[Reply]:
+    def _words(self, error: openai.APIStatusError) -> str:
+        return failure.words(error, self.server)
+
+    def _dressed(self, job: Job, can: Abilities) -> dict[str, Any]:
+        """Streamed where a whole answer takes long, so that one that moves is not taken for one that hangs."""
+        streamed = self.timeout > FIRST_TIMEOUT and self.terms.patience.timeout is None
+        return dressed(job.body, can, job.first, streamed)
+
+    async def _with_patience(self, job: Job, can: Abilities, stopping: asyncio.Event) -> list[Reply]:
+        """The replies of a server that is taken to have these abilities, and does so from now on if it answers."""
+
         async def sleep(seconds: float) -> None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), seconds)
             if stopping.is_set():
                 raise Abandoned
 
-        return await retrying(self.terms.patience, sleep)(self._once, job, stopping)
+        return await retrying(self.terms.patience, sleep)(self._once, job, can, stopping)
 
-    async def _once(self, job: Job, stopping: asyncio.Event) -> list[Reply]:
+    async def _once(self, asked: Job, can: Abilities, stopping: asyncio.Event) -> list[Reply]:
+        job = asked._replace(body=self._dressed(asked, can))
         estimate = prompt_tokens(job.body)
         most_in, most_out = round(estimate * self.underestimated), job.n * completion_limit(job.body)
         most_cost = self.terms.price.of(most_in, most_out) if self.terms.price else 0.0
@@ -151,7 +169,8 @@ class Client:
         asked_at, answer, response = datetime.now(UTC), None, None
         timeout = self.terms.patience.timeout or self.timeout
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as timer:
+                MOVED.set(partial(self._moved, timer, timeout, asyncio.get_running_loop().time()))
                 response = await self._post(job)
             answer = parsed(response.content)
             wanted = job.body["messages"] if "prompt_logprobs" in job.body else ()
@@ -165,13 +184,18 @@ class Client:
         except BaseException:
             self.gate.leave(ticket, None, None)
             raise
-        slow = 4 * (time.monotonic() - ticket.sent_at)
+        slow = 0.0 if "stream" in job.body else 4 * (time.monotonic() - ticket.sent_at)
         self.timeout = min(max(self.timeout, slow), LONGEST_TIMEOUT)
         used = self._spend(ticket, answer, response.headers)
         self.underestimated = max(self.underestimated, used[0] / estimate)
+        self.can = seen(can, job.body, job.n, found)
         self.answers += 1
         self.tally.completions += len(found)
         return found
+
+    def _moved(self, timer: asyncio.Timeout, timeout: float, sent_at: float) -> None:
+        now = asyncio.get_running_loop().time()
+        timer.reschedule(min(now + timeout, sent_at + self.terms.patience.in_all))
 
     async def _post(self, job: Job) -> httpx2.Response:
         """The response as it is: the client's own models would drop what servers add to the protocol."""

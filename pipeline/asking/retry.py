@@ -36,7 +36,8 @@ class Patience:
     first_wait, longest_wait
                   waits double from one to the other, each shortened at random; Retry-After goes before them
     timeout       of one attempt, from sending to the last byte; None: twice as long after each time-out, from FIRST_TIMEOUT
-                  to LONGEST_TIMEOUT, and no shorter than four times the slowest answer so far
+                  to LONGEST_TIMEOUT, and no shorter than four times the slowest answer so far; of an answer that comes token
+                  by token, from one to the next
     in_all        for one request with all its attempts and waits
     """
 

@@ -1,11 +1,13 @@
 """What is let in from a server: replies of a bounded size, however small they were packed, and from its own origin alone."""
 
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
 from askonce.cache.errors import AskonceError
+from askonce.pipeline.asking import stream
 from askonce.pipeline.asking.endpoint import Endpoint
 from askonce.pipeline.asking.reply import NoAnswer
 
@@ -20,18 +22,24 @@ class Bounded(httpx2.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await super().handle_async_request(request)
-        pieces, size = [], 0
+        streams = response.headers.get("content-type", "").startswith(stream.CONTENT_TYPE)
         try:
-            async for piece in response.aiter_bytes():
-                size += len(piece)
-                if size > LARGEST_REPLY:
-                    raise NoAnswer(f"answered with more than {LARGEST_REPLY >> 20} MiB")
-                pieces.append(piece)
+            pieces = _no_more(response)
+            content = await stream.whole(pieces) if streams else b"".join([piece async for piece in pieces])
         finally:
             await response.aclose()
         headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _PACKED]
         extensions = response.extensions
-        return httpx2.Response(response.status_code, headers=headers, content=b"".join(pieces), extensions=extensions)
+        return httpx2.Response(response.status_code, headers=headers, content=content, extensions=extensions)
+
+
+async def _no_more(response: httpx2.Response) -> AsyncIterator[bytes]:
+    size = 0
+    async for piece in response.aiter_bytes():
+        size += len(piece)
+        if size > LARGEST_REPLY:
+            raise NoAnswer(f"answered with more than {LARGEST_REPLY >> 20} MiB")
+        yield piece
 
 
 def bounded(server: Endpoint) -> Bounded:

@@ -15,7 +15,7 @@ Headers = Mapping[str, str] | Message
 
 @dataclass(frozen=True)
 class Response:
-    """`body` is sent as JSON, or as it is where it is bytes."""
+    """`body` is sent as JSON, as it is where it is bytes, and piece by piece where it is an iterator of bytes."""
 
     status: int
     body: Any

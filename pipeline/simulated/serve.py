@@ -18,6 +18,7 @@ import time
 from typing import Any, cast
 
 from askonce.cache.errors import AskonceError
+from askonce.pipeline.asking.stream import CONTENT_TYPE
 from askonce.pipeline.estimators.likelihood import BEGINS
 from askonce.pipeline.simulated import llm as simulated
 from askonce.pipeline.simulated.llm import Errors
@@ -103,6 +104,8 @@ class SimulatedServer(ThreadingHTTPServer):
                 choice["logprobs"] = logprobs(choice["message"]["content"], likely, top)
         if "prompt_logprobs" in body:
             answer["prompt_logprobs"] = _of_prompt(chat, simulated.probabilities(chat, errors, seed))
+        if body.get("stream") is True:
+            return Response(200, events(answer), {"Content-Type": CONTENT_TYPE})
         return Response(200, answer)
 
 
@@ -146,6 +149,8 @@ class Handler(BaseHTTPRequestHandler):
         self._send(self.server.respond("GET", self.path, self.headers, b""))
 
     def _send(self, response: Response) -> None:
+        if isinstance(response.body, Iterator):
+            return self._stream(response)
         body = response.body if isinstance(response.body, bytes) else json.dumps(response.body).encode()
         self.send_response(response.status)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **response.headers}
@@ -153,6 +158,16 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def _stream(self, response: Response) -> None:
+        self.send_response(response.status)
+        for name, value in {"Transfer-Encoding": "chunked", **response.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        for piece in response.body:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: stderr belongs to the command that runs the server."""
@@ -179,6 +194,22 @@ def completion(model: str, answers: list[tuple[str, str]], prompt_tokens: int) -
     }
 
 
+def events(answer: dict[str, Any]) -> Iterator[bytes]:
+    """The same as chat.completion.chunk objects, a token each, its usage in the last of them."""
+    head = {name: answer[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    for choice in answer["choices"]:
+        for token in STREAMED.findall(choice["message"]["content"]):
+            yield _event({**head, "choices": [{"index": choice["index"], "delta": {"content": token}}]})
+        end = {"delta": {}, "logprobs": choice["logprobs"], "finish_reason": choice["finish_reason"]}
+        yield _event({**head, "choices": [{"index": choice["index"], **end}]})
+    yield _event({**head, "choices": [], "usage": answer["usage"]})
+    yield b"data: [DONE]\n\n"
+
+
+def _event(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+
 def logprobs(content: str, likely: Mapping[str, float], top: int) -> dict[str, Any]:
     """The logprobs object of one choice. `likely` are the probabilities of an answer of a single token; any
     other answer is one of many ways to say the same, and the simulated LLM knows no probability of words,
@@ -195,6 +226,7 @@ def _token(token: str, probability: float) -> dict[str, Any]:
 
 
 TOKEN = re.compile(r"\w{1,6}|[^\w\s]")
+STREAMED = re.compile(r"\s*(?:\w{1,6}|[^\w\s])|\s+")
 
 
 def tokens(text: str) -> int:
