@@ -111,8 +111,9 @@ def seen(can: Abilities, body: Mapping[str, Any], n: int, replies: list[Reply]) 
         if name in body:
             can = replace(can, limit=name)
     if body.get("logprobs") is True:
-        listed = max((_listed(reply.logprobs) for reply in replies), default=0)
-        can = replace(can, logprobs=max(can.logprobs or 0, listed))
+        # Fewer may be listed than are asked for: where no others are likely at all.
+        lists = any(_listed(reply.logprobs) for reply in replies)
+        can = replace(can, logprobs=max(can.logprobs or 0, body.get("top_logprobs") or 0 if lists else 0))
     if "json_schema" in str(body.get("response_format")):
         # One that was cut off may still have been about to begin its object.
         begun = any(reply.content.lstrip().startswith("{") for reply in replies)
