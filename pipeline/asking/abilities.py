@@ -34,7 +34,7 @@ class Abilities:
     choices   the most completions that one request may ask for
     system    takes messages of the system's
     limit     which of `LIMITS` it goes by
-    logprobs  so many log-probabilities of a token, 0 for none
+    logprobs  so many log-probabilities of a token may be asked for, 0 where it gives none
     schema    heeds a JSON schema
     thinks    the model thinks before it answers
     seed      takes a seed
