@@ -112,7 +112,7 @@ def seen(can: Abilities, body: Mapping[str, Any], n: int, replies: list[Reply]) 
             can = replace(can, limit=name)
     if body.get("logprobs") is True:
         # Fewer may be listed than are asked for: where no others are likely at all.
-        lists = any(_listed(reply.logprobs) for reply in replies)
+        lists = any(_lists(reply.logprobs) for reply in replies)
         can = replace(can, logprobs=max(can.logprobs or 0, body.get("top_logprobs") or 0 if lists else 0))
     if "json_schema" in str(body.get("response_format")):
         # One that was cut off may still have been about to begin its object.
@@ -125,15 +125,16 @@ def seen(can: Abilities, body: Mapping[str, Any], n: int, replies: list[Reply]) 
     return can
 
 
-def changes(can: Abilities, body: Mapping[str, Any], n: int, refusal: str) -> list["Changed"]:
+# What to try, and how many completions to ask for.
+Changed = tuple[Abilities, int]
+
+
+def changes(can: Abilities, body: Mapping[str, Any], n: int, refusal: str) -> list[Changed]:
     """What a server that has refused `body` may take in its place, each with how many completions to ask for: without
     what its words name, or one completion alone, which few servers name well."""
     named = [int(number) for number in _AT_MOST.findall(refusal)]
     changed = (change(can, body, n, named) for name, change in _CHANGES.items() if name in refusal.lower())
     return [one for one in changed if one]
-
-
-Changed = tuple[Abilities, int]
 
 
 def _fewer_choices(can: Abilities, body: Mapping[str, Any], n: int, named: list[int]) -> Changed | None:
@@ -179,11 +180,11 @@ _CHANGES: dict[str, Callable[[Abilities, Mapping[str, Any], int, list[int]], Cha
 }
 
 
-def _listed(logprobs: Any) -> int:
+def _lists(logprobs: Any) -> bool:
     match logprobs:
-        case {"content": [{"top_logprobs": [*listed]}, *_]}:
-            return len(listed)
-    return 0
+        case {"content": [{"top_logprobs": [_, *_]}, *_]}:
+            return True
+    return False
 
 
 # ---- Kept in the cache -------------------------------------------------------------------------------------------

@@ -18,11 +18,10 @@ import openai
 
 from askonce.cache.errors import AskonceError
 from askonce.pipeline.asking.budget import Tally
-from askonce.pipeline.asking.client import parsed
 from askonce.pipeline.asking.endpoint import Endpoint
 from askonce.pipeline.asking.failure import STORED, explained, kind
 from askonce.pipeline.asking.gate import Abandoned
-from askonce.pipeline.asking.reply import NoAnswer, Reply, replies
+from askonce.pipeline.asking.reply import NoAnswer, Reply, parsed, replies
 from askonce.pipeline.asking.retry import FIRST_TIMEOUT, Patience, is_passing, retrying_call
 from askonce.pipeline.asking.submission import Submission
 from askonce.pipeline.asking.transport import stay

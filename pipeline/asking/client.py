@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-import json
 import time
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ from askonce.pipeline.asking.budget import Tally
 from askonce.pipeline.asking.endpoint import Endpoint
 from askonce.pipeline.asking.gate import Abandoned, Gate, Ticket
 from askonce.pipeline.asking.prices import completion_limit, prompt_tokens
-from askonce.pipeline.asking.reply import NoAnswer, Reply, replies, spent
+from askonce.pipeline.asking.reply import NoAnswer, Reply, parsed, replies, spent
 from askonce.pipeline.asking.retry import FIRST_TIMEOUT, LONGEST_TIMEOUT, is_busy, is_passing, retrying
 from askonce.pipeline.asking.stream import MOVED
 from askonce.pipeline.asking.terms import Terms
@@ -130,7 +129,10 @@ class Client:
                     raise
                 further = self._changes(job, can, n, again)
                 # Other words: what stood in the way has been taken away, and something else stands there.
-                (ways.extend if self._words(again) == self._words(refused[0]) else ways.extendleft)(further[::-1])
+                if self._words(again) == self._words(refused[0]):
+                    ways.extend(further)
+                else:
+                    ways.extendleft(reversed(further))
                 refused.append(again)
                 continue
             # That is how the server was got to know, and no failure.
@@ -232,10 +234,3 @@ class Client:
             self._spend(ticket, answer, response.headers)
         else:
             self.gate.leave(ticket, None, None, overloaded=True)
-
-
-def parsed(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise NoAnswer("answered with invalid JSON") from error

@@ -66,6 +66,13 @@ class NoAnswer(Exception):
     """The server answered with what is no chat completion, or with one that has no choices."""
 
 
+def parsed(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise NoAnswer("answered with invalid JSON") from error
+
+
 def replies(
     answer: Any, n: int, latency: float, asked_at: datetime, chat: Sequence[dict[str, str]] = ()
 ) -> list[Reply]:

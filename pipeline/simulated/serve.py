@@ -226,7 +226,7 @@ def _token(token: str, probability: float) -> dict[str, Any]:
 
 
 TOKEN = re.compile(r"\w{1,6}|[^\w\s]")
-STREAMED = re.compile(r"\s*(?:\w{1,6}|[^\w\s])|\s+")
+STREAMED = re.compile(rf"\s*(?:{TOKEN.pattern})|\s+")
 
 
 def tokens(text: str) -> int:
